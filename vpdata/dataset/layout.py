@@ -1,0 +1,50 @@
+"""Names of the files and folders of a run: the only place that spells them."""
+
+from __future__ import annotations
+
+STAGE_NAMES = ("cut", "detect", "track", "caption", "filter")
+"""In the order the data takes."""
+STAGE_FOLDERS = {"source": "0-source"} | {name: f"{index}-{name}" for index, name in enumerate(STAGE_NAMES, start=1)}
+
+RUN_CONFIG = "run.yaml"
+PACK_PLAN = "pack-plan.parquet"
+SHARDS, INDEX, SPLITS = "shards", "index", "splits"
+REPORT_PAGE, REPORT_FOLDER = "report.html", "report"
+STATS, CARD = "stats.json", "README.md"
+STAGE_STATE = "stage.json"
+RUNWIDE_REJECTS = "pack-plan.rejects.parquet"
+
+
+def part_name(part: int, sub_part: int | None = None) -> str:
+    """`part-00017`, or `part-00017-02` for a sub-part."""
+    return f"part-{part:05d}" + ("" if sub_part is None else f"-{sub_part:02d}")
+
+
+def whole_part_of(part: str) -> str:
+    """The part that a sub-part was split from; a whole part is its own."""
+    return "-".join(part.split("-")[:2])
+
+
+def records_file(part: str) -> str:
+    return f"{part}.parquet"
+
+
+def rejects_file(part: str) -> str:
+    return f"{part}.rejects.parquet"
+
+
+def members_file(part: str) -> str:
+    """Where each member of the part's tar lies."""
+    return f"{part}.members.parquet"
+
+
+def tar_file(part: str) -> str:
+    return f"{part}.tar"
+
+
+def shard_file(shard: int) -> str:
+    return f"vpdata-{shard:06d}.tar"
+
+
+def index_file(shard: int) -> str:
+    return f"vpdata-{shard:06d}.parquet"

@@ -1,0 +1,108 @@
+"""Which model plays which role under which name. Nothing heavy is imported before a model is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, Literal, Protocol
+
+from vpdata.config import ModelChoice, fill, nearest
+from vpdata.errors import BackendError, ConfigError
+from vpdata.models.ports import ModelCard
+
+Role = Literal["shot_detector", "tagger", "detector", "mask_tracker", "captioner", "scorer"]
+
+
+class ModelClass(Protocol):
+    """What the class of a model offers beside its port."""
+
+    Settings: ClassVar[type]
+    """Frozen dataclass of its options."""
+
+    def __call__(self, settings: Any) -> Any:
+        """Load it."""
+        ...
+
+    def card(self, settings: Any) -> ModelCard:
+        """Name, revision and licence, without loading anything (a static method of the class)."""
+        ...
+
+
+def _scenedetect() -> Any:
+    from vpdata.models.scenedetect import SceneDetectShots
+
+    return SceneDetectShots
+
+
+def _measures() -> Any:
+    from vpdata.models.embedded.measures import FrameMeasures
+
+    return FrameMeasures
+
+
+def _no_tags() -> Any:
+    from vpdata.models.embedded.tags import FixedTags
+
+    return FixedTags
+
+
+def _embedded_detector() -> Any:
+    from vpdata.models.embedded.detector import EmbeddedDetector
+
+    return EmbeddedDetector
+
+
+def _embedded_tracker() -> Any:
+    from vpdata.models.embedded.tracker import FlowTracker
+
+    return FlowTracker
+
+
+def _embedded_captioner() -> Any:
+    from vpdata.models.embedded.captioner import MeasuredCaptioner
+
+    return MeasuredCaptioner
+
+
+MODELS: dict[Role, dict[str, Callable[[], Any]]] = {
+    "shot_detector": {"scenedetect": _scenedetect},
+    "tagger": {"fixed": _no_tags},
+    "detector": {"embedded": _embedded_detector},
+    "mask_tracker": {"embedded": _embedded_tracker},
+    "captioner": {"embedded": _embedded_captioner},
+    "scorer": {"embedded": _measures},
+}
+
+
+def maker(role: Role, choice: ModelChoice) -> Callable[[], Any]:
+    """A picklable call without arguments that loads the model; the choice is checked now."""
+    describe(role, choice)
+    return partial(_load, role, choice)
+
+
+def describe(role: Role, choice: ModelChoice) -> ModelCard:
+    """The card of a model, without loading it; ConfigError for an unknown name or option."""
+    model = _find(role, choice)
+    return model.card(_settings(role, choice, model))
+
+
+def _load(role: Role, choice: ModelChoice) -> Any:
+    model = _find(role, choice)
+    return model(_settings(role, choice, model))
+
+
+def _settings(role: Role, choice: ModelChoice, model: Any) -> Any:
+    return fill(model.Settings, choice.options, where=f"{role} {choice.name!r} options")
+
+
+def _find(role: Role, choice: ModelChoice) -> Any:
+    known = MODELS[role]
+    if choice.name not in known:
+        tail = nearest(choice.name, known) or f"; known: {', '.join(known)}"
+        raise ConfigError(f"unknown {role} {choice.name!r}{tail}")
+    try:
+        return known[choice.name]()
+    except ImportError as error:
+        raise BackendError(
+            f"{role} {choice.name!r} needs a package that is not installed ({error}); pip install 'vpdata[models]'"
+        ) from error

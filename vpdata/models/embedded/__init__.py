@@ -1,0 +1,1 @@
+"""Models that run on any laptop CPU with no downloads."""

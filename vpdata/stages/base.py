@@ -1,0 +1,100 @@
+"""What a stage is. It knows records and arrays; it knows no part, no rank and no output folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from vpdata.models.ports import ModelCard
+from vpdata.records import Record, Reject, Source
+
+Item = Source | Record
+"""What flows into a stage: sources into `cut`, records into all others."""
+Media = Path | bytes
+"""The item's video: `cut` gets the local path of the source file, every later stage the bytes of the clip's mp4."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What one worker of a stage holds."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    """May be a fraction; Ray does not fence GPU memory, so `gpu_memory_gb` is summed per GPU in the plan."""
+    memory_gb: float = 1.0
+    gpu_memory_gb: float = 0.0
+    workers: int | None = None
+    """Fixed size of the pool; None: as many as the cluster has room for."""
+    timeout_s: float = 600.0
+    """Longest time one item may take alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One record that came out of an item."""
+
+    item_id: str
+    """Id of the item that went in: a video's for `cut`, else the clip's."""
+    record: Record
+    members: Mapping[str, bytes] = field(default_factory=dict)
+    """Suffix (such as "mp4") to content, stored as `<record.id>.<suffix>` in the part's tar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """One item, or one span of it, that was dropped."""
+
+    item_id: str
+    reject: Reject
+
+
+class Inputs(Protocol):
+    """What `prepare` hands to `process_many`."""
+
+    @property
+    def item_id(self) -> str: ...
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory held, so that the engine can bound what it prepares ahead."""
+        ...
+
+
+class Stage(Protocol):
+    """One step of the pipeline. The constructor is cheap and picklable; models are made in `setup`."""
+
+    name: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]]
+    """Fields of `Record` that must be filled."""
+    writes: ClassVar[tuple[str, ...]]
+    """Fields of `Record` that it fills."""
+    needs_media: ClassVar[bool]
+    """Whether `prepare` looks at the pixels; False gets b"" and spares the engine the reading."""
+    resources: Resources
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Plain data of everything that can change the result: settings, and the version of the algorithm."""
+        ...
+
+    @property
+    def models(self) -> tuple[ModelCard, ...]:
+        """The models it will use, described without loading them."""
+        ...
+
+    def setup(self) -> None:
+        """Load the models; called once on each worker before anything else."""
+        ...
+
+    def prepare(self, item: Any, media: Any) -> Inputs:
+        """Open, decode and resize one `Item` from its `Media`; called ahead, on threads. Raises RejectItem for a bad item."""
+        ...
+
+    def process_many(self, inputs: Iterator[Any]) -> Iterator[Result | Rejected]:
+        """Lazily turn inputs into outcomes, in the order of the inputs; every item gives at least one.
+
+        Batches are formed from `inputs` in order, so equal inputs give equal results; one bad item spoils no other.
+        """
+        ...

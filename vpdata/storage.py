@@ -1,0 +1,180 @@
+"""A folder on a local disk or on any fsspec store, in which files appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from vpdata.errors import ConfigError, StorageError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+_REMOTE_SCHEMES = ("s3", "gs", "memory")
+
+
+class Folder:
+    """Names are relative, with `/` between parts; one that would leave the folder is a ValueError.
+
+    Picklable: workers open the same folder again. OSError becomes StorageError that names the file.
+    """
+
+    def __init__(self, uri: str | Path) -> None:
+        self.uri = str(uri).rstrip("/") or "/"
+        scheme, separator, _ = self.uri.partition("://")
+        if self.uri.startswith("file://"):
+            self.uri, separator = self.uri.removeprefix("file://"), ""
+        if separator and scheme not in _REMOTE_SCHEMES:
+            raise ConfigError(
+                f"{self.uri}: got scheme {scheme!r}, wanted a path or one of {', '.join(_REMOTE_SCHEMES)}"
+            )
+        self.is_local = not separator
+
+    def __repr__(self) -> str:
+        return f"Folder({self.uri!r})"
+
+    def child(self, name: str) -> Folder:
+        """The folder `name` inside this one."""
+        return Folder(self._path(name))
+
+    def path(self, name: str) -> Path:
+        """Local path of a file; only for a local folder."""
+        if not self.is_local:
+            raise ValueError(f"{self.uri} is not on a local disk")
+        return Path(self._path(name))
+
+    def exists(self, name: str) -> bool:
+        """Whether a file of that name is there."""
+        if self.is_local:
+            return os.path.exists(self._path(name))
+        return self._fs.exists(self._path(name))
+
+    def size(self, name: str) -> int:
+        """Size of a file in bytes."""
+        with self._named_errors("read", name):
+            return os.path.getsize(self._path(name)) if self.is_local else int(self._fs.size(self._path(name)))
+
+    def names(self, suffix: str = "") -> list[str]:
+        """Sorted names of the files directly inside; [] where the folder does not exist. Unfinished files are left out."""
+        with self._named_errors("list", ""):
+            if self.is_local:
+                found = os.listdir(self.uri) if os.path.isdir(self.uri) else []
+            else:
+                listing = self._fs.ls(self.uri, detail=False, refresh=True) if self._fs.isdir(self.uri) else []
+                found = [PurePosixPath(path).name for path in listing]
+        return sorted(name for name in found if name.endswith(suffix) and not name.startswith(".aside-"))
+
+    def read(self, name: str) -> bytes:
+        """The whole file."""
+        with self._named_errors("read", name):
+            if self.is_local:
+                return Path(self._path(name)).read_bytes()
+            return self._fs.cat_file(self._path(name))
+
+    def read_range(self, name: str, offset: int, num_bytes: int) -> bytes:
+        """One ranged read; fewer bytes than asked for is a StorageError."""
+        with self._named_errors("read", name):
+            if self.is_local:
+                with open(self._path(name), "rb") as file:
+                    file.seek(offset)
+                    data = file.read(num_bytes)
+            else:
+                data = self._fs.cat_file(self._path(name), start=offset, end=offset + num_bytes)
+        if len(data) != num_bytes:
+            raise StorageError(
+                f"{self._path(name)}: got {len(data)} bytes at {offset}, wanted {num_bytes}: the file is cut short"
+            )
+        return data
+
+    def write(self, name: str, data: bytes) -> None:
+        """Publish `data` as a whole file, replacing an older one."""
+        with self.writing(name) as path:
+            path.write_bytes(data)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """A local path to write to; the file is published under `name` when the block ends well, and dropped otherwise."""
+        target = self._path(name)
+        with self._named_errors("write", name):
+            if self.is_local:
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                aside = Path(os.path.dirname(target), f".aside-{uuid.uuid4().hex}")
+            else:
+                aside = Path(tempfile.mkdtemp(prefix="vpdata-"), "aside")
+            try:
+                yield aside
+                if self.is_local:
+                    os.replace(aside, target)
+                else:
+                    self._fs.put_file(str(aside), target)
+            finally:
+                aside.unlink(missing_ok=True)
+                if not self.is_local:
+                    aside.parent.rmdir()
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file that must not exist yet, atomically; False if it does (O_EXCL, or a conditional put)."""
+        with self._named_errors("write", name):
+            try:
+                if self.is_local:
+                    os.makedirs(self.uri, exist_ok=True)
+                    # Written aside and linked: a reader never sees an empty file, and link() fails if the name is taken.
+                    with tempfile.NamedTemporaryFile(dir=self.uri, prefix=".aside-") as aside:
+                        aside.write(data)
+                        aside.flush()
+                        os.link(aside.name, self._path(name))
+                else:
+                    self._fs.pipe_file(self._path(name), data, mode="create")
+            except FileExistsError:
+                return False
+        return True
+
+    def remove(self, name: str) -> None:
+        """Remove a file; one that is not there is no error."""
+        with self._named_errors("remove", name):
+            if self.is_local:
+                Path(self._path(name)).unlink(missing_ok=True)
+            elif self._fs.exists(self._path(name)):
+                self._fs.rm_file(self._path(name))
+
+    def remove_all(self) -> None:
+        """Remove the folder with all that is in it."""
+        with self._named_errors("remove", ""):
+            if self.is_local:
+                shutil.rmtree(self.uri, ignore_errors=False) if os.path.isdir(self.uri) else None
+            elif self._fs.exists(self.uri):
+                self._fs.rm(self.uri, recursive=True)
+
+    @property
+    def _fs(self) -> AbstractFileSystem:
+        import fsspec
+
+        scheme = self.uri.partition("://")[0]
+        try:
+            return fsspec.filesystem(scheme)
+        except ImportError as error:
+            raise ConfigError(
+                f"{self.uri}: {error}; install the package for {scheme}:// (pip install '{scheme}fs')"
+            ) from error
+
+    def _path(self, name: str) -> str:
+        if name and (name.startswith("/") or ".." in PurePosixPath(name).parts or "\0" in name or "\\" in name):
+            raise ValueError(f"got the name {name!r}, wanted one that stays inside {self.uri}")
+        return f"{self.uri.rstrip('/')}/{name}" if name else self.uri
+
+    @contextmanager
+    def _named_errors(self, what: str, name: str) -> Iterator[None]:
+        try:
+            yield
+        except FileExistsError:
+            raise
+        except OSError as error:
+            hint = "; free some space and run the same command again" if error.errno == errno.ENOSPC else ""
+            raise StorageError(f"cannot {what} {self._path(name)}: {error.strerror or error}{hint}") from error
