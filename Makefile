@@ -1,0 +1,51 @@
+# Each target does its own set-up: the environment goes into .venv and is renewed when its pins change.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test test-slow test-all lint format clean
+
+help:
+	@echo "make demo       build a data set from real footage into runs/demo (about 3 minutes after the install)"
+	@echo "make test       every test that is not marked slow; make test-slow runs the others, make test-all both"
+	@echo "make lint       ruff and pyright"
+	@echo "make format     let ruff format the code"
+	@echo "make clean      remove the environment, the demo and its footage"
+
+.venv/.base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/.dev: .venv/.base
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+footage/demo/.complete: .venv/.base tools/demo_footage.py benchmark/footage.py
+	$(BIN)/python -m tools.demo_footage footage/demo
+	@touch $@
+
+demo: footage/demo/.complete
+	$(BIN)/vpdata build --config configs/demo.yaml --input footage/demo --output runs/demo
+	$(BIN)/vpdata check runs/demo
+	$(BIN)/python -m tools.check_demo runs/demo
+
+test: .venv/.dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/.dev
+	$(BIN)/python -m pytest -m slow
+
+test-all: .venv/.dev
+	$(BIN)/python -m pytest
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: .venv/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv runs/demo footage/demo

@@ -1,0 +1,118 @@
+"""The options of a build, the same for `vpdata build` and for a Ray job. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vpdata.config import nearest
+from vpdata.errors import ConfigError, Reason, VpdataError
+
+DEFAULT_CONFIG = "configs/embedded.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """One command line of a build, checked."""
+
+    config_path: str
+    overrides: tuple[str, ...]
+    """`key=value`, applied over the file."""
+    input_uri: str
+    output_uri: str
+    engine: Literal["ray", "local"]
+    redo: str | None
+    add_sources: bool
+    retry_rejects: Reason | None
+    dry_run: bool
+
+
+def add_build_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a build to a parser."""
+    parser.add_argument("--config", metavar="YAML", help="settings of the run, such as configs/embedded.yaml")
+    parser.add_argument("--input", metavar="URI", help="folder, glob, CSV/Parquet list, http(s) or s3/gs uri of videos")
+    parser.add_argument("--output", metavar="URI", help="folder of the run; an unfinished run goes on where it stopped")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
+    parser.add_argument("--engine", choices=("ray", "local"), default="ray", help="ray starts a local one if none runs")
+    parser.add_argument("--redo", metavar="STAGE", help="remove the results of this stage and of all after it first")
+    parser.add_argument("--add-sources", action="store_true", help="append the input's new videos to a run")
+    parser.add_argument("--retry-rejects", metavar="REASON", help="run items again that were rejected for this reason")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+
+
+def build_options(args: argparse.Namespace) -> BuildOptions:
+    """Check parsed options; ConfigError says which is missing or wrong."""
+    missing = [f"--{name}" for name in ("config", "input", "output") if not getattr(args, name)]
+    if missing:
+        raise ConfigError(f"got no {', '.join(missing)}; vpdata build needs --config, --input and --output")
+    return BuildOptions(
+        config_path=args.config,
+        overrides=tuple(args.overrides),
+        input_uri=args.input,
+        output_uri=args.output,
+        engine=args.engine,
+        redo=args.redo,
+        add_sources=args.add_sources,
+        retry_rejects=_reason(args.retry_rejects),
+        dry_run=args.dry_run,
+    )
+
+
+def job_options(argv: Sequence[str], environ: Mapping[str, str], *, root: Path) -> BuildOptions:
+    """The options of a Ray job: options first, then VPDATA_CONFIG, VPDATA_INPUT and VPDATA_OUTPUT."""
+    parser = argparse.ArgumentParser(prog="build_vpdata.py", description="Build a data set on a Ray cluster.")
+    add_build_options(parser)
+    args = parser.parse_args(argv)
+    args.config = args.config or environ.get("VPDATA_CONFIG") or str(root / DEFAULT_CONFIG)
+    args.input = args.input or environ.get("VPDATA_INPUT")
+    args.output = args.output or environ.get("VPDATA_OUTPUT")
+    missing = [name for name in ("input", "output") if not getattr(args, name)]
+    if not Path(args.config).exists():
+        missing.append("config")
+    if missing:
+        raise ConfigError(_next_commands(missing, args.config))
+    return build_options(args)
+
+
+def exit_code(main: Callable[[], int]) -> int:
+    """Run a command: our own errors become one message and status 1, Ctrl-C status 130."""
+    try:
+        return main()
+    except VpdataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+def _reason(name: str | None) -> Reason | None:
+    if name is None:
+        return None
+    try:
+        return Reason(name)
+    except ValueError:
+        known = [reason.value for reason in Reason]
+        tail = nearest(name, known) or f"; known: {', '.join(known)}"
+        raise ConfigError(f"--retry-rejects: unknown reason {name!r}{tail}") from None
+
+
+def _next_commands(missing: Sequence[str], config: str) -> str:
+    lines = [f"this job lacks: {', '.join(missing)}. Set what is missing and submit again:"]
+    if "config" in missing:
+        lines += [
+            f"  there is no {config}; name one of configs/*.yaml:",
+            "  export VPDATA_CONFIG=configs/embedded.yaml",
+        ]
+        config = '"$VPDATA_CONFIG"'
+    lines += [
+        "  export VPDATA_INPUT=s3://bucket/videos/      # or an absolute path that every node can read",
+        "  export VPDATA_OUTPUT=s3://bucket/runs/mine   # or an absolute path that every node can write",
+        "  ray job submit --working-dir . -- python pipelines/build_vpdata.py \\",
+        f'    --config {config} --input "$VPDATA_INPUT" --output "$VPDATA_OUTPUT"',
+    ]
+    return "\n".join(lines)
