@@ -34,7 +34,8 @@ class Run:
         """What `run.yaml` says; RunError where this is no run."""
         if not self.folder.exists(layout.RUN_CONFIG):
             raise RunError(
-                f"{self.folder.uri} is not a run: it holds no {layout.RUN_CONFIG}; give the folder that `vpdata build --output` wrote"
+                f"{self.folder.uri} is not a run: it holds no {layout.RUN_CONFIG}; "
+                "give the folder that `vpdata build --output` wrote"
             )
         return yaml.safe_load(self.folder.read(layout.RUN_CONFIG))
 
