@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV_PYTHON = ROOT / ".venv/bin/python"
 if VENV_PYTHON.exists() and Path(sys.prefix) != VENV_PYTHON.parents[1]:
     # A Ray job starts with the PATH of `ray start`, which need not be the environment's.
-    os.execv(VENV_PYTHON, [str(VENV_PYTHON), *sys.argv])  # noqa: S606
+    os.execv(VENV_PYTHON, [str(VENV_PYTHON), *sys.argv])
 sys.path.insert(0, str(ROOT))
 
 from vpdata.build import load_config, run  # noqa: E402

@@ -1,0 +1,27 @@
+"""What holds for every test: no error is logged unseen, and random state does not leak."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_error_is_logged(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    yield
+    if request.node.get_closest_marker("logs_errors"):
+        return
+    errors = [r for r in caplog.get_records("call") if r.levelno >= logging.ERROR and r.name.startswith("vpdata")]
+    assert not errors, f"logged: {[record.getMessage() for record in errors]}"
+
+
+@pytest.fixture(autouse=True)
+def _random_state_is_restored() -> Iterator[None]:
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    yield
+    random.setstate(python_state)
+    np.random.set_state(numpy_state)
