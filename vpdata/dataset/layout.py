@@ -48,3 +48,8 @@ def shard_file(shard: int) -> str:
 
 def index_file(shard: int) -> str:
     return f"vpdata-{shard:06d}.parquet"
+
+
+def index_of_shard(name: str) -> str:
+    """Name of the index file that belongs to a shard file."""
+    return name.removesuffix(".tar") + ".parquet"

@@ -1,9 +1,9 @@
-"""Reading a run folder: its parts, its rejects, its config."""
+"""Reading a run folder: its parts, its rejects, its config; and how its Parquet files are made."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,10 +14,12 @@ import yaml
 from vpdata import codec
 from vpdata.dataset import layout
 from vpdata.errors import RunError
-from vpdata.records import Record, Reject, Source
+from vpdata.records import SCHEMA_VERSION, Record, Reject, Source
 from vpdata.storage import Folder
 
 T = TypeVar("T")
+
+_VERSION_KEY = b"vpdata.schema_version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +58,75 @@ class Run:
 
     def rejects(self, stage: str) -> Iterator[Reject]:
         """All rejects of a stage; "pack" gives those of the run-wide pass."""
+        for folder, name in self.reject_files(stage):
+            yield from read_rows(folder, name, Reject)
+
+    def reject_files(self, stage: str) -> list[tuple[Folder, str]]:
+        """Folder and name of the reject files of a stage that exist; "pack" as in `rejects`."""
         if stage == "pack":
-            if self.folder.exists(layout.RUNWIDE_REJECTS):
-                yield from read_rows(self.folder, layout.RUNWIDE_REJECTS, Reject)
-            return
-        for part in self.parts(stage):
-            name = layout.rejects_file(part)
-            if self.stage_folder(stage).exists(name):
-                yield from read_rows(self.stage_folder(stage), name, Reject)
+            return [(self.folder, layout.RUNWIDE_REJECTS)] if self.folder.exists(layout.RUNWIDE_REJECTS) else []
+        folder = self.stage_folder(stage)
+        return [(folder, name) for name in folder.names(".rejects.parquet")]
 
 
-def read_rows(folder: Folder, name: str, kind: type[T]) -> Iterator[T]:
-    """The rows of a Parquet file as instances of `kind`."""
-    yield from codec.from_table(pq.read_table(io.BytesIO(folder.read(name))), kind)
+class RangedFile(io.RawIOBase):
+    """A file of a folder for readers that seek, such as Parquet's: each read is one ranged read."""
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        self._folder, self._name = folder, name
+        self._num_bytes = folder.size(name)
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._num_bytes}[whence]
+        self._position = origin + offset
+        return self._position
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(0, self._num_bytes - self._position)
+        size = left if size is None or size < 0 else min(size, left)
+        data = self._folder.read_range(self._name, self._position, size) if size else b""
+        self._position += len(data)
+        return data
 
 
-def parquet_bytes(table: pa.Table) -> bytes:
-    """A Parquet file; equal tables give equal bytes with the same pyarrow."""
+def read_rows(
+    folder: Folder, name: str, kind: type[T], *, ids: Collection[str] | None = None, id_column: str = "id"
+) -> Iterator[T]:
+    """The rows of one of our Parquet files as instances of `kind`.
+
+    With `ids` only those rows; row groups that hold none of them are not fetched.
+    """
+    filters = None if ids is None else [(id_column, "in", sorted(ids))]
+    table = pq.read_table(RangedFile(folder, name), filters=filters)
+    check_version(table.schema, where=f"{folder.uri}/{name}")
+    yield from codec.from_table(table, kind)
+
+
+def parquet_bytes(table: pa.Table, *, rows_per_group: int = 64) -> bytes:
+    """A Parquet file that carries the schema version; equal tables give equal bytes with the same pyarrow.
+
+    Row groups are small, so that packing fetches a few records of a part without reading all its masks.
+    """
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
+    table = table.replace_schema_metadata({_VERSION_KEY: str(SCHEMA_VERSION).encode()})
+    pq.write_table(table, sink, compression="zstd", row_group_size=rows_per_group)
     return sink.getvalue()
+
+
+def check_version(schema: pa.Schema, *, where: str) -> None:
+    """RunError where a Parquet file has another schema version than this code reads."""
+    found = (schema.metadata or {}).get(_VERSION_KEY, b"none").decode("ascii", "replace")
+    if found != str(SCHEMA_VERSION):
+        raise RunError(
+            f"{where}: got schema version {found}, wanted {SCHEMA_VERSION}; docs/format.md says how to convert"
+        )

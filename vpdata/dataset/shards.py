@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
+
+import pyarrow as pa
+
+from vpdata.dataset import annotations, index, layout
+from vpdata.dataset.run import Run, parquet_bytes, read_rows
+from vpdata.errors import RunError
+from vpdata.records import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +75,58 @@ END_OF_TAR = bytes(2 * tarfile.BLOCKSIZE)
 def padded(num_bytes: int) -> int:
     """`num_bytes` rounded up to a whole tar block."""
     return num_bytes + -num_bytes % tarfile.BLOCKSIZE
+
+
+def write_shard(run: Run, entries: Sequence[PackEntry], *, shard: int) -> None:
+    """Write one shard and then its index; the index file says that the shard is whole.
+
+    Samples stand in the order of their ids. RunError names a clip that the parts do not hold as planned.
+    """
+    records = _records(run, entries)
+    rows = []
+    with run.folder.child(layout.SHARDS).writing(layout.shard_file(shard)) as path, path.open("wb") as file:
+        tar = TarWriter(file)
+        for record, mp4 in _with_clips(run, sorted(entries, key=lambda entry: entry.clip_id), records):
+            contents = {**annotations.encode(record), annotations.VIDEO: mp4}
+            offsets = {suffix: tar.add(record.id, suffix, content).offset for suffix, content in contents.items()}
+            rows.append(index.row_of(record, shard=shard, offsets=offsets, contents=contents))
+        tar.finish()
+    table = pa.Table.from_pylist(rows, schema=index.SCHEMA)
+    run.folder.child(layout.INDEX).write(layout.index_file(shard), parquet_bytes(table, rows_per_group=4096))
+
+
+def _records(run: Run, entries: Iterable[PackEntry]) -> dict[str, Record]:
+    ids_by_part: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        ids_by_part[entry.part].add(entry.clip_id)
+    folder = run.stage_folder("filter")
+    return {
+        record.id: record
+        for part, ids in sorted(ids_by_part.items())
+        for record in read_rows(folder, layout.records_file(part), Record, ids=ids)
+    }
+
+
+def _with_clips(
+    run: Run, entries: Iterable[PackEntry], records: Mapping[str, Record]
+) -> Iterator[tuple[Record, bytes]]:
+    folder = run.stage_folder("cut")
+    members: dict[str, dict[str, Member]] = {}
+    for entry in entries:
+        whole = layout.whole_part_of(entry.part)
+        if whole not in members:
+            rows = read_rows(folder, layout.members_file(whole), Member, ids=records.keys(), id_column="clip_id")
+            members[whole] = {row.clip_id: row for row in rows if row.suffix == annotations.VIDEO}
+        if entry.clip_id not in records or entry.clip_id not in members[whole]:
+            raise RunError(
+                f"{entry.clip_id}: the pack plan expects it in {entry.part}, which does not hold it; "
+                "run `vpdata build --redo filter`"
+            )
+        record, member = records[entry.clip_id], members[whole][entry.clip_id]
+        mp4 = folder.read_range(layout.tar_file(whole), member.offset, member.num_bytes)
+        if hashlib.sha256(mp4).hexdigest() != record.clip.sha256:
+            raise RunError(
+                f"{record.id}: the clip in {folder.uri}/{layout.tar_file(whole)} has another hash than its record; "
+                "run `vpdata build --redo cut`"
+            )
+        yield record, mp4

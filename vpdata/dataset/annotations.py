@@ -1,0 +1,89 @@
+"""The two JSON members of a sample: the record without its masks, and the masks as COCO run lengths."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from pycocotools import mask as coco
+
+from vpdata import codec
+from vpdata.errors import RunError
+from vpdata.records import SCHEMA_VERSION, Record
+
+RECORD, MASKS, VIDEO = "json", "masks.json", "mp4"
+"""Suffixes of a sample's members, in the order they have in a shard."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rle:
+    size: tuple[int, int]
+    counts: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TrackMasks:
+    id: int
+    masks: tuple[_Rle, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MaskFile:
+    tracks: tuple[_TrackMasks, ...]
+
+
+def encode(record: Record) -> dict[str, bytes]:
+    """Contents of the members `json` and `masks.json`.
+
+    Every frame has an RLE, an empty one where the object is absent, so that `pycocotools.mask.decode(track["masks"])`
+    gives a whole track as uint8 [H, W, T].
+    """
+    tracks = record.tracks or ()
+    bare = tuple(dataclasses.replace(track, masks=()) for track in tracks)
+    plain = codec.to_builtins(dataclasses.replace(record, tracks=None if record.tracks is None else bare))
+    for track in plain["tracks"] or ():
+        del track["masks"]
+    size = (record.clip.height_px, record.clip.width_px)
+    empty = _empty_counts(size)
+    masks = _MaskFile(
+        tracks=tuple(
+            _TrackMasks(id=track.id, masks=tuple(_Rle(size=size, counts=counts or empty) for counts in track.masks))
+            for track in tracks
+        )
+    )
+    return {RECORD: codec.to_json({"schema_version": SCHEMA_VERSION, **plain}), MASKS: codec.to_json(masks)}
+
+
+def decode(record_json: bytes, masks_json: bytes, *, where: str) -> Record:
+    """Inverse of `encode`. RunError that begins with `where` for anything that does not fit together."""
+    try:
+        plain = msgspec.json.decode(record_json)
+        version = plain.pop("schema_version", None)
+        if version != SCHEMA_VERSION:
+            raise RunError(
+                f"{where}: got schema version {version}, wanted {SCHEMA_VERSION}; docs/format.md says how to convert"
+            )
+        masks = {track.id: track.masks for track in codec.from_json(masks_json, _MaskFile).tracks}
+        tracks = plain["tracks"] or ()
+        if [track["id"] for track in tracks] != list(masks):
+            raise RunError(f"{where}: got masks of the tracks {list(masks)}, wanted those of the record")
+        height_px, width_px = plain["clip"]["height_px"], plain["clip"]["width_px"]
+        for track in tracks:
+            track["masks"] = _counts(masks[track["id"]], (height_px, width_px), where)
+        return codec.from_builtins(plain, Record)
+    except (msgspec.MsgspecError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{where}: the JSON is not that of a sample: {error}") from error
+
+
+def _counts(masks: tuple[_Rle, ...], size: tuple[int, int], where: str) -> list[str | None]:
+    if wrong := next((mask.size for mask in masks if mask.size != size), None):
+        raise RunError(f"{where}: got a mask of {wrong[1]}x{wrong[0]}, wanted the clip's {size[1]}x{size[0]}")
+    empty = _empty_counts(size)
+    return [None if mask.counts == empty else mask.counts for mask in masks]
+
+
+def _empty_counts(size: tuple[int, int]) -> str:
+    counts = coco.encode(np.zeros(size, dtype=np.uint8, order="F"))["counts"]
+    return counts.decode("ascii") if isinstance(counts, bytes) else counts

@@ -1,0 +1,189 @@
+"""Reading a finished data set: samples by position, by id or in turn, each with one ranged read per thing asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import overload
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+from vpdata.dataset import annotations, index, layout
+from vpdata.errors import RunError
+from vpdata.media.clips import ClipReader
+from vpdata.media.masks import Mask, decode_mask, decode_masks
+from vpdata.records import Caption, Record, Track
+from vpdata.storage import Folder
+
+_SPAN_COLUMNS = [f"{prefix}_{what}" for prefix in index.MEMBER_COLUMNS.values() for what in ("offset", "num_bytes")]
+_COLUMNS = ("id", "shard", "num_frames", *_SPAN_COLUMNS)
+
+
+def open_dataset(uri: str) -> Dataset:
+    """The data set in a run folder, in its `shards/` or `index/`, or in one shard; local or on any store of `Folder`.
+
+    Reads only the index. RunError where there is none.
+    """
+    parent, _, name = str(uri).rstrip("/").rpartition("/")
+    if name.endswith(".tar"):
+        root, wanted = parent.rpartition("/")[0], [layout.index_of_shard(name)]
+    else:
+        root, wanted = (parent or ".") if name in (layout.SHARDS, layout.INDEX) else str(uri), None
+    index_folder = Folder(root or ".").child(layout.INDEX)
+    names = index_folder.names(".parquet") if wanted is None else wanted
+    if not names or not all(index_folder.exists(name) for name in names):
+        raise RunError(
+            f"{uri}: got no index in {index_folder.uri}, wanted a run folder that `vpdata build` has finished, "
+            "its shards/ or index/, or one of its shards"
+        )
+    return Dataset(Folder(root or ".").child(layout.SHARDS), index.read_index(index_folder, names, _COLUMNS))
+
+
+class Dataset(Sequence["Sample"]):
+    """Samples in the order of their ids, fetched when they are asked for. Picklable."""
+
+    def __init__(self, shards: Folder, entries: pa.Table) -> None:
+        self._shards = shards
+        self._entries = entries.combine_chunks()
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the samples in their order."""
+        return self._entries["id"].to_pylist()
+
+    def __len__(self) -> int:
+        return self._entries.num_rows
+
+    @overload
+    def __getitem__(self, position: int) -> Sample: ...
+    @overload
+    def __getitem__(self, position: slice) -> Dataset: ...
+    def __getitem__(self, position: int | slice) -> Sample | Dataset:
+        if isinstance(position, slice):
+            return Dataset(self._shards, self._entries.take(list(range(*position.indices(len(self))))))
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"got sample {position} of a data set of {len(self)}")
+        return Sample(self._shards, self._entries.slice(position % len(self), 1).to_pylist()[0])
+
+    def __iter__(self) -> Iterator[Sample]:
+        for position in range(len(self)):
+            yield self[position]
+
+    def find(self, clip_id: str) -> Sample:
+        """The sample of an id; KeyError where there is none."""
+        position = pc.index(self._entries["id"], clip_id).as_py()
+        if position < 0:
+            raise KeyError(f"got the clip {clip_id!r}, which is none of the {len(self)} in {self._shards.uri}")
+        return self[position]
+
+    def select(self, ids: Collection[str]) -> Dataset:
+        """The part of the data set with these ids, such as a split's; KeyError names one that is not there."""
+        chosen = self._entries.filter(pc.field("id").isin(sorted(ids)))
+        if missing := sorted(set(ids) - set(chosen["id"].to_pylist())):
+            raise KeyError(f"got {len(missing)} ids that are not in {self._shards.uri}, such as {missing[0]!r}")
+        return Dataset(self._shards, chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleTrack:
+    """One object of a sample, its masks still run lengths."""
+
+    data: Track
+    caption: str | None
+    """What the captioner said of this object."""
+    height_px: int
+    width_px: int
+
+    @property
+    def id(self) -> int:
+        return self.data.id
+
+    @property
+    def label(self) -> str:
+        return self.data.label
+
+    def mask(self, frame: int) -> Mask:
+        """bool [H, W] on one frame; all False where the object is absent."""
+        return decode_mask(self.data.masks[frame], height_px=self.height_px, width_px=self.width_px)
+
+    @property
+    def masks(self) -> NDArray[np.bool_]:
+        """bool [T, H, W], decoded anew at each call."""
+        return decode_masks(self.data.masks, height_px=self.height_px, width_px=self.width_px)
+
+
+class Sample:
+    """One clip with all that is known of it. What was fetched is kept until the sample goes."""
+
+    def __init__(self, shards: Folder, entry: dict[str, int | str]) -> None:
+        self._shards = shards
+        self._entry = entry
+        self.id = str(entry["id"])
+        self.num_frames = int(entry["num_frames"])
+
+    def __repr__(self) -> str:
+        return f"Sample({self.id!r}, num_frames={self.num_frames})"
+
+    @cached_property
+    def record(self) -> Record:
+        """Everything but the pixels: one ranged read. RunError where the shard does not hold what the index says."""
+        record_offset, record_bytes = self._span(annotations.RECORD)
+        masks_offset, masks_bytes = self._span(annotations.MASKS)
+        # The two members are neighbours with only a tar header between them.
+        data = self._read(record_offset, masks_offset + masks_bytes - record_offset)
+        record = annotations.decode(data[:record_bytes], data[masks_offset - record_offset :], where=self._where)
+        if record.id != self.id:
+            raise RunError(f"{self._where}: the shard holds {record.id} there; run `vpdata check` on the run")
+        return record
+
+    @property
+    def tracks(self) -> tuple[SampleTrack, ...]:
+        """The objects, in the order of their ids."""
+        texts = {caption.scope: caption.text for caption in reversed(self.captions)}
+        clip = self.record.clip
+        return tuple(
+            SampleTrack(track, texts.get(track.id), clip.height_px, clip.width_px) for track in self.record.tracks or ()
+        )
+
+    @property
+    def captions(self) -> tuple[Caption, ...]:
+        """Of the clip and of its objects."""
+        return self.record.captions or ()
+
+    @cached_property
+    def mp4(self) -> bytes:
+        """The clip's file: one ranged read."""
+        return self._read(*self._span(annotations.VIDEO))
+
+    @cached_property
+    def frames(self) -> NDArray[np.uint8]:
+        """All frames, uint8 [T, H, W, 3] RGB."""
+        return self.read_frames(0, self.num_frames)
+
+    def read_frames(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Frames `start` to `stop` (half-open) as uint8 [T, H, W, 3] RGB.
+
+        One ranged read; decodes the window and what lies between it and the key frame before it, at most half a second.
+        """
+        if not 0 <= start < stop <= self.num_frames:
+            raise IndexError(f"{self.id}: got frames {start}:{stop}, wanted a span inside 0:{self.num_frames}")
+        try:
+            return ClipReader(self.mp4).read(range(start, stop))
+        except (FFmpegError, RuntimeError) as error:
+            raise RunError(f"{self._where}: the mp4 does not decode: {error}; run `vpdata check` on the run") from error
+
+    @property
+    def _where(self) -> str:
+        return f"{self._shards.uri}/{self._entry['shard']}: {self.id}"
+
+    def _span(self, suffix: str) -> tuple[int, int]:
+        prefix = index.MEMBER_COLUMNS[suffix]
+        return int(self._entry[f"{prefix}_offset"]), int(self._entry[f"{prefix}_num_bytes"])
+
+    def _read(self, offset: int, num_bytes: int) -> bytes:
+        return self._shards.read_range(str(self._entry["shard"]), offset, num_bytes)
