@@ -10,12 +10,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import Any
 
 from vpdata.errors import ConfigError, StorageError
-
-if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
 
 _REMOTE_SCHEMES = ("s3", "gs", "memory")
 
@@ -62,7 +59,7 @@ class Folder:
             return os.path.getsize(self._path(name)) if self.is_local else int(self._fs.size(self._path(name)))
 
     def names(self, suffix: str = "") -> list[str]:
-        """Sorted names of the files directly inside; [] where the folder does not exist. Unfinished files are left out."""
+        """Sorted names of the finished files directly inside; [] where the folder does not exist."""
         with self._named_errors("list", ""):
             if self.is_local:
                 found = os.listdir(self.uri) if os.path.isdir(self.uri) else []
@@ -100,7 +97,7 @@ class Folder:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """A local path to write to; the file is published under `name` when the block ends well, and dropped otherwise."""
+        """A local path to write to; published under `name` when the block ends well, dropped otherwise."""
         target = self._path(name)
         with self._named_errors("write", name):
             if self.is_local:
@@ -125,7 +122,7 @@ class Folder:
             try:
                 if self.is_local:
                     os.makedirs(self.uri, exist_ok=True)
-                    # Written aside and linked: a reader never sees an empty file, and link() fails if the name is taken.
+                    # Written aside and linked: no reader sees an empty file, and link() fails if the name is taken.
                     with tempfile.NamedTemporaryFile(dir=self.uri, prefix=".aside-") as aside:
                         aside.write(data)
                         aside.flush()
@@ -153,16 +150,12 @@ class Folder:
                 self._fs.rm(self.uri, recursive=True)
 
     @property
-    def _fs(self) -> AbstractFileSystem:
-        import fsspec
+    def _fs(self) -> Any:
+        return filesystem(self._scheme)
 
-        scheme = self.uri.partition("://")[0]
-        try:
-            return fsspec.filesystem(scheme)
-        except ImportError as error:
-            raise ConfigError(
-                f"{self.uri}: {error}; install the package for {scheme}:// (pip install '{scheme}fs')"
-            ) from error
+    @property
+    def _scheme(self) -> str:
+        return self.uri.partition("://")[0] if not self.is_local else "file"
 
     def _path(self, name: str) -> str:
         if name and (name.startswith("/") or ".." in PurePosixPath(name).parts or "\0" in name or "\\" in name):
@@ -175,6 +168,32 @@ class Folder:
             yield
         except FileExistsError:
             raise
-        except OSError as error:
-            hint = "; free some space and run the same command again" if error.errno == errno.ENOSPC else ""
-            raise StorageError(f"cannot {what} {self._path(name)}: {error.strerror or error}{hint}") from error
+        except store_errors(self._scheme) as error:
+            is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+            hint = "; free some space and run the same command again" if is_full else ""
+            text = getattr(error, "strerror", None) or error
+            raise StorageError(f"cannot {what} {self._path(name)}: {text}{hint}") from error
+
+
+def filesystem(scheme: str) -> Any:  # what fsspec annotates is not what its calls return
+    """The fsspec file system of a remote scheme; ConfigError where its package is not installed."""
+    import fsspec
+
+    try:
+        return fsspec.filesystem(scheme)
+    except ImportError as error:
+        raise ConfigError(f"{scheme}://: {error}; pip install 'vpdata[cloud]'") from error
+
+
+def store_errors(scheme: str) -> tuple[type[Exception], ...]:
+    """What a scheme's library raises when I/O fails: not all of it is OSError (no credentials, no such endpoint)."""
+    if scheme == "s3":
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        return (OSError, BotoCoreError, ClientError)
+    if scheme == "gs":
+        from gcsfs.retry import HttpError  # pyright: ignore[reportMissingImports]  optional
+        from google.auth.exceptions import GoogleAuthError
+
+        return (OSError, HttpError, GoogleAuthError)
+    return (OSError,)

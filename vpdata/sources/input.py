@@ -1,0 +1,207 @@
+"""`Input`: the videos that one uri names, as a list of sources, and each of them as a local file when it is needed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from vpdata.errors import ConfigError, Reason, RejectItem, StorageError
+from vpdata.records import Source, video_id
+from vpdata.sources import download, guard, local, stores, uris
+from vpdata.sources.lists import ListRow, is_list, read_list
+from vpdata.sources.settings import SourceSettings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    source: Source
+    locator: str
+    """How to open it: a path below the input root, or a uri. It may hold a secret and never leaves this module."""
+    where: str
+    """The list's row, for messages."""
+
+
+class Input:
+    """A folder, a glob, a CSV or Parquet list, or one video; on a local disk, on s3 or gs, or one http(s) URL.
+
+    Picklable and cheap to send: a worker finds a source's locator again from the input itself.
+    """
+
+    def __init__(self, uri: str, settings: SourceSettings) -> None:
+        """ConfigError for a scheme that is not allowed; nothing is opened yet."""
+        try:
+            self._scheme = uris.scheme_of(uri)
+            if self._scheme == "file":
+                self._uri = os.path.abspath(uris.path_of(uri))
+            else:
+                self._uri = uris.canonical_object(uri).rstrip("/") if self._scheme in ("s3", "gs") else uri
+            self.name = self._public_name()
+        except ConfigError as error:
+            raise ConfigError(f"the input: {error}") from error
+        if self._scheme in ("http", "https") and is_list(self.name):
+            raise ConfigError(f"{self.name}: lists are read from a disk, s3 or gs; download it and give its path")
+        self._settings = settings
+
+    name: str
+    """The input without its folder, user info and signature: safe to print and to store."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self._uri, self._settings)
+
+    def __repr__(self) -> str:
+        return f"Input({self.name!r})"
+
+    def sources(self) -> list[Source]:
+        """All sources, sorted by canonical uri, ids unique.
+
+        ConfigError if nothing is found, if a list is malformed or names something forbidden, or if two sources clash;
+        StorageError if a folder or store cannot be listed. No video is opened.
+        """
+        download.secret_headers(self._settings.credentials)
+        found = self._found
+        if not found:
+            raise ConfigError(f"{self.name}: no video found, wanted files such as *.mp4 or *.mkv, or a list of uris")
+        _log.info("%s: %d sources", self.name, len(found))
+        return sorted((item.source for item in found), key=lambda source: source.uri)
+
+    @contextmanager
+    def local_file(self, source: Source) -> Iterator[Path]:
+        """The source as a local file for as long as the block runs; a download is removed afterwards.
+
+        RejectItem if this source is to blame, StorageError if its server, the network or the disk is.
+        """
+        locator = self._locator(source)
+        if uris.scheme_of(locator) == "file":
+            yield local.checked_file(locator, root=self._root, settings=self._settings)
+            return
+        suffix = PurePosixPath(source.uri.partition("?")[0]).suffix.lower()
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="vpdata-")
+        except OSError as error:
+            raise _no_room(source, error) from error
+        with folder:
+            target = Path(folder.name, "source" + (suffix if suffix in local.VIDEO_SUFFIXES else ""))
+            try:
+                fetch = stores.fetch if uris.scheme_of(locator) in ("s3", "gs") else download.fetch
+                fetch(locator, target, name=source.uri, settings=self._settings)
+            except OSError as error:
+                raise _no_room(source, error) from error
+            yield target
+
+    def _public_name(self) -> str:
+        if self._scheme in ("http", "https"):
+            return uris.canonical_url(self._uri)
+        return uris.canonical_path(PurePosixPath(self._uri).name) if self._scheme == "file" else self._uri
+
+    @cached_property
+    def _root(self) -> str:
+        """The folder that the list's relative uris, and the canonical uris of local files, are relative to."""
+        return local.root_of(self._uri) if self._scheme == "file" else self._uri.rpartition("/")[0]
+
+    @cached_property
+    def _is_list(self) -> bool:
+        return is_list(self._uri) and not (self._scheme == "file" and os.path.isdir(self._uri))
+
+    @cached_property
+    def _found(self) -> list[_Found]:
+        if self._is_list:
+            data = local.read(self._uri) if self._scheme == "file" else stores.read(self._uri)
+            rows = ((f"{self.name}, row {row.number}", row) for row in read_list(data, name=self.name))
+            return _without_repeats((self._resolved(row, where) for where, row in rows), self.name)
+        ignored: Counter[str] = Counter()
+        locators = [self._uri]
+        if self._scheme not in ("http", "https"):
+            locators, ignored = local.find(self._uri) if self._scheme == "file" else stores.find(self._uri)
+        if ignored:
+            counts = ", ".join(f"{count} {suffix}" for suffix, count in ignored.most_common())
+            _log.info("%s: passed over %d files whose suffix is no video's: %s", self.name, ignored.total(), counts)
+        rows = (ListRow(number=0, uri=locator) for locator in locators)
+        return _without_repeats((self._resolved(row, self.name) for row in rows), self.name)
+
+    def _resolved(self, row: ListRow, where: str) -> _Found:
+        try:
+            canonical, locator = self._canonical_and_locator(row.uri)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from error
+        source = Source(
+            id=row.id or video_id(canonical),
+            uri=canonical,
+            licence=row.licence,
+            attribution=row.attribution,
+            caption=row.caption,
+        )
+        return _Found(source=source, locator=locator, where=where)
+
+    def _canonical_and_locator(self, uri: str) -> tuple[str, str]:
+        scheme = uris.scheme_of(uri)
+        if scheme in ("http", "https"):
+            host = uris.host_of(uri)
+            address = guard.literal_address(host)
+            if address is not None and not self._settings.allow_private_hosts and not guard.is_public(address):
+                raise ConfigError(
+                    f"got the address {host}, wanted a public one; for servers of your own set "
+                    "source.allow_private_hosts"
+                )
+            return uris.canonical_url(uri), uri
+        if scheme in ("s3", "gs"):
+            canonical = uris.canonical_object(uri)
+            return canonical, canonical
+        path = uris.path_of(uri)
+        if self._scheme != "file":
+            if path.startswith("/"):
+                raise ConfigError(f"got the path {path!r}, wanted one relative to the list's folder, or a URL")
+            canonical = uris.canonical_object(f"{self._root}/{path}")
+            return canonical, canonical
+        relative = local.relative_to_root(path, root=self._root, settings=self._settings)
+        return uris.canonical_path(relative), relative
+
+    @cached_property
+    def _locators(self) -> dict[str, str]:
+        return {item.source.id: item.locator for item in self._found}
+
+    def _locator(self, source: Source) -> str:
+        # Only a list, or a name that had to be escaped, is looked up: a worker need not list a million objects again.
+        if self._is_list or "\\" in source.uri:
+            locator = self._locators.get(source.id)
+            if locator is None:
+                raise RejectItem(Reason.SOURCE_GONE, "the input no longer names it", got=self.name)
+            return locator
+        return self._uri if self._scheme in ("http", "https") else source.uri
+
+
+def _without_repeats(found: Iterable[_Found], name: str) -> list[_Found]:
+    """Rows that are equal in all they say count once; rows that share an id or a uri and differ are a ConfigError."""
+    by_id: dict[str, _Found] = {}
+    by_uri: dict[str, _Found] = {}
+    num_repeats = 0
+    for item in found:
+        known = by_uri.get(item.source.uri) or by_id.get(item.source.id)
+        if known is None:
+            by_id[item.source.id] = by_uri[item.source.uri] = item
+        elif (known.source, known.locator) == (item.source, item.locator):
+            num_repeats += 1
+        else:
+            shared = "uri" if known.source.uri == item.source.uri else "id"
+            raise ConfigError(
+                f"{item.where}: got the same {shared} as {known.where} ({known.source.uri!r}, id {known.source.id}) "
+                "but another address, id, licence, attribution or caption; wanted each video once"
+            )
+    if num_repeats:
+        _log.warning("%s: %d rows repeat an earlier row and were left out", name, num_repeats)
+    return list(by_uri.values())
+
+
+def _no_room(source: Source, error: OSError) -> StorageError:
+    return StorageError(
+        f"{source.uri}: cannot store the download in {tempfile.gettempdir()}: {error.strerror or error}; "
+        "free some space or set TMPDIR, then run the same command again"
+    )

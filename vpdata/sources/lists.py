@@ -1,0 +1,104 @@
+"""CSV and Parquet source lists: rows with a uri and, where the list has them, id, licence, attribution and caption."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vpdata.config import nearest
+from vpdata.errors import ConfigError
+from vpdata.records import is_valid_id
+
+_log = logging.getLogger(__name__)
+
+_COLUMNS = ("uri", "id", "licence", "attribution", "caption")
+_PUBLISHED_NAMES = {"link": "uri", "videoId": "id"}
+"""Columns of the published pexels.csv, read as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListRow:
+    """One row as written, before anybody has looked at its uri."""
+
+    number: int
+    """From 1, the header not counted."""
+    uri: str
+    id: str | None = None
+    licence: str | None = None
+    attribution: str | None = None
+    caption: str | None = None
+
+
+def is_list(name: str) -> bool:
+    """Whether a file of that name is a source list."""
+    return name.lower().endswith((".csv", ".parquet"))
+
+
+def read_list(data: bytes, *, name: str) -> list[ListRow]:
+    """Rows of the list file `name`, told by its suffix; ConfigError names the row that is wrong."""
+    is_csv = name.lower().endswith(".csv")
+    header, rows = _read_csv(data, name) if is_csv else _read_parquet(data, name)
+    positions = _positions(header, name)
+    return [_row(number, [values[at] for at in positions.values()], positions, name) for number, values in rows]
+
+
+def _positions(header: Sequence[str], name: str) -> dict[str, int]:
+    """Our column -> its place in the file; columns we do not know are named in the log."""
+    ours = [_PUBLISHED_NAMES.get(column, column) for column in header]
+    if ours.count("uri") != 1:
+        tail = nearest("uri", header)
+        raise ConfigError(f"{name}: got the columns {', '.join(header)}, wanted exactly one named uri (or link){tail}")
+    positions = {column: ours.index(column) for column in _COLUMNS if column in ours}
+    ignored = [column for at, column in enumerate(header) if at not in positions.values()]
+    if ignored:
+        hints = [f"{column}{nearest(column, _COLUMNS)}" for column in ignored]
+        _log.warning("%s: columns that are not read: %s", name, "; ".join(hints))
+    return positions
+
+
+def _row(number: int, values: list[str | None], positions: dict[str, int], name: str) -> ListRow:
+    fields = dict(zip(positions, values, strict=True))
+    uri = fields.pop("uri")
+    if not uri or "\0" in uri:
+        raise ConfigError(f"{name}, row {number}: got no uri, wanted a path or a URL")
+    row = ListRow(number=number, uri=uri, **{column: value or None for column, value in fields.items()})
+    if row.id is not None and not is_valid_id(row.id):
+        raise ConfigError(
+            f"{name}, row {number}: got the id {row.id!r}, wanted lower-case letters, digits and hyphens only"
+        )
+    return row
+
+
+def _read_csv(data: bytes, name: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    try:
+        text = data.decode("utf-8-sig")
+        lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{name} is not a CSV file in UTF-8: {error}") from error
+    if not lines:
+        raise ConfigError(f"{name} is empty, wanted a header with the column uri")
+    header = [column.strip() for column in lines[0]]
+    for number, line in enumerate(lines[1:], start=1):
+        if len(line) != len(header):
+            raise ConfigError(
+                f"{name}, row {number}: got {len(line)} values, wanted {len(header)}; quote values that hold a comma"
+            )
+    return header, enumerate(lines[1:], start=1)
+
+
+def _read_parquet(data: bytes, name: str) -> tuple[list[str], Iterator[tuple[int, list[str | None]]]]:
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+    except (pa.ArrowException, OSError) as error:
+        raise ConfigError(f"{name} is not a Parquet file: {error}") from error
+    columns = []
+    for column in table.column_names:
+        values = table.column(column).to_pylist()
+        columns.append([None if value is None else str(value) for value in values])
+    return list(table.column_names), enumerate(map(list, zip(*columns, strict=True)), start=1)

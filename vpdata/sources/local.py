@@ -1,0 +1,116 @@
+"""Videos on a local disk: listing a folder or a glob, and the check that a path stays below the input root."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections import Counter
+from pathlib import Path
+
+from vpdata.errors import ConfigError, Reason, RejectItem, StorageError
+from vpdata.sources.settings import SourceSettings
+
+VIDEO_SUFFIXES = frozenset(
+    f".{suffix}"
+    for container in ("mp4 m4v mov 3gp", "mkv webm", "avi", "ts mts m2ts mpg mpeg vob", "flv", "wmv asf", "ogv")
+    for suffix in container.split()
+)
+
+
+def find(path: str) -> tuple[list[str], Counter[str]]:
+    """Paths of the videos that a file, folder or pattern names, and how often each other suffix was passed over.
+
+    Only a folder is searched by suffix; linked folders in it are not entered and count as `(linked folder)`.
+    """
+    if os.path.isdir(path):
+        return _walk(path)
+    if os.path.exists(path):
+        return [path], Counter()
+    if not glob.has_magic(path):
+        raise ConfigError(f"{path}: no such file or folder")
+    return [found for found in glob.glob(path, recursive=True) if not os.path.isdir(found)], Counter()
+
+
+def root_of(path: str) -> str:
+    """The folder that the uris of an input are relative to: itself, a file's, or a pattern's part without wildcards."""
+    if os.path.isdir(path):
+        return path
+    if os.path.exists(path) or not glob.has_magic(path):
+        return os.path.dirname(path)
+    parts = path.split("/")
+    return "/".join(parts[: next(at for at, part in enumerate(parts) if glob.has_magic(part))]) or "/"
+
+
+def read(path: str) -> bytes:
+    """A whole file, such as a list."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def relative_to_root(path: str, *, root: str, settings: SourceSettings) -> str:
+    """`path` (absolute, or relative to `root`) relative to `root`; ConfigError if it, or its link's end, is outside."""
+    if ".." in path.split("/"):
+        raise ConfigError(f"got the path {path!r}, wanted one without '..' below the input folder")
+    inside = os.path.normpath(os.path.join(root, path))
+    real_root = os.path.realpath(root)
+    if os.path.commonpath([inside, root]) != root:
+        if os.path.commonpath([inside, real_root]) != real_root:
+            raise ConfigError(f"got the path {path!r}, wanted one below the input folder")
+        inside = os.path.join(root, os.path.relpath(inside, real_root))
+    if not settings.allow_outside_links and not _is_below(os.path.realpath(inside), real_root):
+        raise ConfigError(
+            f"got the path {path!r}, a link that leads out of the input folder; for folders of your own set "
+            "source.allow_outside_links"
+        )
+    return os.path.relpath(inside, root)
+
+
+def checked_file(relative: str, *, root: str, settings: SourceSettings) -> Path:
+    """Path of a source that is there, regular, readable, inside the root and not too large; RejectItem otherwise."""
+    path = os.path.join(root, relative)
+    if not os.path.isdir(root):
+        raise StorageError(f"the input folder of {relative!r} is gone; bring it back and run the same command again")
+    # Again, as a link may have changed since the listing.
+    if not settings.allow_outside_links and not _is_below(os.path.realpath(path), os.path.realpath(root)):
+        raise RejectItem(Reason.BLOCKED_ADDRESS, "it is a link that leads out of the input folder")
+    try:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise RejectItem(Reason.NOT_VIDEO, "it is no regular file", wanted="a video file")
+        with open(path, "rb"):
+            pass
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RejectItem(Reason.SOURCE_GONE, "the file is no longer there") from error
+    except PermissionError as error:
+        raise RejectItem(Reason.FETCH_FAILED, "the file may not be read", got=error.strerror or "") from error
+    except OSError as error:
+        raise StorageError(f"cannot read {relative!r}: {error.strerror or error}") from error
+    if found.st_size > settings.max_bytes:
+        wanted = f"at most {settings.max_bytes} bytes (source.max_bytes)"
+        raise RejectItem(Reason.TOO_MANY_BYTES, "the source is too large", got=f"{found.st_size} bytes", wanted=wanted)
+    return Path(path)
+
+
+def _is_below(path: str, root: str) -> bool:
+    return os.path.commonpath([path, root]) == root
+
+
+def _walk(root: str) -> tuple[list[str], Counter[str]]:
+    found: list[str] = []
+    ignored: Counter[str] = Counter()
+    for folder, subfolders, names in os.walk(root, onerror=_raise):
+        ignored["(linked folder)"] += sum(os.path.islink(os.path.join(folder, name)) for name in subfolders)
+        for name in names:
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in VIDEO_SUFFIXES:
+                found.append(os.path.join(folder, name))
+            else:
+                ignored[suffix or "(no suffix)"] += 1
+    return found, +ignored
+
+
+def _raise(error: OSError) -> None:
+    raise StorageError(f"cannot list the input folder: {error.strerror or error}: {error.filename}") from error

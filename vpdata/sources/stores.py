@@ -1,0 +1,95 @@
+"""Videos on s3 and gs, through fsspec: listing, reading a list file, and download within limits."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from glob import has_magic
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fsspec.callbacks import Callback
+
+from vpdata.errors import Reason, RejectItem, StorageError
+from vpdata.sources.local import VIDEO_SUFFIXES
+from vpdata.sources.settings import SourceSettings
+from vpdata.storage import filesystem, store_errors
+
+
+def find(uri: str) -> tuple[list[str], Counter[str]]:
+    """Uris of the videos that an object, folder or pattern names, and how often each other suffix was passed over.
+
+    Only a folder is searched by suffix.
+    """
+    if has_magic(uri):
+        with _named_errors("list", uri) as store:
+            found = store.glob(uri, detail=True)
+        return [_with_scheme(name, uri) for name, info in found.items() if info["type"] == "file"], Counter()
+    with _named_errors("list", uri) as store:
+        names = [_with_scheme(name, uri) for name in store.find(uri)]
+    videos = [name for name in names if name == uri or _suffix(name) in VIDEO_SUFFIXES]
+    return videos, Counter(_suffix(name) or "(no suffix)" for name in set(names).difference(videos))
+
+
+def read(uri: str) -> bytes:
+    """A whole object, such as a list file."""
+    with _named_errors("read", uri) as store:
+        return store.cat_file(uri)
+
+
+def fetch(uri: str, target: Path, *, name: str, settings: SourceSettings) -> None:
+    """Write an object to the file `target`; the store's own library retries and resumes. Messages call it `name`.
+
+    RejectItem if it is gone, forbidden, too large or too slow; StorageError if the store or the local disk fails.
+    """
+    with _named_errors("read", name) as store:
+        try:
+            limits = _Limits(settings)
+            limits.check_size(store.info(uri)["size"])
+            store.get_file(uri, str(target), callback=limits)
+        except FileNotFoundError as error:
+            raise RejectItem(Reason.SOURCE_GONE, "the store no longer has it") from error
+        except PermissionError as error:
+            raise RejectItem(Reason.FETCH_FAILED, "the store refuses it", got="permission denied") from error
+
+
+class _Limits(Callback):
+    """Ends a download that passes its limits; fsspec calls it after each piece."""
+
+    def __init__(self, settings: SourceSettings) -> None:
+        super().__init__()
+        self._settings = settings
+        self._stop_at_s = time.monotonic() + settings.timeout_s
+
+    def relative_update(self, inc: int = 1) -> None:
+        super().relative_update(inc)
+        self.check_size(self.value)
+        if time.monotonic() >= self._stop_at_s:
+            wanted = f"at most {self._settings.timeout_s:g} s (source.timeout_s)"
+            raise RejectItem(Reason.FETCH_TIMEOUT, "the download passed its time limit", wanted=wanted)
+
+    def check_size(self, num_bytes: int) -> None:
+        if num_bytes > self._settings.max_bytes:
+            wanted = f"at most {self._settings.max_bytes} bytes (source.max_bytes)"
+            raise RejectItem(Reason.TOO_MANY_BYTES, "the source is too large", got=f"{num_bytes} bytes", wanted=wanted)
+
+
+@contextmanager
+def _named_errors(what: str, uri: str) -> Iterator[Any]:
+    scheme = uri.partition("://")[0]
+    store = filesystem(scheme)
+    store.invalidate_cache()  # a listing kept from an earlier call may be out of date
+    try:
+        yield store
+    except store_errors(scheme) as error:
+        raise StorageError(f"cannot {what} {uri}: {error}") from error
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _with_scheme(name: str, uri: str) -> str:
+    return f"{uri.partition('://')[0]}://{name}"
