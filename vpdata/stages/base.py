@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from vpdata.errors import RejectItem
 from vpdata.models.ports import ModelCard
 from vpdata.records import Record, Reject, Source
 
@@ -48,6 +49,24 @@ class Rejected:
 
     item_id: str
     reject: Reject
+
+
+def rejected(record: Record, why: RejectItem, *, stage: str) -> Rejected:
+    """The row that says why a stage dropped a whole clip."""
+    clip = record.clip
+    reject = Reject(
+        id=record.id,
+        stage=stage,
+        reason=why.reason,
+        detail=why.detail,
+        got=why.got,
+        wanted=why.wanted,
+        video_id=clip.video.id,
+        uri=clip.video.uri,
+        start_s=clip.start_s,
+        stop_s=clip.stop_s,
+    )
+    return Rejected(item_id=record.id, reject=reject)
 
 
 class Inputs(Protocol):

@@ -1,0 +1,169 @@
+"""Finds objects on key frames: a tagger names what to look for, a detector finds it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from vpdata import models
+from vpdata.config import ModelChoice, to_plain
+from vpdata.errors import Reason, RejectItem
+from vpdata.media.clips import ClipReader
+from vpdata.models.ports import Box, Detector, Frames, KeyFrame, ModelCard, Tagger
+from vpdata.records import Detection, Record
+from vpdata.stages.base import Rejected, Resources, Result, rejected
+from vpdata.stages.batches import ask_in_batches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectSettings:
+    """Settings of the stage `detect`."""
+
+    tagger: ModelChoice = field(default_factory=lambda: ModelChoice(name="fixed"))
+    detector: ModelChoice = field(default_factory=lambda: ModelChoice(name="embedded"))
+    interval_s: float = 1.0
+    """Seconds between key frames; a shorter clip has one."""
+    min_score: float = 0.3
+    """Detections below this confidence are dropped; in [0, 1]."""
+    max_detections_per_frame: int = 20
+    """The best are kept."""
+    tagger_batch_size: int = 4
+    """Clips per call of the tagger."""
+    detector_batch_size: int = 8
+    """Key frames per call of the detector, over the borders of clips."""
+    resources: Resources = field(default_factory=lambda: Resources(memory_gb=2.0))
+
+    def __post_init__(self) -> None:
+        if self.interval_s <= 0:
+            raise ValueError(f"interval_s: got {self.interval_s}, wanted more than 0")
+        if not 0 <= self.min_score <= 1:
+            raise ValueError(f"min_score: got {self.min_score}, wanted a number from 0 to 1")
+        for name in ("max_detections_per_frame", "tagger_batch_size", "detector_batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, wanted at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectInputs:
+    """A clip's key frames and what surrounds them."""
+
+    record: Record
+    frames: tuple[int, ...]
+    """Indices of the key frames in the clip."""
+    images: Frames
+    """uint8 [K, H, W, 3] RGB, the key frames."""
+    contexts: tuple[Frames, ...]
+    """Per key frame the frames at the detector's `context_s`."""
+
+    @property
+    def item_id(self) -> str:
+        return self.record.id
+
+    @property
+    def num_bytes(self) -> int:
+        return self.images.nbytes + sum(context.nbytes for context in self.contexts)
+
+
+class Detect:
+    """Fills `Record.detections`; a clip without any is rejected as `no_detections`."""
+
+    name: ClassVar[str] = "detect"
+    reads: ClassVar[tuple[str, ...]] = ()
+    writes: ClassVar[tuple[str, ...]] = ("detections",)
+    needs_media: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        settings: DetectSettings,
+        *,
+        tagger: Callable[[], Tagger] | None = None,
+        detector: Callable[[], Detector] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._make_tagger = tagger or models.maker("tagger", settings.tagger)
+        self._make_detector = detector or models.maker("detector", settings.detector)
+        self.resources = settings.resources
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        settings = to_plain(self._settings)
+        del settings["resources"]
+        return {"settings": settings, "version": 1}
+
+    @property
+    def models(self) -> tuple[ModelCard, ...]:
+        return models.describe("tagger", self._settings.tagger), models.describe("detector", self._settings.detector)
+
+    def setup(self) -> None:
+        self._tagger = self._make_tagger()
+        self._detector = self._make_detector()
+
+    def prepare(self, item: Record, media: bytes) -> DetectInputs:
+        reader = ClipReader(media)
+        frames = key_frames(reader.num_frames, fps=float(reader.fps), interval_s=self._settings.interval_s)
+        steps = [round(offset_s * float(reader.fps)) for offset_s in self._detector.context_s]
+        around = [[min(max(frame + step, 0), reader.num_frames - 1) for step in steps] for frame in frames]
+        # One pass in order of time: seeking back costs a decode from the last key frame of the stream.
+        wanted = sorted({*frames, *(frame for context in around for frame in context)})
+        row_of = {frame: row for row, frame in enumerate(wanted)}
+        images = reader.read(wanted)
+        return DetectInputs(
+            record=item,
+            frames=frames,
+            images=images[[row_of[frame] for frame in frames]],
+            contexts=tuple(images[[row_of[frame] for frame in context]] for context in around),
+        )
+
+    def process_many(self, inputs: Iterator[DetectInputs]) -> Iterator[Result | Rejected]:
+        tagged = ask_in_batches(
+            inputs,
+            requests_of=lambda one: [one.images],
+            ask=self._tagger.tags,
+            batch_size=self._settings.tagger_batch_size,
+        )
+        answered = ask_in_batches(
+            tagged,
+            requests_of=_requests,
+            ask=self._detector.detect,
+            batch_size=self._settings.detector_batch_size,
+        )
+        for (one, tags), boxes in answered:
+            rejection = next((answer for answer in (tags, boxes) if isinstance(answer, RejectItem)), None)
+            detections = () if isinstance(boxes, RejectItem) else self._detections(one, boxes)
+            if rejection is None and not detections:
+                rejection = RejectItem(
+                    Reason.NO_DETECTIONS,
+                    f"nothing was found on {len(one.frames)} key frames",
+                    got="0 detections",
+                    wanted=f"at least one with a score of {self._settings.min_score} or more",
+                )
+            if rejection is not None:
+                yield rejected(one.record, rejection, stage=self.name)
+            else:
+                yield Result(item_id=one.item_id, record=dataclasses.replace(one.record, detections=detections))
+
+    def _detections(self, one: DetectInputs, boxes_of: Sequence[Sequence[Box]]) -> tuple[Detection, ...]:
+        detections = []
+        for frame, boxes in zip(one.frames, boxes_of, strict=True):
+            good = [box for box in boxes if box.score >= self._settings.min_score]
+            for box in good[: self._settings.max_detections_per_frame]:
+                detections.append(Detection(frame=frame, box=box.box, label=box.label, score=box.score))
+        return tuple(detections)
+
+
+def key_frames(num_frames: int, *, fps: float, interval_s: float) -> tuple[int, ...]:
+    """Indices of the middle frames of equal spans of about `interval_s` each; at least one for a clip of any length."""
+    num_spans = min(max(1, round(num_frames / fps / interval_s)), num_frames)
+    return tuple(int((span + 0.5) * num_frames / num_spans) for span in range(num_spans))
+
+
+def _requests(tagged: tuple[DetectInputs, list[tuple[str, ...]] | RejectItem]) -> list[KeyFrame]:
+    one, tags = tagged
+    if isinstance(tags, RejectItem):
+        return []
+    return [
+        KeyFrame(image=image, context=context, labels=tags[0])
+        for image, context in zip(one.images, one.contexts, strict=True)
+    ]

@@ -1,0 +1,169 @@
+"""Which detections to hand to a mask tracker, and which of them are one and the same object."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vpdata.media.masks import Mask, bounding_box, box_iou, decode_mask, mask_iou
+from vpdata.models.ports import BoxPrompt, ObjectMasks
+from vpdata.records import Detection
+
+INSIDE_FRAC = 0.8
+"""A box with this share of its area inside another box on the same frame may be a part of that object."""
+NUM_COMPARED_FRAMES = 16
+"""Two tracks are compared on at most so many frames, evenly spread: all masks of a clip at full size are gigabytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowSettings:
+    """Limits of following objects through a clip."""
+
+    max_objects: int = 8
+    """Most tracks of a clip."""
+    max_rounds: int = 3
+    """Most calls of the tracker for one clip: each passes over all its frames."""
+    min_score: float = 0.2
+    """Tracks below this confidence are dropped; in [0, 1]."""
+    cover_iou: float = 0.5
+    """A detection whose box overlaps the box of a track's mask by this much is that object."""
+    part_frac: float = 0.5
+    """A detection whose box is filled by a track's mask to this share is a part of that object."""
+    merge_iou: float = 0.7
+    """Two tracks whose masks overlap by more than this, on average over the frames that hold both, are one object."""
+    generic_labels: tuple[str, ...] = ("moving object",)
+    """Labels that name no kind of thing: any other label wins over them."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_objects", "max_rounds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, wanted at least 1")
+        for name in ("min_score", "cover_iou", "part_frac", "merge_iou"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, wanted a number from 0 to 1")
+
+
+@dataclass(slots=True, kw_only=True)
+class FollowedObject:
+    """One object with its masks; detections that turn out to be it vote for its label."""
+
+    masks: list[str | None]
+    """Per frame the counts of a COCO RLE, None where the object is absent."""
+    score: float
+    votes: Counter[str]
+    """Label to the sum of the scores of its detections."""
+
+    def label(self, generic_labels: Sequence[str]) -> str:
+        """The label with most votes; a generic one only if there is no other."""
+        return min(self.votes, key=lambda label: (label in generic_labels, -self.votes[label], label))
+
+
+def follow_objects(
+    detections: Sequence[Detection],
+    *,
+    track: Callable[[Sequence[BoxPrompt]], Sequence[ObjectMasks]],
+    settings: FollowSettings,
+    height_px: int,
+    width_px: int,
+) -> list[FollowedObject]:
+    """The objects of a clip in the order in which they were found.
+
+    In rounds: the detections of the best key frame are tracked in one call, those that a mask now covers are done, and
+    what is left, objects that appear elsewhere in time, goes into the next round.
+    """
+    size = {"height_px": height_px, "width_px": width_px}
+    objects: list[FollowedObject] = []
+    left = list(detections)
+    for _ in range(settings.max_rounds):
+        prompted = _best_frame(left, settings)[: settings.max_objects - len(objects)]
+        if not prompted:
+            break
+        prompts = [BoxPrompt(frame=one.frame, box=one.box, label=one.label) for one in prompted]
+        left = [one for one in left if one not in prompted]
+        for detection, found in zip(prompted, track(prompts), strict=True):
+            if found.score < settings.min_score or all(counts is None for counts in found.counts):
+                continue
+            votes = Counter({detection.label: detection.score})
+            _add(objects, FollowedObject(masks=list(found.counts), score=found.score, votes=votes), settings, size)
+        left = _uncovered(left, objects, settings, size)
+    return objects
+
+
+def _best_frame(detections: Sequence[Detection], settings: FollowSettings) -> list[Detection]:
+    """The detections to prompt on the key frame where they have the highest sum of scores, best first."""
+    of_frame: dict[int, list[Detection]] = defaultdict(list)
+    for detection in detections:
+        of_frame[detection.frame].append(detection)
+    chosen = {frame: _apart(found, settings) for frame, found in of_frame.items()}
+    best = min(chosen, key=lambda frame: (-sum(one.score for one in chosen[frame]), frame), default=None)
+    return [] if best is None else chosen[best]
+
+
+def _apart(found: Sequence[Detection], settings: FollowSettings) -> list[Detection]:
+    """Detections of one frame that are surely different objects, those with a telling label first.
+
+    A box on or inside another waits until that object's mask shows whether it is the same thing.
+    """
+    chosen: list[Detection] = []
+    for one in sorted(found, key=lambda one: (one.label in settings.generic_labels, -one.score, one.label, one.box)):
+        is_inside = any(_share_inside(one, other) >= INSIDE_FRAC and _area(one) < _area(other) for other in found)
+        if not is_inside and all(box_iou(one.box, other.box) < settings.cover_iou for other in chosen):
+            chosen.append(one)
+    return chosen
+
+
+def _uncovered(
+    detections: Sequence[Detection], objects: Sequence[FollowedObject], settings: FollowSettings, size: dict[str, int]
+) -> list[Detection]:
+    """The detections that belong to none of the objects; one that does votes for its object's label."""
+    left = []
+    for detection in detections:
+        masks = [decode_mask(followed.masks[detection.frame], **size) for followed in objects]
+        overlaps = [box_iou(detection.box, bounding_box(mask) or (0, 0, 0, 0)) for mask in masks]
+        best = int(np.argmax(overlaps)) if overlaps else 0
+        if overlaps and overlaps[best] >= settings.cover_iou:
+            objects[best].votes[detection.label] += detection.score  # type: ignore[assignment]
+        elif all(_filled_frac(detection, mask) < settings.part_frac for mask in masks):
+            left.append(detection)
+    return left
+
+
+def _add(objects: list[FollowedObject], new: FollowedObject, settings: FollowSettings, size: dict[str, int]) -> None:
+    """Append an object, or merge it into an earlier one that it doubles: that fills the frames it was absent in."""
+    for earlier in objects:
+        if _mean_iou(earlier.masks, new.masks, size) > settings.merge_iou:
+            earlier.masks = [a or b for a, b in zip(earlier.masks, new.masks, strict=True)]
+            earlier.score = max(earlier.score, new.score)
+            earlier.votes += new.votes
+            return
+    objects.append(new)
+
+
+def _mean_iou(a: Sequence[str | None], b: Sequence[str | None], size: dict[str, int]) -> float:
+    shared = [(one, other) for one, other in zip(a, b, strict=True) if one is not None and other is not None]
+    if not shared:
+        return 0.0
+    picked = np.linspace(0, len(shared) - 1, min(len(shared), NUM_COMPARED_FRAMES)).round().astype(int)
+    ious = [mask_iou(*(decode_mask(counts, **size) for counts in shared[index])) for index in picked]
+    return sum(ious) / len(ious)
+
+
+def _filled_frac(detection: Detection, mask: Mask) -> float:
+    """Share of the box's pixels that the mask fills."""
+    x0, y0, x1, y1 = (round(edge) for edge in detection.box)
+    inside = mask[y0:y1, x0:x1]
+    return float(inside.mean()) if inside.size else 0.0
+
+
+def _share_inside(inner: Detection, outer: Detection) -> float:
+    width = min(inner.box[2], outer.box[2]) - max(inner.box[0], outer.box[0])
+    height = min(inner.box[3], outer.box[3]) - max(inner.box[1], outer.box[1])
+    return max(width, 0.0) * max(height, 0.0) / _area(inner)
+
+
+def _area(detection: Detection) -> float:
+    x0, y0, x1, y1 = detection.box
+    return (x1 - x0) * (y1 - y0)
