@@ -47,7 +47,7 @@ class ClipReader:
         self.fps = Fraction(self._reader.get_avg_fps()).limit_denominator(1001)
 
     def read(self, frames: Sequence[int] | None = None, *, max_short_side_px: int | None = None) -> NDArray[np.uint8]:
-        """uint8 [T, H, W, 3] RGB of the frames asked for (default: all), scaled down to the short side if it is longer."""
+        """uint8 [T, H, W, 3] RGB of the frames asked for (default: all), scaled down to `max_short_side_px`."""
         indices = range(self.num_frames) if frames is None else frames
         width, height = scaled_size(self.width_px, self.height_px, max_short_side_px)
         out = np.empty((len(indices), height, width, 3), dtype=np.uint8)

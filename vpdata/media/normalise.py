@@ -1,0 +1,212 @@
+"""Turns decoded frames of any kind into upright, square-pixel, progressive BT.709 yuv420p frames of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.filter import Graph
+from av.filter.context import FilterContext
+from av.video.reformatter import ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+_BT709 = 1
+_UNSPECIFIED = 2
+# AVColorSpace to the names of the scale filter.
+_MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
+# AVColorPrimaries that reach well beyond BT.709, to the names of the colorspace filter.
+_WIDE_PRIMARIES = {9: "bt2020", 11: "smpte431", 12: "smpte432"}
+# Bit-exact, so that every CPU gives the same clip.
+_SCALE_FLAGS = "bicubic+accurate_rnd+bitexact"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """How the stored frames of a source are to be shown."""
+
+    width_px: int
+    """As displayed: after rotation and with square pixels."""
+    height_px: int
+    quarter_turns: int
+    """Counter-clockwise turns by 90 degrees that put the stored frame upright, 0 to 3."""
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame, sample_aspect_ratio: Fraction | None) -> Geometry:
+        """From the first decoded frame and the stream's pixel aspect ratio (None or 0: square)."""
+        width, height = frame.width, frame.height
+        if sample_aspect_ratio:
+            width = max(1, round(width * sample_aspect_ratio))
+        quarter_turns = round(frame.rotation / 90) % 4
+        if quarter_turns % 2:
+            width, height = height, width
+        return cls(width_px=width, height_px=height, quarter_turns=quarter_turns)
+
+
+def output_size(geometry: Geometry, *, short_side_px: int) -> tuple[int, int]:
+    """(width, height) of the clip: even, the short side at most as given, never enlarged."""
+    scale = min(Fraction(1), Fraction(short_side_px, min(geometry.width_px, geometry.height_px)))
+    return _even(geometry.width_px * scale), _even(geometry.height_px * scale)
+
+
+def is_hdr(frame: av.VideoFrame) -> bool:
+    """Whether the frame is coded with the PQ or HLG transfer function."""
+    return frame.color_trc in (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
+
+
+class Normaliser:
+    """A filter graph that follows the frames: it is made anew where their format changes."""
+
+    def __init__(self, geometry: Geometry, *, width_px: int, height_px: int) -> None:
+        self._geometry, self._width_px, self._height_px = geometry, width_px, height_px
+        self._format: _Format | None = None
+        self._graph: Graph | None = None
+
+    def push(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
+        """The frames that are ready after this one; de-interlacing lags by a frame."""
+        format_ = _Format.of(frame, was_interlaced=self._format is not None and self._format.is_interlaced)
+        if format_ != self._format:
+            yield from self.flush()
+            self._format = format_
+            filters = self._filters(format_)
+            self._graph = _graph(frame, format_, filters) if filters else None
+        if self._graph is None:
+            yield frame
+            return
+        self._graph.vpush(frame)
+        yield from self._ready()
+
+    def flush(self) -> Iterator[av.VideoFrame]:
+        """The frames still inside."""
+        if self._graph is not None:
+            self._graph.vpush(None)
+            yield from self._ready()
+
+    def _ready(self) -> Iterator[av.VideoFrame]:
+        assert self._graph is not None
+        while True:
+            try:
+                yield self._graph.vpull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+
+    def _filters(self, format_: _Format) -> list[tuple[str, str]]:
+        """(name, arguments) of the filters that this kind of frame needs; none for a frame that is fine as it is."""
+        turns, size = self._geometry.quarter_turns, (self._width_px, self._height_px)
+        filters = [("bwdif", "mode=send_frame:deint=interlaced")] if format_.is_interlaced else []
+        filters += {
+            0: [],
+            1: [("transpose", "cclock")],
+            2: [("hflip", ""), ("vflip", "")],
+            3: [("transpose", "clock")],
+        }[turns]
+        stored = (format_.width_px, format_.height_px) if turns % 2 == 0 else (format_.height_px, format_.width_px)
+        shown = (self._geometry.width_px, self._geometry.height_px)
+        if stored == shown and size == (shown[0] & ~1, shown[1] & ~1) and size != shown:
+            filters.append(("crop", f"{size[0]}:{size[1]}:0:0"))
+            stored = size
+        if stored != size or not format_.is_final:
+            filters += _colour_filters(format_, width_px=size[0], height_px=size[1])
+        return filters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Format:
+    """All of a frame that decides how it must be filtered."""
+
+    width_px: int
+    height_px: int
+    pixel_format: str
+    matrix: int
+    primaries: int
+    is_full_range: bool
+    is_interlaced: bool
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame, *, was_interlaced: bool) -> _Format:
+        name = frame.format.name
+        return cls(
+            width_px=frame.width,
+            height_px=frame.height,
+            pixel_format=name,
+            matrix=frame.colorspace,
+            primaries=frame.color_primaries,
+            is_full_range=frame.color_range == ColorRange.JPEG or name.startswith("yuvj"),
+            # Sticky: film on television alternates between both kinds, and the filter passes progressive frames on.
+            is_interlaced=was_interlaced or frame.interlaced_frame,
+        )
+
+    @property
+    def assumed_matrix(self) -> str:
+        """The tagged matrix; for an untagged one BT.601 up to standard definition, as players assume, else BT.709."""
+        is_sd = self.width_px < 1280 and self.height_px <= 576
+        return _MATRICES.get(self.matrix, "smpte170m" if is_sd else "bt709")
+
+    @property
+    def is_final(self) -> bool:
+        return (
+            self.pixel_format == "yuv420p"
+            and not self.is_full_range
+            and self.assumed_matrix == "bt709"
+            and self.primaries not in _WIDE_PRIMARIES
+        )
+
+
+def _colour_filters(format_: _Format, *, width_px: int, height_px: int) -> list[tuple[str, str]]:
+    in_range = "full" if format_.is_full_range else "limited"
+    scale = f"{width_px}:{height_px}:flags={_SCALE_FLAGS}:in_color_matrix={format_.assumed_matrix}:in_range={in_range}"
+    if format_.primaries not in _WIDE_PRIMARIES:
+        return [("scale", f"{scale}:out_color_matrix=bt709:out_range=limited"), ("format", "yuv420p")]
+    # The gamut is mapped with 10 bits and at the clip's size.
+    return [
+        ("scale", f"{scale}:out_color_matrix=bt2020:out_range=limited"),
+        ("format", "yuv420p10le"),
+        (
+            "colorspace",
+            f"all=bt709:range=tv:ispace=bt2020nc:iprimaries={_WIDE_PRIMARIES[format_.primaries]}:itrc=bt709:irange=tv",
+        ),
+        ("format", "yuv420p"),
+    ]
+
+
+def _graph(frame: av.VideoFrame, format_: _Format, filters: list[tuple[str, str]]) -> Graph:
+    graph = Graph()
+    graph.threads = 1
+    nodes: list[FilterContext] = [
+        graph.add_buffer(
+            width=format_.width_px, height=format_.height_px, format=frame.format, time_base=frame.time_base
+        )
+    ]
+    nodes += [graph.add(name, arguments) for name, arguments in filters]
+    nodes.append(graph.add("buffersink"))
+    graph.link_nodes(*nodes).configure()
+    return graph
+
+
+def _even(size: Fraction) -> int:
+    return max(2, round(size) & ~1)
+
+
+class Thumbnails:
+    """Small copies of frames as arrays, all of one size."""
+
+    def __init__(self, width_px: int, height_px: int, *, is_bgr: bool = False, is_smooth: bool = True) -> None:
+        self._size = width_px, height_px
+        self._format = "bgr24" if is_bgr else "rgb24"
+        # One reformatter keeps its tables; averaging costs twice the time of picking pixels.
+        self._reformatter = VideoReformatter()
+        self._interpolation = Interpolation.AREA if is_smooth else Interpolation.FAST_BILINEAR
+
+    def of(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        """uint8 [H, W, 3] RGB or BGR of a normalised frame."""
+        small = self._reformatter.reformat(
+            frame,
+            *self._size,
+            self._format,
+            src_colorspace=Colorspace.ITU709,
+            interpolation=self._interpolation,
+            threads=1,
+        )
+        return small.to_ndarray()  # pyright: ignore[reportReturnType]

@@ -1,0 +1,280 @@
+"""Opening, measuring and decoding source videos that nobody vouches for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from vpdata.errors import Reason, RejectItem
+from vpdata.media.normalise import Geometry, Normaliser, is_hdr, output_size
+
+# Demuxers that open no second file. `mov` also stands for mp4, and its references to other files stay off.
+_DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
+_OPEN_OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file", "enable_drefs": "0"}
+_RESTARTING_DEMUXERS = ("mpegts", "mpeg")
+"""Containers whose clock may jump where two recordings were joined."""
+_MAX_STEP_S = 10
+_MIN_FPS, _MAX_FPS = 1, 480
+_STANDARD_FPS = tuple(
+    Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60")
+)
+_SNAP_FRAC = 0.005
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_CONTAINERS = (b"\x1a\x45\xdf\xa3", b"FLV\x01", b"OggS", b"\x30\x26\xb2\x75", b"\0\0\x01\xba")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoInfo:
+    """What a source says and shows of itself before it is decoded."""
+
+    codec: str
+    geometry: Geometry
+    average_fps: Fraction
+    """Measured from the packets' time stamps; the header's rate where both agree."""
+    fps: Fraction
+    """Constant rate for the clips: `average_fps`, snapped to a standard rate within 0.5 %."""
+    duration_s: float
+    """By the packets' time stamps, not by the header."""
+
+
+def probe(path: Path, *, max_pixels: int, max_duration_s: float) -> VideoInfo:
+    """Read all packets and decode one frame. Raises RejectItem for whatever `cut` cannot use."""
+    with _opened(path) as container:
+        stream = _video_stream(container)
+        context = stream.codec_context
+        _check_pixels(context.width, context.height, max_pixels=max_pixels)
+        average_fps, duration_s = _measure_time(container, stream, max_duration_s=max_duration_s)
+        codec = context.name
+    with _opened(path) as container:
+        stream = _video_stream(container)
+        _limit(stream, max_pixels=max_pixels)
+        frame = next(_decoded(container, stream, _Damage()), None)
+        if frame is None:
+            raise RejectItem(Reason.DECODE_ERROR, f"no frame of its {codec} stream could be decoded")
+        if is_hdr(frame):
+            raise RejectItem(
+                Reason.HDR, "high dynamic range has no tone curve here yet", got="HLG or PQ", wanted="SDR transfer"
+            )
+        geometry = Geometry.of(frame, stream.sample_aspect_ratio)
+    _check_pixels(geometry.width_px, geometry.height_px, max_pixels=max_pixels)
+    return VideoInfo(
+        codec=codec, geometry=geometry, average_fps=average_fps, fps=_snapped(average_fps), duration_s=duration_s
+    )
+
+
+class FrameReader:
+    """One pass over a source as normalised frames at a constant rate: yuv420p, BT.709 limited, upright, square pixels.
+
+    After the pass `num_source_frames` and `damage` tell what was there.
+    """
+
+    def __init__(self, path: Path, info: VideoInfo, *, short_side_px: int, max_pixels: int) -> None:
+        self.fps = info.fps
+        self.width_px, self.height_px = output_size(info.geometry, short_side_px=short_side_px)
+        self.num_source_frames = 0
+        self._path, self._info, self._max_pixels = path, info, max_pixels
+        self._damage = _Damage()
+
+    @property
+    def damage(self) -> str | None:
+        """Why decoding stopped before the end of the file; None where it did not. The frames before are good."""
+        return self._damage.detail
+
+    def __iter__(self) -> Iterator[av.VideoFrame]:
+        """Frames by time stamp: one of two that fall into the same slot is dropped, an empty slot repeats the last."""
+        with _opened(self._path) as container:
+            stream = _video_stream(container)
+            _limit(stream, max_pixels=self._max_pixels)
+            clock = _Clock(self.fps, may_restart=container.format.name in _RESTARTING_DEMUXERS)
+            waiting: av.VideoFrame | None = None
+            slot = 0
+            for frame in self._normalised(_decoded(container, stream, self._damage)):
+                next_slot = clock.slot(frame)
+                if waiting is not None:
+                    for _ in range(slot, next_slot):
+                        yield waiting
+                waiting, slot = frame, max(slot, next_slot)
+            if waiting is not None:
+                yield waiting
+
+    def _normalised(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        normaliser = Normaliser(self._info.geometry, width_px=self.width_px, height_px=self.height_px)
+        for frame in frames:
+            self.num_source_frames += 1
+            yield from normaliser.push(frame)
+        yield from normaliser.flush()
+
+
+class _Damage:
+    """Where a decoder leaves word of what stopped it."""
+
+    detail: str | None = None
+
+
+class _Clock:
+    """Gives each frame its slot on a constant-rate time line that starts at the first frame."""
+
+    def __init__(self, fps: Fraction, *, may_restart: bool) -> None:
+        self._fps, self._may_restart = fps, may_restart
+        self._start_s: Fraction | None = None
+        self._last_s = Fraction(0)
+
+    def slot(self, frame: av.VideoFrame) -> int:
+        step_s = 1 / self._fps
+        if frame.pts is None or frame.time_base is None:
+            now_s = Fraction(0) if self._start_s is None else self._last_s + step_s
+        else:
+            stamp_s = frame.pts * frame.time_base
+            if self._start_s is None:
+                self._start_s = stamp_s
+            now_s = stamp_s - self._start_s
+            if self._may_restart and abs(now_s - self._last_s) > _MAX_STEP_S:
+                now_s = self._last_s + step_s
+                self._start_s = stamp_s - now_s
+        self._start_s = self._start_s or Fraction(0)
+        self._last_s = now_s
+        return round(now_s * self._fps)
+
+
+def _opened(path: Path) -> InputContainer:
+    """The container, opened as this one file and nothing else. Raises RejectItem."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except FileNotFoundError as error:
+        raise RejectItem(Reason.SOURCE_GONE, "the file was listed and is no longer there") from error
+    if not head:
+        raise RejectItem(Reason.EMPTY_FILE, "the file has no bytes", got="0 bytes", wanted="a video")
+    try:
+        # "file:" keeps a name such as "concat:a|b" from being read as a protocol.
+        return av.open(f"file:{path.absolute()}", options=dict(_OPEN_OPTIONS))
+    except FFmpegError as error:
+        raise RejectItem(_why_not_opened(head), f"no video container could be opened: {error.strerror}") from error
+
+
+def _why_not_opened(head: bytes) -> Reason:
+    """Tell a picture and a broken video from what is neither, by the file's first bytes."""
+    if head.startswith(_PICTURES) or (head.startswith(b"RIFF") and head[8:12] == b"WEBP"):
+        return Reason.STILL_PICTURE
+    is_mp4 = head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free")
+    is_avi = head.startswith(b"RIFF") and head[8:12] == b"AVI "
+    is_ts = len(head) > 376 and head[0] == head[188] == head[376] == 0x47
+    if head.startswith(_CONTAINERS) or is_mp4 or is_avi or is_ts:
+        return Reason.UNREADABLE
+    return Reason.NOT_VIDEO
+
+
+def _video_stream(container: InputContainer) -> VideoStream:
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not streams:
+        raise RejectItem(
+            Reason.NO_VIDEO_STREAM, "the file holds no video", got=f"{len(container.streams)} other streams"
+        )
+    best = container.streams.best("video")
+    stream = best if isinstance(best, VideoStream) and best in streams else streams[0]
+    if stream.codec_context is None:
+        raise RejectItem(Reason.DECODE_ERROR, "the video's codec is unknown")
+    return stream
+
+
+def _limit(stream: VideoStream, *, max_pixels: int) -> None:
+    """Bound what the decoder may allocate, and keep its output independent of the machine's cores."""
+    stream.codec_context.options = {"max_pixels": str(max_pixels)}
+    stream.codec_context.thread_count = 1
+
+
+def _check_pixels(width_px: int, height_px: int, *, max_pixels: int) -> None:
+    if width_px * height_px > max_pixels:
+        raise RejectItem(
+            Reason.TOO_MANY_PIXELS,
+            "a frame is larger than cut.max_pixels",
+            got=f"{width_px}x{height_px}",
+            wanted=f"at most {max_pixels} pixels",
+        )
+
+
+def _measure_time(container: InputContainer, stream: VideoStream, *, max_duration_s: float) -> tuple[Fraction, float]:
+    """(average frames per second, duration in seconds) from the decoding time stamps of all packets."""
+    time_base = stream.time_base or Fraction(1, 1000)
+    max_step = _MAX_STEP_S / time_base if container.format.name in _RESTARTING_DEMUXERS else None
+    previous: int | None = None
+    num_steps = total = 0
+    for packet in _packets(container, stream, _Damage()):
+        if packet.dts is None:
+            continue
+        if previous is not None:
+            step = packet.dts - previous
+            if step > 0 and (max_step is None or step <= max_step):
+                num_steps, total = num_steps + 1, total + step
+        previous = packet.dts
+        if float(total * time_base) > max_duration_s:
+            raise RejectItem(
+                Reason.TOO_LONG,
+                "the video is longer than cut.max_duration_s",
+                got=f"over {float(total * time_base):.0f} s",
+                wanted=f"at most {max_duration_s:g} s",
+            )
+    fps = _average_fps(stream, Fraction(num_steps) / (total * time_base) if total else None)
+    return fps, float(total * time_base + 1 / fps)
+
+
+def _average_fps(stream: VideoStream, measured: Fraction | None) -> Fraction:
+    header = stream.average_rate or stream.guessed_rate
+    if measured is None:
+        fps = header or Fraction(0)
+    elif header and abs(header / measured - 1) <= _SNAP_FRAC:
+        fps = header
+    else:
+        fps = measured.limit_denominator(1001)
+    if not _MIN_FPS <= fps <= _MAX_FPS:
+        raise RejectItem(
+            Reason.BAD_FRAME_RATE,
+            "neither the header nor the time stamps give a usable frame rate",
+            got=f"{float(fps):g} fps",
+            wanted=f"{_MIN_FPS} to {_MAX_FPS} fps",
+        )
+    return fps
+
+
+def _snapped(fps: Fraction) -> Fraction:
+    nearest = min(_STANDARD_FPS, key=lambda standard: abs(standard - fps))
+    return nearest if abs(fps / nearest - 1) <= _SNAP_FRAC else fps
+
+
+def _packets(container: InputContainer, stream: VideoStream, damage: _Damage) -> Iterator[av.Packet]:
+    """Packets with content, up to the first that is damaged."""
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                yield packet
+            if packet.is_corrupt:
+                damage.detail = "the file ends in the middle of a packet"
+    except FFmpegError as error:
+        damage.detail = f"the container is damaged: {error.strerror}"
+
+
+def _decoded(container: InputContainer, stream: VideoStream, damage: _Damage) -> Iterator[av.VideoFrame]:
+    """Frames in the order of display, up to the first damage after a good frame."""
+    has_frames = False
+    try:
+        for packet in _packets(container, stream, damage):
+            try:
+                for frame in stream.codec_context.decode(packet):
+                    has_frames = True
+                    yield frame
+            except FFmpegError as error:
+                # A recording that starts between two key frames fails until the first of them.
+                if has_frames:
+                    damage.detail = f"decoding failed: {error.strerror}"
+                    break
+        yield from stream.codec_context.decode(None)
+    except FFmpegError as error:
+        damage.detail = f"decoding failed: {error.strerror}"
