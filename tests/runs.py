@@ -147,15 +147,20 @@ def make_run(folder: Path | str, *, num_clips: int = 3, clips_per_part: int = 2,
 
 
 def _write_part(run: Run, part: str, seeds: range) -> list[PackEntry]:
-    sources = [make_source(seed) for seed in seeds] + ([BAD_SOURCE, DUPLICATE_SOURCE] if part == "part-00000" else [])
+    is_first = part == "part-00000"
+    sources = [make_source(seed) for seed in seeds] + ([BAD_SOURCE, DUPLICATE_SOURCE] if is_first else [])
     _write_rows(run.stage_folder("source"), layout.records_file(part), sources, Source)
-    tar, members, records = io.BytesIO(), [], []
+    tar, members = io.BytesIO(), []
     writer = TarWriter(tar)
+    kept, records = [], []
     for seed in seeds:
         footage = make_footage(seed)
         mp4 = encode_clip(footage.frames)
-        records.append(make_record(seed, mp4=mp4, footage=footage))
-        members.append(writer.add(records[-1].id, "mp4", mp4))
+        kept.append(make_record(seed, mp4=mp4, footage=footage))
+        copies = [as_clip_of(reject, kept[0]) for reject in (STILL, NEAR_DUPLICATE)] if is_first and seed == 0 else []
+        for record in (kept[-1], *copies):
+            records.append(record)
+            members.append(writer.add(record.id, "mp4", mp4))
     writer.finish()
     run.stage_folder("cut").write(layout.tar_file(part), tar.getvalue())
     _write_rows(run.stage_folder("cut"), layout.members_file(part), members, Member)
@@ -163,11 +168,27 @@ def _write_part(run: Run, part: str, seeds: range) -> list[PackEntry]:
     unfilled: dict[str, object] = {"detections": None, "tracks": None, "captions": None, "verdict": None}
     for stage, field in zip(layout.STAGE_NAMES, (None, *unfilled), strict=True):
         unfilled.pop(field or "", None)
-        rows = [replace(record, **unfilled) for record in records]
-        _write_rows(run.stage_folder(stage), layout.records_file(part), rows, Record)
-        rejects = REJECTS.get(stage, []) if part == "part-00000" else []
-        _write_rows(run.stage_folder(stage), layout.rejects_file(part), rejects, Reject)
-    return [PackEntry(clip_id=record.id, part=part, shard=0) for record in records]
+        rejects = REJECTS.get(stage, []) if is_first else []
+        dropped = {reject.id for reject in rejects if reject.track is None}
+        records = [record for record in records if record.id not in dropped]
+        _write_rows(
+            run.stage_folder(stage),
+            layout.records_file(part),
+            [replace(record, **unfilled) for record in records],
+            Record,
+        )
+        if rejects:
+            _write_rows(run.stage_folder(stage), layout.rejects_file(part), rejects, Reject)
+    return [PackEntry(clip_id=record.id, part=part, shard=0) for record in kept]
+
+
+def as_clip_of(reject: Reject, record: Record) -> Record:
+    """`record` as if it were the clip that was dropped."""
+    video = replace(record.clip.video, id=reject.video_id, uri=reject.uri)
+    assert reject.start_s is not None
+    assert reject.stop_s is not None
+    clip = replace(record.clip, id=reject.id, video=video, start_s=reject.start_s, stop_s=reject.stop_s)
+    return replace(record, id=reject.id, clip=clip)
 
 
 def _write_rows(folder: Folder, name: str, rows: list, kind: type) -> None:
@@ -179,6 +200,10 @@ DUPLICATE_SOURCE = Source(id=video_id("footage/zz copy.mp4"), uri="footage/zz co
 NEAR_DUPLICATE = Reject(
     id=clip_id(DUPLICATE_SOURCE.id, 0.0, 2.0), stage="pack", reason=Reason.NEAR_DUPLICATE, detail="looks like another",
     got="0.01", wanted="> 0.1", video_id=DUPLICATE_SOURCE.id, uri=DUPLICATE_SOURCE.uri, start_s=0.0, stop_s=2.0,
+)  # fmt: skip
+STILL = Reject(
+    id=clip_id(DUPLICATE_SOURCE.id, 3.0, 5.0), stage="filter", reason=Reason.MOTION, detail="hardly anything moves",
+    got="0.01", wanted=">= 0.1", video_id=DUPLICATE_SOURCE.id, uri=DUPLICATE_SOURCE.uri, start_s=3.0, stop_s=5.0,
 )  # fmt: skip
 REJECTS: dict[str, list[Reject]] = {
     "cut": [
@@ -192,10 +217,7 @@ REJECTS: dict[str, list[Reject]] = {
         ),
     ],
     "filter": [
-        Reject(
-            id=clip_id(DUPLICATE_SOURCE.id, 3.0, 5.0), stage="filter", reason=Reason.MOTION, detail="still", got="0.01",
-            wanted=">= 0.1", video_id=DUPLICATE_SOURCE.id, uri=DUPLICATE_SOURCE.uri, start_s=3.0, stop_s=5.0,
-        ),
+        STILL,
         Reject(
             id=clip_id(make_source(0).id, 0.0, 2.0), stage="filter", reason=Reason.TRACK_AREA, detail="too small",
             got="0.001", wanted=">= 0.01", video_id=make_source(0).id, uri=make_source(0).uri, start_s=0.0, stop_s=2.0,

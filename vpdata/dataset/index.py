@@ -79,7 +79,7 @@ def read_index(folder: Folder, names: Sequence[str], columns: Sequence[str] | No
     """The index files `names` of an index folder, one below the other; only `columns` are fetched."""
     tables = []
     for name in names:
-        table = pq.read_table(RangedFile(folder, name), columns=None if columns is None else list(columns))
+        table = pq.ParquetFile(RangedFile(folder, name)).read(columns=None if columns is None else list(columns))
         check_version(table.schema, where=f"{folder.uri}/{name}")
         tables.append(table)
     kept = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])

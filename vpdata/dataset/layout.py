@@ -13,6 +13,11 @@ REPORT_PAGE, REPORT_FOLDER = "report.html", "report"
 STATS, CARD = "stats.json", "README.md"
 STAGE_STATE = "stage.json"
 RUNWIDE_REJECTS = "pack-plan.rejects.parquet"
+PACK_STATE = "pack-plan.json"
+"""Fingerprint of the pack plan, as `STAGE_STATE` is of a stage."""
+LEASE = "lease.json"
+PROGRESS = "progress"
+"""Folder inside a stage's: what is finished of its unfinished parts."""
 
 
 def part_name(part: int, sub_part: int | None = None) -> str:

@@ -1,0 +1,200 @@
+"""Proof that a finished run holds what it says: every offset, header, size, hash, id, mask, frame and caption."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import numpy as np
+import pyarrow as pa
+from av.error import FFmpegError
+
+from vpdata.dataset import annotations, index, layout
+from vpdata.dataset.run import Run, read_rows
+from vpdata.dataset.shards import END_OF_TAR, PackEntry, TarWriter, padded
+from vpdata.errors import RunError
+from vpdata.media.masks import decode_masks
+from vpdata.records import Clip, Record, Track, clip_id, is_valid_id
+
+_AREA_TOLERANCE_FRAC = 1e-9
+"""Areas are counted pixels over a size: only the last bits of a float may differ."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is not as it should be."""
+
+    where: str
+    """File in the run, with the clip's id where it is about one clip."""
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+def check(run: Run) -> list[Problem]:
+    """All that is wrong with a finished run, [] for nothing. RunError where the folder is no run.
+
+    Reads the plan, the index and every byte of every shard; the parts are not needed.
+    """
+    run.config()
+    if not run.folder.exists(layout.PACK_PLAN):
+        return [Problem(where=layout.PACK_PLAN, what="missing: the build has not finished; run the same command again")]
+    plan = list(read_rows(run.folder, layout.PACK_PLAN, PackEntry))
+    by_shard: dict[int, list[str]] = defaultdict(list)
+    for entry in plan:
+        by_shard[entry.shard].append(entry.clip_id)
+    problems = [*_check_plan(plan), *_check_names(run, sorted(by_shard))]
+    for shard, ids in sorted(by_shard.items()):
+        problems.extend(_check_shard(run, shard, ids))
+    return problems
+
+
+def _check_plan(plan: Sequence[PackEntry]) -> Iterator[Problem]:
+    ids = [entry.clip_id for entry in plan]
+    for clip, count in Counter(ids).items():
+        if count > 1:
+            yield Problem(where=f"{layout.PACK_PLAN}: {clip}", what=f"planned {count} times, wanted once")
+        if not is_valid_id(clip):
+            yield Problem(
+                where=f"{layout.PACK_PLAN}: {clip!r}", what="wanted an id of lower-case letters, digits, hyphens"
+            )
+    if ids != sorted(ids):
+        yield Problem(where=layout.PACK_PLAN, what="the clips are not in the order of their ids")
+    shards = [entry.shard for entry in plan]
+    if shards != sorted(shards) or set(shards) != set(range(len(set(shards)))):
+        yield Problem(where=layout.PACK_PLAN, what="the shards are not numbered from 0 without gaps")
+
+
+def _check_names(run: Run, shards: Sequence[int]) -> Iterator[Problem]:
+    for folder, name_of in ((layout.SHARDS, layout.shard_file), (layout.INDEX, layout.index_file)):
+        found, wanted = set(run.folder.child(folder).names()), {name_of(shard) for shard in shards}
+        for name in sorted(wanted - found):
+            yield Problem(where=f"{folder}/{name}", what="missing, though planned; run the build's command again")
+        for name in sorted(found - wanted):
+            yield Problem(where=f"{folder}/{name}", what="no file of that name is planned; remove it")
+
+
+def _check_shard(run: Run, shard: int, planned: Sequence[str]) -> Iterator[Problem]:
+    shards, indexes = run.folder.child(layout.SHARDS), run.folder.child(layout.INDEX)
+    name, index_name = layout.shard_file(shard), layout.index_file(shard)
+    if not shards.exists(name) or not indexes.exists(index_name):
+        return
+    where = f"{layout.INDEX}/{index_name}"
+    try:
+        table = index.read_index(indexes, [index_name])
+    except (pa.ArrowException, RunError) as error:
+        yield Problem(where=where, what=f"cannot be read: {error}")
+        return
+    if not table.schema.equals(index.SCHEMA):
+        yield Problem(where=where, what="its columns are not those of this schema version")
+        return
+    rows = table.to_pylist()
+    if [row["id"] for row in rows] != list(planned):
+        yield Problem(where=where, what=f"its {len(rows)} clips are not the {len(planned)} of the plan, in order")
+    num_bytes, start = shards.size(name), 0
+    for row in rows:
+        where = f"{layout.SHARDS}/{name}: {row['id']}"
+        stop = padded(max(row[f"{prefix}_offset"] + row[f"{prefix}_num_bytes"] for prefix in _PREFIXES))
+        if not start < stop <= num_bytes:
+            yield Problem(where=where, what=f"the index puts it at bytes {start}:{stop} of {num_bytes}")
+            return
+        data = shards.read_range(name, start, stop - start)
+        yield from _check_sample(row, data, start=start, shard=shard, where=where)
+        start = stop
+    if num_bytes != start + len(END_OF_TAR) or any(shards.read_range(name, start, num_bytes - start)):
+        yield Problem(where=f"{layout.SHARDS}/{name}", what=f"wanted two empty blocks and no more behind byte {start}")
+
+
+def _check_sample(row: Mapping[str, Any], data: bytes, *, start: int, shard: int, where: str) -> Iterator[Problem]:
+    """`data` are the bytes of the shard from `start`, where the sample's first header lies, to its last block."""
+    contents, offsets, rebuilt = {}, {}, io.BytesIO()
+    tar = TarWriter(rebuilt)
+    for suffix, prefix in index.MEMBER_COLUMNS.items():
+        offset = row[f"{prefix}_offset"] - start
+        contents[suffix] = data[max(offset, 0) : max(offset, 0) + row[f"{prefix}_num_bytes"]]
+        offsets[suffix] = start + tar.add(row["id"], suffix, contents[suffix]).offset
+        if offsets[suffix] != row[f"{prefix}_offset"]:
+            what = f"the index puts {suffix} at byte {row[f'{prefix}_offset']}, its place is {offsets[suffix]}"
+            yield Problem(where=where, what=what)
+            return
+        if hashlib.sha256(contents[suffix]).hexdigest() != row[f"{prefix}_sha256"]:
+            yield Problem(where=where, what=f"{suffix} has another hash than the index says")
+    if rebuilt.getvalue() != data:
+        yield Problem(where=where, what="a tar header is not the one that vpdata writes")
+    try:
+        record = annotations.decode(contents[annotations.RECORD], contents[annotations.MASKS], where=where)
+    except RunError as error:
+        yield Problem(where=where, what=str(error).removeprefix(f"{where}: "))
+        return
+    expected = index.row_of(record, shard=shard, offsets=offsets, contents=contents)
+    for column, value in pa.Table.from_pylist([expected], schema=index.SCHEMA).to_pylist()[0].items():
+        if row[column] != value and not column.endswith("_sha256"):
+            yield Problem(where=where, what=f"the index says {column} {row[column]!r}, the record {value!r}")
+    yield from _check_record(record, where=where)
+    yield from _check_mp4(record.clip, contents[annotations.VIDEO], where=where)
+
+
+def _check_record(record: Record, *, where: str) -> Iterator[Problem]:
+    clip = record.clip
+    wanted = clip_id(clip.video.id, clip.start_s, clip.stop_s)
+    if not is_valid_id(record.id) or not record.id == clip.id == wanted:
+        yield Problem(where=where, what=f"got the ids {record.id!r} and {clip.id!r}, wanted {wanted!r}")
+    if record.verdict is None or not record.verdict.keep:
+        yield Problem(where=where, what="got no verdict to keep it")
+    track_ids = [track.id for track in record.tracks or ()]
+    if not track_ids or track_ids != sorted(set(track_ids)) or track_ids[0] < 1:
+        yield Problem(where=where, what=f"got the track ids {track_ids}, wanted at least one, from 1 on, ascending")
+    for track in record.tracks or ():
+        yield from _check_track(track, clip, where=f"{where}: track {track.id}")
+    scopes = [caption.scope for caption in record.captions or ()]
+    if None not in scopes:
+        yield Problem(where=where, what="got no caption of the clip")
+    for caption in record.captions or ():
+        if not caption.text.strip() or (caption.scope is not None and caption.scope not in track_ids):
+            yield Problem(where=where, what=f"got the caption {caption.text!r} of track {caption.scope}")
+
+
+def _check_track(track: Track, clip: Clip, *, where: str) -> Iterator[Problem]:
+    if not len(track.masks) == len(track.area_frac) == clip.num_frames:
+        got = f"{len(track.masks)} masks and {len(track.area_frac)} areas"
+        yield Problem(where=where, what=f"got {got}, wanted one for each of {clip.num_frames} frames")
+        return
+    try:
+        masks = decode_masks(track.masks, height_px=clip.height_px, width_px=clip.width_px)
+    except ValueError as error:
+        yield Problem(where=where, what=str(error))
+        return
+    area_frac = masks.mean(axis=(1, 2))
+    if not np.allclose(area_frac, track.area_frac, rtol=0, atol=_AREA_TOLERANCE_FRAC):
+        worst = int(np.argmax(np.abs(area_frac - track.area_frac)))
+        got, wanted = track.area_frac[worst], area_frac[worst]
+        yield Problem(where=where, what=f"got area_frac {got} on frame {worst}, its mask covers {wanted}")
+    if not area_frac.any():
+        yield Problem(where=where, what="got a track without a mask on any frame")
+
+
+def _check_mp4(clip: Clip, mp4: bytes, *, where: str) -> Iterator[Problem]:
+    if hashlib.sha256(mp4).hexdigest() != clip.sha256:
+        yield Problem(where=where, what="the mp4 has another hash than its record says")
+        return
+    try:
+        with av.open(io.BytesIO(mp4), "r", format="mp4") as container:
+            stream = container.streams.video[0]
+            found = (stream.width, stream.height, stream.average_rate)
+            num_frames = sum(packet.size > 0 for packet in container.demux(stream))
+    except (FFmpegError, IndexError) as error:
+        yield Problem(where=where, what=f"the mp4 does not open: {error}")
+        return
+    if found != (clip.width_px, clip.height_px, clip.fps):
+        yield Problem(where=where, what=f"the mp4 has {found}, its record {clip.width_px, clip.height_px, clip.fps}")
+    if num_frames != clip.num_frames:
+        yield Problem(where=where, what=f"the mp4 has {num_frames} frames, its record {clip.num_frames}")
+
+
+_PREFIXES = tuple(index.MEMBER_COLUMNS.values())
