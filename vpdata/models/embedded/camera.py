@@ -52,6 +52,9 @@ def affine_of_images(first: Gray, second: Gray, background: Mask) -> Affine | No
         return None
     source = np.array([points_a[match.queryIdx].pt for match in good], dtype=np.float32)
     target = np.array([points_b[match.trainIdx].pt for match in good], dtype=np.float32)
+    # Objects that move together can outvote a background that stands: rest needs less support than motion.
+    if np.mean(np.linalg.norm(target - source, axis=1) < 1.5) >= 0.25:
+        return np.eye(2, 3)
     affine = _fit(source, target, min_inlier_frac=0.3, max_error_px=3.0, is_similarity=True)
     return affine if affine is not None and 0.4 < scale_of(affine) < 2.5 else None
 
