@@ -31,7 +31,6 @@ _VIDEO_TYPES = re.compile(
 _BUSY = frozenset({408, 425, 429, 502, 503, 504})
 """Answers that speak of the server's state and not of this file."""
 _MAX_REDIRECTS = 5
-_CHUNK_BYTES = 1 << 20
 
 
 class _TryAgain(Exception):  # noqa: N818  a signal inside this module, never seen outside
@@ -153,8 +152,9 @@ class _Partial:
         return {"Range": f"bytes={self.num_bytes}-", "If-Range": self._validator}
 
     def start_over(self) -> None:
-        self._file.seek(0)
-        self._file.truncate()
+        if self.num_bytes:
+            self._file.seek(0)
+            self._file.truncate()
         self._validator, self.num_bytes = "", 0
 
     def begin(self, response: httpx.Response) -> None:
@@ -181,13 +181,15 @@ def _attempt(client: httpx.Client, url: str, partial: _Partial, limits: _Limits)
             _check_content(response)
             partial.begin(response)
             limits.check_size(partial.num_bytes + _content_length(response))
-            for chunk in response.iter_raw(_CHUNK_BYTES):
+            # No chunk size: what httpx gathers for a larger chunk is lost when the connection breaks.
+            for chunk in response.iter_raw():
                 limits.check_size(partial.num_bytes + len(chunk))
                 partial.append(chunk)
                 limits.check_time()
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        detail = "it redirects to something else than http or https"
-        raise RejectItem(Reason.BLOCKED_ADDRESS, detail, wanted="http or https") from error
+        raise RejectItem(
+            Reason.FETCH_FAILED, "it redirects to no valid address", wanted="an http or https URL"
+        ) from error
     except httpx.TooManyRedirects as error:
         wanted = f"at most {_MAX_REDIRECTS}"
         raise RejectItem(Reason.FETCH_FAILED, "it redirects too many times", wanted=wanted) from error

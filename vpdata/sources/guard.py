@@ -26,6 +26,8 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
+        if parsed.is_site_local:  # fec0::/10, which `is_global` does not know as private
+            return False
     return parsed.is_global and not (parsed.is_multicast or parsed.is_reserved or parsed.is_unspecified)
 
 
@@ -63,6 +65,9 @@ class GuardedTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Try the host's addresses in turn; RejectItem(BLOCKED_ADDRESS) if any of them is not public."""
+        if request.url.scheme not in ("http", "https"):
+            detail = "it redirects to a scheme that is not allowed"
+            raise RejectItem(Reason.BLOCKED_ADDRESS, detail, got=request.url.scheme, wanted="http or https")
         error: httpx.TransportError = httpx.ConnectError("the host has no address")
         for address in self._addresses(request.url):
             try:

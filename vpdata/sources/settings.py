@@ -37,7 +37,7 @@ class SourceSettings:
     backoff_s: float = 1.0
     """Wait before the first retry; doubles with each further one."""
     unreachable: Literal["stop", "reject"] = "stop"
-    """A server that is down is no source's fault: the run stops, to go on later. `reject` gives its sources up."""
+    """An http(s) server that is down is no source's fault: the run stops. `reject` gives its sources up."""
     allow_private_hosts: bool = False
     """Accept private, loopback and link-local addresses; only for lists and servers of your own."""
     allow_outside_links: bool = False

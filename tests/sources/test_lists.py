@@ -1,0 +1,75 @@
+"""CSV and Parquet source lists."""
+
+from __future__ import annotations
+
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vpdata.errors import ConfigError
+from vpdata.sources.lists import ListRow, read_list
+
+
+def parquet(**columns) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer)
+    return buffer.getvalue()
+
+
+def test_a_csv_list_gives_its_rows_in_order_with_empty_cells_as_none():
+    text = '\ufeffid,uri, licence ,caption\r\na-1,"x, y.mp4",CC0,"He said ""hi"".\nTwice."\r\n\r\n,z.mp4,,\r\n'
+    assert read_list(text.encode(), name="list.csv") == [
+        ListRow(number=1, uri="x, y.mp4", id="a-1", licence="CC0", caption='He said "hi".\nTwice.'),
+        ListRow(number=2, uri="z.mp4"),
+    ]
+
+
+def test_a_parquet_list_gives_the_same_rows_as_a_csv_list():
+    as_parquet = read_list(parquet(uri=["a.mp4", "b.mp4"], id=[17, None], attribution=["Ann", "Bob"]), name="l.parquet")
+    as_csv = read_list(b"uri,id,attribution\na.mp4,17,Ann\nb.mp4,,Bob\n", name="l.csv")
+    assert as_parquet == as_csv
+    assert as_parquet[0].id == "17"
+
+
+def test_the_published_pexels_csv_is_read_as_it_is():
+    data = b"link,videoId\nhttps://videos.pexels.com/video-files/3129671/a.mp4,3129671\n"
+    assert read_list(data, name="pexels.csv") == [
+        ListRow(number=1, uri="https://videos.pexels.com/video-files/3129671/a.mp4", id="3129671")
+    ]
+
+
+def test_columns_that_are_not_read_are_named_with_what_they_may_mean(caplog):
+    read_list(b"uri,license,fps\na.mp4,CC0,30\n", name="list.csv")
+    assert "license, did you mean 'licence'?; fps" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "empty"),
+        (b"path,id\na.mp4,1\n", "path, id"),
+        (b"uri,link\na,b\n", "exactly one"),
+        (b"uri,id\na.mp4,1\nb.mp4,A_B\n", r"row 2: got the id 'A_B'"),
+        (b"uri,id\na.mp4,a.b\n", r"row 1: got the id 'a\.b'"),
+        (b"uri,id\na.mp4,1\nb.mp4,2,3\n", "row 2: got 3 values, wanted 2"),
+        (b"uri,id\n,1\n", "row 1: got no uri"),
+        (b"uri\na\0.mp4\n", "list.csv"),
+        (b"uri\n\xff\xfe.mp4\n", "UTF-8"),
+        (b'uri\n"a.mp4\n', "not a CSV"),
+    ],
+)
+def test_a_malformed_csv_list_is_refused_with_the_row(data, message):
+    with pytest.raises(ConfigError, match=message):
+        read_list(data, name="list.csv")
+
+
+def test_what_is_no_parquet_file_is_refused():
+    with pytest.raises(ConfigError, match=r"list\.parquet is not a Parquet file"):
+        read_list(b"PAR1 not really", name="list.parquet")
+
+
+def test_a_parquet_list_with_no_uri_in_a_row_is_refused():
+    with pytest.raises(ConfigError, match="row 2: got no uri"):
+        read_list(parquet(uri=["a.mp4", None]), name="list.parquet")
