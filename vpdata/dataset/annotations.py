@@ -74,7 +74,7 @@ def decode(record_json: bytes, masks_json: bytes, *, where: str) -> Record:
             track["masks"] = _counts(masks[track["id"]], (height_px, width_px), where)
         return codec.from_builtins(plain, Record)
     except (msgspec.MsgspecError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{where}: the JSON is not that of a sample: {error}") from error
+        raise RunError(f"{where}: the JSON is not that of a sample: {error}; run `vpdata check` on the run") from error
 
 
 def _counts(masks: tuple[_Rle, ...], size: tuple[int, int], where: str) -> list[str | None]:

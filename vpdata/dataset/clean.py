@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vpdata.dataset import layout
 from vpdata.dataset.check import check
 from vpdata.dataset.run import Run
 from vpdata.errors import RunError

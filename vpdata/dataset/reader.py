@@ -5,43 +5,48 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import overload
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from vpdata.dataset import annotations, index, layout
 from vpdata.errors import RunError
 from vpdata.media.clips import ClipReader
-from vpdata.media.masks import Mask, decode_mask, decode_masks
+from vpdata.media.masks import Mask, decode_masks
 from vpdata.records import Caption, Record, Track
 from vpdata.storage import Folder
 
 _SPAN_COLUMNS = [f"{prefix}_{what}" for prefix in index.MEMBER_COLUMNS.values() for what in ("offset", "num_bytes")]
-_COLUMNS = ("id", "shard", "num_frames", *_SPAN_COLUMNS)
+INDEX_COLUMNS = ("id", "shard", "num_frames", *_SPAN_COLUMNS)
+"""All that a reader holds in memory: about 150 bytes a clip."""
 
 
-def open_dataset(uri: str) -> Dataset:
+def open_dataset(uri: str | Path) -> Dataset:
     """The data set in a run folder, in its `shards/` or `index/`, or in one shard; local or on any store of `Folder`.
 
     Reads only the index. RunError where there is none.
     """
-    parent, _, name = str(uri).rstrip("/").rpartition("/")
-    if name.endswith(".tar"):
-        root, wanted = parent.rpartition("/")[0], [layout.index_of_shard(name)]
-    else:
-        root, wanted = (parent or ".") if name in (layout.SHARDS, layout.INDEX) else str(uri), None
-    index_folder = Folder(root or ".").child(layout.INDEX)
-    names = index_folder.names(".parquet") if wanted is None else wanted
+    root, shard = _root_and_shard(uri)
+    index_folder = root.child(layout.INDEX)
+    names = [layout.index_of_shard(shard)] if shard else index_folder.names(".parquet")
     if not names or not all(index_folder.exists(name) for name in names):
         raise RunError(
             f"{uri}: got no index in {index_folder.uri}, wanted a run folder that `vpdata build` has finished, "
             "its shards/ or index/, or one of its shards"
         )
-    return Dataset(Folder(root or ".").child(layout.SHARDS), index.read_index(index_folder, names, _COLUMNS))
+    return Dataset(root.child(layout.SHARDS), index.read_index(index_folder, names, INDEX_COLUMNS))
+
+
+def _root_and_shard(uri: str | Path) -> tuple[Folder, str | None]:
+    whole = str(uri) if "://" in str(uri) else str(Path(uri).absolute())
+    parent, _, name = whole.rstrip("/").rpartition("/")
+    if name.endswith(".tar"):
+        return Folder(parent.rpartition("/")[0]), name
+    return Folder(parent if name in (layout.SHARDS, layout.INDEX) else whole), None
 
 
 class Dataset(Sequence["Sample"]):
@@ -98,6 +103,8 @@ class SampleTrack:
     """What the captioner said of this object."""
     height_px: int
     width_px: int
+    where: str
+    """Shard and clip, for messages."""
 
     @property
     def id(self) -> int:
@@ -108,13 +115,19 @@ class SampleTrack:
         return self.data.label
 
     def mask(self, frame: int) -> Mask:
-        """bool [H, W] on one frame; all False where the object is absent."""
-        return decode_mask(self.data.masks[frame], height_px=self.height_px, width_px=self.width_px)
+        """bool [H, W] on one frame; all False where the object is absent. RunError for damaged run lengths."""
+        return self._decoded((self.data.masks[frame],))[0]
 
     @property
     def masks(self) -> NDArray[np.bool_]:
-        """bool [T, H, W], decoded anew at each call."""
-        return decode_masks(self.data.masks, height_px=self.height_px, width_px=self.width_px)
+        """bool [T, H, W], decoded anew at each call. RunError for damaged run lengths."""
+        return self._decoded(self.data.masks)
+
+    def _decoded(self, counts: Sequence[str | None]) -> NDArray[np.bool_]:
+        try:
+            return decode_masks(counts, height_px=self.height_px, width_px=self.width_px)
+        except ValueError as error:
+            raise RunError(f"{self.where}: track {self.id}: {error}; run `vpdata check` on the run") from error
 
 
 class Sample:
@@ -145,10 +158,8 @@ class Sample:
     def tracks(self) -> tuple[SampleTrack, ...]:
         """The objects, in the order of their ids."""
         texts = {caption.scope: caption.text for caption in reversed(self.captions)}
-        clip = self.record.clip
-        return tuple(
-            SampleTrack(track, texts.get(track.id), clip.height_px, clip.width_px) for track in self.record.tracks or ()
-        )
+        size = self.record.clip.height_px, self.record.clip.width_px
+        return tuple(SampleTrack(track, texts.get(track.id), *size, self._where) for track in self.record.tracks or ())
 
     @property
     def captions(self) -> tuple[Caption, ...]:
@@ -174,8 +185,8 @@ class Sample:
             raise IndexError(f"{self.id}: got frames {start}:{stop}, wanted a span inside 0:{self.num_frames}")
         try:
             return ClipReader(self.mp4).read(range(start, stop))
-        except (FFmpegError, RuntimeError) as error:
-            raise RunError(f"{self._where}: the mp4 does not decode: {error}; run `vpdata check` on the run") from error
+        except RunError as error:
+            raise RunError(f"{self._where}: {error}") from error
 
     @property
     def _where(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
@@ -106,7 +107,7 @@ def read_rows(
 
     With `ids` only those rows; row groups that hold none of them are not fetched.
     """
-    filters = None if ids is None else [(id_column, "in", sorted(ids))]
+    filters = None if ids is None else pc.field(id_column).isin(pa.array(sorted(ids), pa.string()))
     table = pq.read_table(RangedFile(folder, name), filters=filters)
     check_version(table.schema, where=f"{folder.uri}/{name}")
     yield from codec.from_table(table, kind)
