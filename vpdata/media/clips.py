@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, Protocol
 
 import av
 import cv2
-import decord
 import numpy as np
+from av.error import FFmpegError
 from av.video.frame import PictureType
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from numpy.typing import NDArray
 
+from vpdata.errors import RunError
+
+try:
+    import decord
+except ImportError:
+    decord = None
+
 _KEY_FRAME_EVERY_S = Fraction(1, 2)
+_DECODE_ERRORS = (RuntimeError, FFmpegError, *((decord.DECORDError,) if decord else ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,25 +48,121 @@ class ClipSettings:
 
 
 class ClipReader:
-    """Random access to the frames of one of our own clips."""
+    """Random access to the frames of one of our own clips, by decord or, where it has no wheel, by PyAV.
 
-    def __init__(self, data: bytes) -> None:
-        self._reader = decord.VideoReader(io.BytesIO(data), ctx=decord.cpu(0), num_threads=1)
-        self.num_frames = len(self._reader)
-        self.height_px, self.width_px = self._reader[0].shape[:2]
-        self.fps = Fraction(self._reader.get_avg_fps()).limit_denominator(1001)
+    Both give the same pixels, BT.709 to full-range RGB. A window of frames costs decoding from the key frame before it,
+    at most half a second. RunError where the bytes are no whole clip or a frame cannot be decoded. Damage inside the
+    pictures is found by `sha256` (the clip's, from its record) alone: H.264 conceals it, and decord may crash on it.
+    """
+
+    def __init__(
+        self, data: bytes, *, sha256: str | None = None, decoder: Literal["decord", "pyav"] | None = None
+    ) -> None:
+        self._num_bytes = len(data)
+        if not _is_whole(data) or (sha256 and hashlib.sha256(data).hexdigest() != sha256):
+            raise RunError(self._damaged("is not what was written"))
+        with self._named_errors("cannot be opened"):
+            self._decoder: _Decoder
+            if decoder == "pyav" or (decoder is None and decord is None):
+                self._decoder = _PyAV(data)
+            else:
+                self._decoder = _Decord(data)
+        self.num_frames: int = self._decoder.num_frames
+        self.fps: Fraction = self._decoder.fps
+        self._size: tuple[int, int] | None = None
+
+    @property
+    def width_px(self) -> int:
+        """Costs one frame if none has been read."""
+        return (self._size or self._frame(0).shape[1::-1])[0]
+
+    @property
+    def height_px(self) -> int:
+        """Costs one frame if none has been read."""
+        return (self._size or self._frame(0).shape[1::-1])[1]
 
     def read(self, frames: Sequence[int] | None = None, *, max_short_side_px: int | None = None) -> NDArray[np.uint8]:
-        """uint8 [T, H, W, 3] RGB of the frames asked for (default: all), scaled down to `max_short_side_px`."""
-        indices = range(self.num_frames) if frames is None else frames
-        width, height = scaled_size(self.width_px, self.height_px, max_short_side_px)
-        out = np.empty((len(indices), height, width, 3), dtype=np.uint8)
-        for row, index in enumerate(indices):
-            frame = self._reader[index].asnumpy()
-            out[row] = (
-                frame if frame.shape[1] == width else cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-            )
+        """uint8 [T, H, W, 3] RGB of the frames asked for (default: all), scaled down to `max_short_side_px`.
+
+        In the order asked for, repeats included; decoded in the order of time.
+        """
+        wanted = np.arange(self.num_frames) if frames is None else np.asarray(frames, dtype=np.int64)
+        if wanted.size and not 0 <= wanted.min() <= wanted.max() < self.num_frames:
+            raise IndexError(f"got frames {wanted.min()} to {wanted.max()}, wanted 0 to {self.num_frames - 1}")
+        out: NDArray[np.uint8] | None = None
+        for index in np.unique(wanted):
+            image = self._frame(int(index))
+            height, width = image.shape[:2]
+            size = scaled_size(width, height, max_short_side_px)
+            if size != (width, height):
+                image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            if out is None:
+                out = np.empty((wanted.size, *image.shape), dtype=np.uint8)
+            out[wanted == index] = image
+        if out is None:
+            width, height = scaled_size(self.width_px, self.height_px, max_short_side_px)
+            return np.empty((0, height, width, 3), dtype=np.uint8)
         return out
+
+    def _frame(self, index: int) -> NDArray[np.uint8]:
+        with self._named_errors(f"cannot be decoded at frame {index} of {self.num_frames}"):
+            image = self._decoder.frame(index)
+        self._size = image.shape[1], image.shape[0]
+        return image
+
+    @contextmanager
+    def _named_errors(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except _DECODE_ERRORS as error:
+            raise RunError(self._damaged(what)) from error
+
+    def _damaged(self, what: str) -> str:
+        return f"a clip of {self._num_bytes} bytes {what}: it is damaged; `vpdata check` names its part"
+
+
+class _Decoder(Protocol):
+    num_frames: int
+    fps: Fraction
+
+    def frame(self, index: int) -> NDArray[np.uint8]: ...
+
+
+class _Decord:
+    def __init__(self, data: bytes) -> None:
+        assert decord is not None, "chosen only where it is installed"
+        self._reader = decord.VideoReader(io.BytesIO(data), ctx=decord.cpu(0), num_threads=1)
+        self.num_frames = len(self._reader)
+        self.fps = Fraction(self._reader.get_avg_fps()).limit_denominator(1001)
+
+    def frame(self, index: int) -> NDArray[np.uint8]:
+        # One by one: its batches cost a third more. It seeks only back, or past the next key frame.
+        return self._reader[index].asnumpy()
+
+
+class _PyAV:
+    def __init__(self, data: bytes) -> None:
+        self._container = av.open(io.BytesIO(data), "r", format="mp4", options={"enable_drefs": "0"})
+        if not self._container.streams.video:
+            raise RuntimeError("there is no video stream")
+        self._stream = self._container.streams.video[0]
+        self._stream.codec_context.thread_count = 1
+        self.num_frames = self._stream.frames
+        self.fps = self._stream.average_rate or Fraction(0)
+        self._max_skip = int(self.fps * _KEY_FRAME_EVERY_S)
+        self._coming = self._container.decode(self._stream)
+        self._next = 0
+
+    def frame(self, index: int) -> NDArray[np.uint8]:
+        time_base = self._stream.time_base or Fraction(1)
+        if not self._next <= index <= self._next + self._max_skip:
+            self._container.seek(round(index / self.fps / time_base), stream=self._stream)
+            self._coming = self._container.decode(self._stream)
+        for frame in self._coming:
+            self._next = round((frame.pts or 0) * time_base * self.fps) + 1
+            if self._next > index:
+                return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+        raise RuntimeError("the frame is missing")
 
 
 class ClipWriter:
@@ -106,6 +212,15 @@ class ClipWriter:
         self._container.mux(self._stream.encode())
         self._container.close()
         return self._buffer.getvalue()
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether the top-level boxes of an mp4 with its index first fill the bytes exactly."""
+    position, kinds = 0, []
+    while position + 8 <= len(data):
+        kinds.append(data[position + 4 : position + 8])
+        position += max(8, int.from_bytes(data[position : position + 4], "big"))
+    return position == len(data) and b"moov" in kinds and b"mdat" in kinds
 
 
 def scaled_size(width_px: int, height_px: int, max_short_side_px: int | None) -> tuple[int, int]:

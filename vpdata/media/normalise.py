@@ -89,7 +89,7 @@ class Normaliser:
         while True:
             try:
                 yield self._graph.vpull()
-            except (av.error.BlockingIOError, av.error.EOFError):
+            except (BlockingIOError, EOFError):
                 return
 
     def _filters(self, format_: _Format) -> list[tuple[str, str]]:
