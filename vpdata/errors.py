@@ -92,6 +92,7 @@ class Reason(StrEnum):
     OBJECT_MOTION = "object_motion"
     SHARPNESS = "sharpness"
     EXPOSURE = "exposure"
+    CONTRAST = "contrast"
     BLACK_BORDERS = "black_borders"
     STATIC = "static"
     NUM_TRACKS = "num_tracks"
