@@ -65,13 +65,13 @@ def decode(record_json: bytes, masks_json: bytes, *, where: str) -> Record:
             raise RunError(
                 f"{where}: got schema version {version}, wanted {SCHEMA_VERSION}; docs/format.md says how to convert"
             )
-        masks = {track.id: track.masks for track in codec.from_json(masks_json, _MaskFile).tracks}
+        masks = codec.from_json(masks_json, _MaskFile).tracks
         tracks = plain["tracks"] or ()
-        if [track["id"] for track in tracks] != list(masks):
-            raise RunError(f"{where}: got masks of the tracks {list(masks)}, wanted those of the record")
-        height_px, width_px = plain["clip"]["height_px"], plain["clip"]["width_px"]
-        for track in tracks:
-            track["masks"] = _counts(masks[track["id"]], (height_px, width_px), where)
+        if [track["id"] for track in tracks] != [one.id for one in masks]:
+            raise RunError(f"{where}: got masks of the tracks {[one.id for one in masks]}, wanted those of the record")
+        size = (plain["clip"]["height_px"], plain["clip"]["width_px"])
+        for track, one in zip(tracks, masks, strict=True):
+            track["masks"] = _counts(one.masks, size, where)
         return codec.from_builtins(plain, Record)
     except (msgspec.MsgspecError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{where}: the JSON is not that of a sample: {error}; run `vpdata check` on the run") from error
