@@ -88,6 +88,11 @@ def loosened(old: FilterSettings, new: FilterSettings, *, after: str) -> list[st
     ]
 
 
+def nothing_measured(rule: Rule) -> str:
+    """What a `score_failed` reject of this rule says it got."""
+    return f"no {rule.name}"
+
+
 def _without_bad_tracks(
     record: Record, rules: list[Rule], settings: FilterSettings, *, stage: str
 ) -> tuple[Record, list[Reject]]:
@@ -118,7 +123,7 @@ def _check(rule: Rule, subject: Record | Track, settings: FilterSettings) -> Non
     of_track = f" of track {subject.id} ({subject.label})" if isinstance(subject, Track) else ""
     if value is None or math.isnan(value):
         detail = f"{rule.name}{of_track} could not be computed; filter.rules.{rule.name}: null keeps such clips"
-        raise RejectItem(Reason.SCORE_FAILED, detail, got=f"no {rule.name}", wanted=str(bounds))
+        raise RejectItem(Reason.SCORE_FAILED, detail, got=nothing_measured(rule), wanted=str(bounds))
     if not bounds.hold(value):
         detail = f"{rule.name}{of_track} is outside the bounds of filter.rules.{rule.name}"
         raise RejectItem(rule.reason, detail, got=f"{rule.name} {_shown(value, bounds)}", wanted=str(bounds))

@@ -1,0 +1,181 @@
+"""What other bounds would have kept and dropped, told from the measures that a run has stored."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow.parquet as pq
+
+from vpdata import codec
+from vpdata.config import fill, to_plain, with_overrides
+from vpdata.dataset import layout
+from vpdata.dataset.run import RangedFile, Run, check_version
+from vpdata.errors import ConfigError, Reason
+from vpdata.records import Record, Reject, Track
+from vpdata.stages.rule_table import RULES, Rule
+from vpdata.stages.rules import FilterSettings, judge, nothing_measured
+
+_TRACK_FIELDS = tuple(one.name for one in dataclasses.fields(Track) if one.name not in ("masks", "area_frac"))
+_REASONS = (*(rule.reason for rule in RULES), Reason.NO_TRACKS, Reason.SCORE_FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIfRow:
+    """What one rule drops with the present bounds and with the changed ones."""
+
+    reason: Reason
+    """The rule's, or `no_tracks` or `score_failed`."""
+    bounds_now: str
+    bounds_then: str
+    num_clips_now: int
+    num_clips_then: int
+    num_tracks_now: int
+    """Tracks dropped on their own."""
+    num_tracks_then: int
+    num_clips_unknown: int
+    """Of the clips dropped then, those that were dropped early and that the changed bounds may let through."""
+    num_tracks_unknown: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIf:
+    """Two funnels over one run: as it is, and with changed bounds. Near-duplicates are not looked for again."""
+
+    rows: tuple[WhatIfRow, ...]
+    """One per rule that drops anything or that changes, in the order the rules apply."""
+    num_kept_now: int
+    """Clips that pass all rules, before near-duplicates are dropped."""
+    num_kept_then: int
+    num_unknown: int
+    """Clips that might be kept then, beside `num_kept_then`: they were dropped before all was measured on them."""
+
+    def __str__(self) -> str:
+        """A table for a terminal."""
+        return "\n".join(_lines(self))
+
+
+def what_if_text(run: Run, changes: Sequence[str]) -> str:
+    """The table for changes such as `motion.min=0.3` or `motion=null` to the rules in `run.yaml`."""
+    for change in changes:
+        if "=" not in change:
+            raise ConfigError(f"got {change!r}, wanted rule.bound=value such as motion.min=0.3")
+    base = fill(FilterSettings, run.config()["config"]["filter"], where="filter")
+    plain = with_overrides(to_plain(base), [f"rules.{change}" for change in changes])
+    return str(what_if(run, base, fill(FilterSettings, plain, where="filter")))
+
+
+def what_if(run: Run, base: FilterSettings, changed: FilterSettings) -> WhatIf:
+    """Judge every record that reached the filter by both settings, and count what earlier stages had dropped.
+
+    A clip that a rule dropped early counts as dropped in both funnels: later stages have not measured it, so where that
+    rule is looser in `changed` nobody can tell, and the clip is counted as unknown.
+    """
+    now, then = _Funnel(), _Funnel()
+    for record in _records(run):
+        for funnel, settings in ((now, base), (then, changed)):
+            judged = judge(record, settings, after=None)
+            funnel.num_kept += judged.record is not None
+            for reject in judged.rejects:
+                funnel.add(reject)
+    unknown = _Funnel()
+    looser = [rule for rule in RULES if changed.bounds(rule.name).are_looser_than(base.bounds(rule.name))]
+    now_open = {nothing_measured(rule) for rule in looser if changed.bounds(rule.name).are_open}
+    for stage in layout.STAGE_NAMES[: layout.STAGE_NAMES.index("filter")]:
+        for reject in _early_rejects(run, stage):
+            now.add(reject)
+            then.add(reject)
+        for reject in _recoverable(_early_rejects(run, stage), {rule.reason for rule in looser}, now_open):
+            unknown.add(reject)
+    return WhatIf(
+        rows=tuple(_rows(now, then, unknown, base, changed)),
+        num_kept_now=now.num_kept,
+        num_kept_then=then.num_kept,
+        num_unknown=unknown.clips.total(),
+    )
+
+
+@dataclass(slots=True)
+class _Funnel:
+    num_kept: int = 0
+    clips: Counter[Reason] = field(default_factory=Counter)
+    tracks: Counter[Reason] = field(default_factory=Counter)
+
+    def add(self, reject: Reject) -> None:
+        (self.clips if reject.track is None else self.tracks)[reject.reason] += 1
+
+
+def _records(run: Run) -> Iterator[Record]:
+    """The records that reached the filter, without masks: those are most of the bytes, and no rule reads them."""
+    folder = run.stage_folder("caption")
+    columns = ["id", "clip", "scores", *(f"tracks.list.element.{name}" for name in _TRACK_FIELDS)]
+    for part in run.parts("caption"):
+        name = layout.records_file(part)
+        file = pq.ParquetFile(RangedFile(folder, name))
+        check_version(file.schema_arrow, where=f"{folder.uri}/{name}")
+        for batch in file.iter_batches(batch_size=256, columns=columns):
+            for row in batch.to_pylist():
+                tracks = [track | {"masks": (), "area_frac": ()} for track in row["tracks"]]
+                yield codec.from_builtins(row | {"tracks": tracks}, Record)
+
+
+def _early_rejects(run: Run, stage: str) -> Iterator[Reject]:
+    return (reject for reject in run.rejects(stage) if reject.reason in _REASONS)
+
+
+def _recoverable(rejects: Iterator[Reject], looser: Collection[Reason], now_open: Collection[str]) -> Iterator[Reject]:
+    """Those of one stage that the changed bounds may let through."""
+    clips_with_tracks: set[str] = set()
+    without_tracks: list[Reject] = []
+    for reject in rejects:
+        if reject.reason in looser or (reject.reason is Reason.SCORE_FAILED and reject.got in now_open):
+            if reject.track is not None:
+                clips_with_tracks.add(reject.id)
+            yield reject
+        elif reject.reason is Reason.NO_TRACKS:
+            without_tracks.append(reject)
+    yield from (reject for reject in without_tracks if reject.id in clips_with_tracks)
+
+
+def _rows(
+    now: _Funnel, then: _Funnel, unknown: _Funnel, base: FilterSettings, changed: FilterSettings
+) -> Iterator[WhatIfRow]:
+    by_reason: dict[Reason, Rule] = {rule.reason: rule for rule in RULES}
+    for reason in _REASONS:
+        rule = by_reason.get(reason)
+        bounds_now, bounds_then = (str(s.bounds(rule.name)) if rule else "" for s in (base, changed))
+        counts = [counter[reason] for one in (now, then, unknown) for counter in (one.clips, one.tracks)]
+        if any(counts) or bounds_now != bounds_then:
+            yield WhatIfRow(
+                reason=reason,
+                bounds_now=bounds_now,
+                bounds_then=bounds_then,
+                num_clips_now=counts[0],
+                num_tracks_now=counts[1],
+                num_clips_then=counts[2],
+                num_tracks_then=counts[3],
+                num_clips_unknown=counts[4],
+                num_tracks_unknown=counts[5],
+            )
+
+
+def _lines(result: WhatIf) -> Iterator[str]:
+    cells = [("rule", "bounds", "clips dropped", "tracks dropped")]
+    for row in result.rows:
+        changes = row.bounds_now != row.bounds_then
+        bounds = f"{row.bounds_now} -> {row.bounds_then}" if changes else row.bounds_now
+        clips = f"{row.num_clips_now} -> {row.num_clips_then}"
+        cells.append((row.reason.value, bounds, clips, f"{row.num_tracks_now} -> {row.num_tracks_then}"))
+    cells.append(("kept", "", f"{result.num_kept_now} -> {result.num_kept_then}", ""))
+    widths = [max(len(line[column]) for line in cells) for column in range(3)]
+    for line in cells:
+        yield "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[3]]).rstrip()
+    yield "Near-duplicates are not looked for again."
+    for row in result.rows:
+        if row.num_clips_unknown or row.num_tracks_unknown:
+            yield (
+                f"Not known: {row.num_clips_unknown} clips and {row.num_tracks_unknown} tracks dropped early as "
+                f"{row.reason} were not measured further; a run with filter.early: false would tell."
+            )
