@@ -1,0 +1,17 @@
+# The image of every node of a Ray cluster: docker build -t registry.example.org/vpdata:0.1.0 .
+FROM python:3.11-slim-bookworm
+
+# KubeRay's health checks call wget.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates wget \
+    && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /app
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY vpdata vpdata
+COPY configs configs
+COPY pipelines pipelines
+RUN pip install --no-cache-dir -c constraints.txt '.[cloud]'
+
+RUN useradd --create-home vpdata
+USER vpdata
