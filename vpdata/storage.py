@@ -149,6 +149,12 @@ class Folder:
             elif self._fs.exists(self.uri):
                 self._fs.rm(self.uri, recursive=True)
 
+    def sweep(self) -> None:
+        """Remove what killed writers left unfinished; only where nobody writes to this folder now."""
+        with self._named_errors("remove", ""):
+            for path in Path(self.uri).glob(".aside-*") if self.is_local else ():
+                path.unlink(missing_ok=True)
+
     @property
     def _fs(self) -> Any:
         return filesystem(self._scheme)

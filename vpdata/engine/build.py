@@ -1,0 +1,212 @@
+"""The order of a build: freeze the sources, run the stages, look at the whole run, pack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pyarrow.parquet as pq
+import yaml
+
+from vpdata import __version__
+from vpdata.config import to_plain
+from vpdata.dataset import layout
+from vpdata.dataset.run import RangedFile, Run
+from vpdata.engine import again, fingerprint, lease, runwide
+from vpdata.engine.cluster import Cluster
+from vpdata.engine.dispatch import Dispatch
+from vpdata.engine.freeze import freeze_sources
+from vpdata.engine.lease import LeaseProof
+from vpdata.engine.local import local_cluster
+from vpdata.engine.parts import StageJob, num_records, sub_parts
+from vpdata.engine.plan import make_plan
+from vpdata.engine.progress import Progress
+from vpdata.engine.runwide import PackJob
+from vpdata.engine.settings import EngineSettings
+from vpdata.engine.work import Counts, Job
+from vpdata.errors import Reason, RunError
+from vpdata.sources import Input
+from vpdata.stages.base import Stage
+from vpdata.stages.rules import FilterSettings
+from vpdata.storage import Folder
+
+EngineKind = Literal["ray", "local"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSummary:
+    """How a build ended."""
+
+    num_sources: int
+    num_clips: int
+    """That passed all rules and are in the shards."""
+    num_duplicates: int
+    """That passed all rules and look like, or are the same as, one that is kept."""
+    num_shards: int
+
+    def __str__(self) -> str:
+        if not self.num_clips:
+            return f"{self.num_sources} sources gave no clip that passes all rules: the data set is empty"
+        return (
+            f"{self.num_sources} sources gave {self.num_clips} clips in {self.num_shards} shard(s); "
+            f"{self.num_duplicates} more were duplicates"
+        )
+
+
+def build_run(
+    run_uri: str,
+    *,
+    source: Input,
+    stages: Sequence[Stage],
+    filter: FilterSettings,
+    engine: EngineSettings,
+    config: Mapping[str, Any],
+    kind: EngineKind,
+    redo: str | None = None,
+    add_sources: bool = False,
+    retry_rejects: Reason | None = None,
+) -> BuildSummary:
+    """Make a run, or go on with an unfinished one, up to its shards and index.
+
+    `config` is stored in `run.yaml` as it is: plain data without secrets and without the input's path. RunError where
+    the folder is no run, is being built, or was made with other settings; StorageError where the disk is full or a
+    server is down. In every case the finished parts stay, and the same call goes on.
+    """
+    run = Run(Folder(run_uri))
+    _refuse_other_folders(run.folder)
+    with lease.hold(run.folder) as proof, Progress([*(stage.name for stage in stages), again.PACK]) as progress:
+        if redo is not None:
+            again.remove_from(run, redo)
+        if retry_rejects is not None:
+            again.remove_rejected(run, [stage.name for stage in stages], retry_rejects)
+        engine = freeze_sources(run, source, engine=engine, add_sources=add_sources, lease=proof)
+        states = fingerprint.settle_stages(run, stages, filter)
+        fingerprint.settle_pack(run, engine, states[stages[-1].name])
+        run.folder.write(layout.RUN_CONFIG, _run_yaml(config, stages))
+        jobs = [
+            StageJob(
+                run_folder=run,
+                lease=proof,
+                stage=stage,
+                previous=previous,
+                source=source,
+                rules=fingerprint.early_rules_of(states[stage.name]),
+                engine=engine,
+            )
+            for stage, previous in zip(stages, ["source", *(stage.name for stage in stages)], strict=False)
+        ]
+        _Build(run, jobs, engine, proof, progress).finish(kind)
+    return _summary(run)
+
+
+def plan_text(run_uri: str, *, source: Input, stages: Sequence[Stage], engine: EngineSettings, kind: EngineKind) -> str:
+    """What `build_run` would do, for people; writes nothing. ConfigError where it could never run."""
+    run = Run(Folder(run_uri))
+    _refuse_other_folders(run.folder)
+    if run.folder.exists(layout.RUN_CONFIG):
+        done = [f"{stage.name} {len(run.parts(stage.name))}" for stage in stages]
+        what = f"{run_uri} goes on: {len(run.parts('source'))} parts of sources; parts done: {', '.join(done)}"
+    else:
+        what = f"{run_uri} is new: {len(source.sources())} sources"
+    with cluster_of(kind, engine) as cluster:
+        needs = {stage.name: stage.resources for stage in stages}
+        return f"{what}\n{make_plan(needs, cluster.nodes, at_once=cluster.runs_at_once).text}"
+
+
+class _Build:
+    """What is left to do of a run."""
+
+    def __init__(
+        self, run: Run, jobs: Sequence[StageJob], engine: EngineSettings, proof: LeaseProof, progress: Progress
+    ) -> None:
+        self._run, self._jobs, self._engine = run, jobs, engine
+        self._proof, self._progress = proof, progress
+
+    def finish(self, kind: EngineKind) -> None:
+        """Do it; a finished run starts no worker."""
+        if self._run.folder.exists(layout.PACK_PLAN) and not runwide.unpacked(self._run):
+            return
+        for job in self._jobs:
+            self._run.stage_folder(job.name).sweep()
+        with cluster_of(kind, self._engine) as cluster:
+            if not self._run.folder.exists(layout.PACK_PLAN):
+                self._run_stages(cluster)
+                runwide.plan_pack(self._run, engine=self._engine, lease=self._proof)
+            self._pack(cluster)
+
+    def _run_stages(self, cluster: Cluster) -> None:
+        needs = {job.name: job.resources for job in self._jobs}
+        plan = make_plan(needs, cluster.nodes, at_once=cluster.runs_at_once)
+        self._progress.note(plan.text)
+        for group in plan.groups:
+            jobs = [job for job in self._jobs if job.name in group]
+            self._dispatch(cluster, jobs, {job.name: self._waiting(job) for job in jobs})
+
+    def _pack(self, cluster: Cluster) -> None:
+        job = PackJob(run_folder=self._run, lease=self._proof)
+        self._dispatch(cluster, [job], {job.name: runwide.unpacked(self._run)})
+
+    def _dispatch(self, cluster: Cluster, jobs: Sequence[Job], waiting: Mapping[str, Sequence[str]]) -> None:
+        def staff(left: Sequence[Job]) -> Mapping[str, int]:
+            return make_plan({job.name: job.resources for job in left}, cluster.nodes).workers
+
+        dispatch = Dispatch(
+            cluster.crew,
+            jobs,
+            waiting=waiting,
+            following=self._following,
+            staff=staff,
+            done=self._progress.part_done,
+        )
+        dispatch.run()
+
+    def _waiting(self, job: StageJob) -> list[str]:
+        """Parts that the stage before has finished and this one has not."""
+        done = set(self._run.parts(job.name))
+        names = self._run.parts(job.previous)
+        if job.previous == "cut":
+            names = [name for part in names for name in self._sub_parts(part, num_records(self._run, "cut", part))]
+        left = [name for name in names if name not in done]
+        self._progress.known(job.name, num_parts=len(names), done=len(done))
+        return left
+
+    def _following(self, stage: str, counts: Counts) -> list[str]:
+        return self._sub_parts(counts.name, counts.num_records) if stage == "cut" else [counts.name]
+
+    def _sub_parts(self, part: str, num_clips: int) -> list[str]:
+        return sub_parts(part, num_clips=num_clips, clips_per_part=self._engine.clips_per_part)
+
+
+def cluster_of(kind: EngineKind, engine: EngineSettings) -> AbstractContextManager[Cluster]:
+    """The machine or machines that an engine runs on."""
+    if kind == "local":
+        return local_cluster(engine)
+    from vpdata.engine.ray import ray_cluster
+
+    return ray_cluster(engine)
+
+
+def _refuse_other_folders(folder: Folder) -> None:
+    names = set(folder.names())
+    if names and not names & {layout.RUN_CONFIG, layout.LEASE, layout.STAGE_FOLDERS["source"]}:
+        raise RunError(f"{folder.uri} is neither empty nor a run (it holds {min(names)!r}); give another --output")
+
+
+def _run_yaml(config: Mapping[str, Any], stages: Sequence[Stage]) -> bytes:
+    models = [to_plain(card) for stage in stages for card in stage.models]
+    content = {"vpdata_version": __version__, "config": dict(config), "models": models}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()
+
+
+def _summary(run: Run) -> BuildSummary:
+    def num_rows(name: str) -> int:
+        return pq.read_metadata(RangedFile(run.folder, name)).num_rows
+
+    return BuildSummary(
+        num_sources=sum(num_records(run, "source", part) for part in run.parts("source")),
+        num_clips=num_rows(layout.PACK_PLAN),
+        num_duplicates=num_rows(layout.RUNWIDE_REJECTS),
+        num_shards=len(run.folder.child(layout.INDEX).names(".parquet")),
+    )

@@ -1,0 +1,104 @@
+"""The child process that runs a job's work: `python -m vpdata.engine.child <fd of its socket>`.
+
+Its parent tells a crash of the stage from everything else by how this process ends. It ends with its parent.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import logging
+import os
+import pickle
+import queue
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from vpdata.engine.work import Counts, Job, Work
+from vpdata.errors import RejectItem, RunError, StorageError, VpdataError
+
+OUT_OF_MEMORY_STATUS = 70
+"""Exit status after a MemoryError."""
+_NOBODYS_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
+_SIGN_OF_LIFE_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An error that no item is to blame for."""
+
+    error: VpdataError
+    trace: str
+
+
+ALIVE, READY = "alive", "ready"
+Message = Counts | Failed | str
+"""What a child says: its results, or ALIVE or READY."""
+
+
+def main() -> None:
+    connection = Connection(int(sys.argv[1]))
+    inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(connection, inbox), name="inbox", daemon=True).start()
+    job = None
+    where = "worker"
+    try:
+        job = pickle.loads(inbox.get())
+        where = f"stage {job.name}"
+        job.setup()
+        # What was loaded for good is left out of every later collection: it would be walked again and again.
+        gc.freeze()
+        connection.send(READY)
+        _work(job, connection, inbox)
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY_STATUS)
+    except Exception as error:  # noqa: BLE001  the driver decides what becomes of it
+        connection.send(Failed(_explained(error, where), traceback.format_exc()))
+
+
+def _work(job: Job, connection: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
+    said_at = time.monotonic()
+
+    def alive() -> None:
+        nonlocal said_at
+        if time.monotonic() - said_at >= _SIGN_OF_LIFE_S:
+            said_at = time.monotonic()
+            connection.send(ALIVE)
+
+    while True:
+        work: Work = pickle.loads(inbox.get())
+        try:
+            message: Message = job.run(work, alive)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  the driver decides what becomes of it
+            where = f"stage {job.name}, {work.name}"
+            message = Failed(_explained(error, where), traceback.format_exc())
+        connection.send(message)
+
+
+def _receive(connection: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
+    while True:
+        try:
+            inbox.put(connection.recv_bytes())
+        except (EOFError, OSError):
+            # The parent is gone: whoever takes over must find nobody still writing.
+            os._exit(0)
+
+
+def _explained(error: Exception, where: str) -> VpdataError:
+    where = ", ".join([where, *getattr(error, "__notes__", ())])
+    if isinstance(error, VpdataError) and not isinstance(error, RejectItem):
+        return type(error)(f"{where}: {error}")
+    if isinstance(error, OSError) and error.errno in _NOBODYS_FAULT:
+        return StorageError(f"{where}: {error}; free some space and run the same command again")
+    return RunError(f"{where}: {type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    main()

@@ -1,0 +1,138 @@
+"""What the results of each stage depend on, kept beside them, so that two settings never mix in one run."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vpdata.config import fill, to_plain
+from vpdata.dataset import layout
+from vpdata.dataset.run import Run
+from vpdata.engine.again import PACK, remove_pack
+from vpdata.engine.settings import EngineSettings
+from vpdata.errors import RunError
+from vpdata.stages.base import Stage
+from vpdata.stages.rules import RULES, FilterSettings, loosened
+from vpdata.storage import Folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Content of `stage.json`."""
+
+    stage: str
+    identity: Mapping[str, Any]
+    """What the stage says can change its result."""
+    models: Sequence[Mapping[str, Any]] = ()
+    early_rules: Mapping[str, Any] | None = None
+    """The bounds of the rules its records were judged by right away; None: they were not."""
+    input: str = ""
+    """Fingerprint of the stage before."""
+    fingerprint: str = ""
+    """Of all the above."""
+
+    def to_json(self) -> bytes:
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True).encode()
+
+
+def settle_stages(run: Run, stages: Sequence[Stage], rules: FilterSettings) -> dict[str, State]:
+    """The state of each stage by name, as it was or is now stored; RunError where the run was made with other settings.
+
+    A stage that has no `stage.json` starts from an empty folder: what lies there is left over from an interrupted redo.
+    """
+    states: dict[str, State] = {}
+    before = ""
+    for stage in stages:
+        folder = run.stage_folder(stage.name)
+        stored = read_state(folder, layout.STAGE_STATE)
+        if stored is None:
+            early = {rule.name: rules.rules[rule.name] for rule in RULES if rule.after == stage.name}
+            state = _state_of(stage, early_rules=early if rules.early else None, before=before)
+            folder.remove_all()
+            folder.write(layout.STAGE_STATE, state.to_json())
+        else:
+            _refuse_looser_rules(stored, rules)
+            state = _state_of(stage, early_rules=stored.early_rules, before=before)
+            refuse_changes(stored, state)
+        states[stage.name] = state
+        before = state.fingerprint
+    return states
+
+
+def settle_pack(run: Run, engine: EngineSettings, last: State) -> None:
+    """As `settle_stages`, for the plan of the shards."""
+    identity = {"shard_mb": engine.shard_mb, "near_duplicate_frac": engine.near_duplicate_frac}
+    state = with_fingerprint(State(stage=PACK, identity=identity, input=last.fingerprint))
+    stored = read_state(run.folder, layout.PACK_STATE)
+    if stored is None:
+        remove_pack(run)
+        run.folder.write(layout.PACK_STATE, state.to_json())
+    else:
+        refuse_changes(stored, state)
+
+
+def early_rules_of(state: State) -> FilterSettings | None:
+    """The rules that the rest of a stage's parts must be judged by as well, all others switched off."""
+    if state.early_rules is None:
+        return None
+    return fill(FilterSettings, {"rules": {rule.name: None for rule in RULES} | dict(state.early_rules)})
+
+
+def with_fingerprint(state: State) -> State:
+    """The state with its fingerprint filled in."""
+    content = dataclasses.replace(state, fingerprint="").to_json()
+    return dataclasses.replace(state, fingerprint=hashlib.sha256(content).hexdigest())
+
+
+def read_state(folder: Folder, name: str) -> State | None:
+    """The stored state, None where there is none."""
+    return State(**json.loads(folder.read(name))) if folder.exists(name) else None
+
+
+def refuse_changes(stored: State, state: State) -> None:
+    """RunError that names what differs and the flag that makes this part of the run anew."""
+    if stored.fingerprint == state.fingerprint:
+        return
+    changes = "; ".join(_changes(dataclasses.asdict(stored), dataclasses.asdict(state)))
+    raise RunError(
+        f"stage {state.stage} was run with other settings: {changes}; set them back, or add --redo {state.stage} to "
+        f"make its results, and all that follow from them, anew"
+    )
+
+
+def _state_of(stage: Stage, *, early_rules: Mapping[str, Any] | None, before: str) -> State:
+    plain = {
+        "stage": stage.name,
+        "identity": to_plain(stage.identity),
+        "models": [to_plain(card) for card in stage.models],
+        "early_rules": early_rules,
+        "input": before,
+    }
+    # Through JSON, so that a stored state and a new one are compared in the same form.
+    return with_fingerprint(State(**json.loads(json.dumps(plain))))
+
+
+def _refuse_looser_rules(stored: State, rules: FilterSettings) -> None:
+    before = early_rules_of(stored)
+    looser = loosened(before, rules, after=stored.stage) if before is not None else []
+    if looser:
+        raise RunError(
+            f"stage {stored.stage} has already dropped clips by stricter rules ({'; '.join(looser)}); set them back, "
+            f"or add --redo {stored.stage} to judge them anew"
+        )
+
+
+def _changes(stored: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    for key in sorted(stored.keys() | now.keys()):
+        old, new = stored.get(key), now.get(key)
+        if old == new or key == "fingerprint":
+            continue
+        name = f"{where}.{key}" if where else key
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _changes(old, new, name)
+        else:
+            yield f"{name.removeprefix('identity.')}: got {new!r}, the run has {old!r}"

@@ -1,0 +1,78 @@
+"""The frozen source list of a run, in parts; and what a run's shape on disk depends on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Sequence
+
+from vpdata import codec
+from vpdata.dataset import layout
+from vpdata.dataset.run import Run, parquet_bytes
+from vpdata.engine.again import remove_pack
+from vpdata.engine.lease import LeaseProof
+from vpdata.engine.settings import EngineSettings
+from vpdata.errors import RunError
+from vpdata.records import Source
+from vpdata.sources import Input
+
+_log = logging.getLogger(__name__)
+
+_WANTED_PARTS = 64
+_MAX_VIDEOS_PER_PART = 64
+
+
+def freeze_sources(
+    run: Run, source: Input, *, engine: EngineSettings, add_sources: bool, lease: LeaseProof
+) -> EngineSettings:
+    """Write the list of a new run, or append to an old one; returns the settings with the run's own part sizes.
+
+    `stage.json` is written last: without it the list is unfinished and is made anew.
+    """
+    folder = run.stage_folder("source")
+    if not folder.exists(layout.STAGE_STATE):
+        sources = source.sources()
+        engine = dataclasses.replace(engine, videos_per_part=engine.videos_per_part or _videos_per_part(len(sources)))
+        lease.check()
+        folder.remove_all()
+        _append(run, sources, first_part=0, engine=engine)
+        folder.write(layout.STAGE_STATE, json.dumps(_shape(engine)).encode())
+        return engine
+    engine = _with_shape_of(json.loads(folder.read(layout.STAGE_STATE)), engine)
+    if add_sources:
+        known = {one.id for one in run.sources()}
+        new = [one for one in source.sources() if one.id not in known]
+        _log.info("%d new sources", len(new))
+        if new:
+            lease.check()
+            remove_pack(run)
+            _append(run, new, first_part=len(run.parts("source")), engine=engine)
+    return engine
+
+
+def _append(run: Run, sources: Sequence[Source], *, first_part: int, engine: EngineSettings) -> None:
+    size = engine.videos_per_part
+    assert size is not None
+    for number, first in enumerate(range(0, len(sources), size), start=first_part):
+        table = codec.to_table(sources[first : first + size], Source)
+        run.stage_folder("source").write(layout.records_file(layout.part_name(number)), parquet_bytes(table))
+
+
+def _videos_per_part(num_sources: int) -> int:
+    """Small runs get small parts, so that every worker has something to do."""
+    return max(1, min(_MAX_VIDEOS_PER_PART, num_sources // _WANTED_PARTS))
+
+
+def _shape(engine: EngineSettings) -> dict[str, int | None]:
+    return {"videos_per_part": engine.videos_per_part, "clips_per_part": engine.clips_per_part}
+
+
+def _with_shape_of(stored: dict[str, int], engine: EngineSettings) -> EngineSettings:
+    wanted = _shape(engine)
+    wrong = {name: got for name, got in wanted.items() if got is not None and got != stored[name]}
+    for name, got in wrong.items():
+        raise RunError(
+            f"engine.{name}: got {got}, this run was made with {stored[name]}; set it back, or build into a new folder"
+        )
+    return dataclasses.replace(engine, **stored)

@@ -1,0 +1,128 @@
+"""The lease of a run: one build at a time, and a dead one never stands in the way.
+
+The file holds host, pid, a random id and a heartbeat. Hosts that share a run keep their clocks within a minute.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from vpdata.dataset import layout
+from vpdata.errors import RunError, StorageError
+from vpdata.storage import Folder
+
+HEARTBEAT_S = 10.0
+DEAD_AFTER_S = 60.0
+"""A holder on another host that has not renewed its lease for this long is taken for dead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Holder:
+    host: str
+    pid: int
+    started: str
+    """When that pid was started, so that a pid used again is not mistaken for the holder."""
+    id: str
+    beat_unix_s: float
+
+    def is_alive(self) -> bool:
+        if self.host == socket.gethostname():
+            return _start_of(self.pid) == self.started
+        return time.time() - self.beat_unix_s < DEAD_AFTER_S
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseProof:
+    """Goes to the workers of the build that holds the lease."""
+
+    folder: Folder
+    id: str
+
+    def check(self) -> None:
+        """RunError if another build has taken over; call it before each write."""
+        holder = _read(self.folder)
+        if holder is None or holder.id != self.id:
+            now = f"{holder.host}, pid {holder.pid}" if holder else "nobody"
+            raise RunError(f"{self.folder.uri}: this build has lost its lease (held by {now} now) and stops")
+
+
+@contextlib.contextmanager
+def hold(folder: Folder) -> Iterator[LeaseProof]:
+    """Hold the lease of a run while the block runs; RunError where a live build holds it."""
+    proof = LeaseProof(folder, uuid.uuid4().hex)
+    _take(folder, proof.id)
+    stop = threading.Event()
+    beating = threading.Thread(target=_beat, args=(proof, stop), name="lease", daemon=True)
+    beating.start()
+    try:
+        yield proof
+    finally:
+        stop.set()
+        beating.join()
+        with contextlib.suppress(StorageError, RunError):
+            proof.check()
+            folder.remove(layout.LEASE)
+
+
+def _take(folder: Folder, own_id: str) -> None:
+    while not folder.create(layout.LEASE, _content(own_id)):
+        holder = _read(folder)
+        if holder is not None and holder.is_alive():
+            raise RunError(
+                f"{folder.uri} is being built by pid {holder.pid} on {holder.host}; wait for it, or stop it and run "
+                f"the same command again (a build that died elsewhere is replaced after {DEAD_AFTER_S:.0f} s)"
+            )
+        folder.remove(layout.LEASE)
+
+
+def _beat(proof: LeaseProof, stop: threading.Event) -> None:
+    while not stop.wait(HEARTBEAT_S):
+        # A server that is down for a moment costs a heartbeat, not the build.
+        with contextlib.suppress(StorageError):
+            try:
+                proof.check()
+            except RunError:
+                return
+            proof.folder.write(layout.LEASE, _content(proof.id))
+
+
+def _read(folder: Folder) -> _Holder | None:
+    try:
+        return _Holder(**json.loads(folder.read(layout.LEASE)))
+    except StorageError:
+        if folder.exists(layout.LEASE):
+            raise
+        return None
+
+
+def _content(own_id: str) -> bytes:
+    pid = os.getpid()
+    holder = _Holder(
+        host=socket.gethostname(), pid=pid, started=_start_of(pid) or "", id=own_id, beat_unix_s=time.time()
+    )
+    return json.dumps(asdict(holder)).encode()
+
+
+def _start_of(pid: int) -> str | None:
+    """Start of a live process in clock ticks since boot, "" off Linux; None if it is dead or a zombie."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    try:
+        # Behind the command name, which may hold blanks and brackets.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return None if fields[0] in "ZX" else fields[19]

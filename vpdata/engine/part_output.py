@@ -1,0 +1,178 @@
+"""The files of one part while they are being made, so that a retry goes on where a dead worker stopped.
+
+Finished items are flushed in pieces to `<stage folder>/progress/`; a piece whose `.json` exists is whole. The part's
+own files are published at the end, the records last: that file says that the part is done.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import BinaryIO
+
+from vpdata import codec
+from vpdata.dataset import layout
+from vpdata.dataset.run import RangedFile, parquet_bytes
+from vpdata.dataset.shards import Member, TarWriter
+from vpdata.engine.lease import LeaseProof
+from vpdata.engine.work import Counts
+from vpdata.errors import StorageError
+from vpdata.records import Record, Reject
+from vpdata.storage import Folder
+
+_COPY_BYTES = 1 << 20
+
+
+@dataclass(slots=True, kw_only=True)
+class Piece:
+    """What became of some consecutive items of a part."""
+
+    num_items: int = 0
+    records: list[Record] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
+
+
+class PartOutput:
+    """A context manager: left without `commit`, it publishes nothing but the pieces that were flushed."""
+
+    def __init__(self, folder: Folder, part: str, lease: LeaseProof) -> None:
+        self._folder, self._part, self._lease = folder, part, lease
+        self._progress = folder.child(layout.PROGRESS)
+        self._stack = ExitStack()
+        self._file: BinaryIO | None = None
+        self._tar: TarWriter | None = None
+        self._flushed_bytes = 0
+        self._done = Piece()
+        self._new = Piece()
+        self._num_pieces = 0
+
+    def __enter__(self) -> PartOutput:
+        for name in _pieces(self._progress, self._part):
+            self._load(name.removesuffix(".json"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(_Dropped):
+            self._stack.__exit__(_Dropped, _Dropped(), None)
+
+    @property
+    def num_items(self) -> int:
+        """Items that are finished, from the part's first one."""
+        return self._done.num_items + self._new.num_items
+
+    def add(self, record: Record, members: Mapping[str, bytes]) -> None:
+        """Append one record, and its members to the tar."""
+        if members:
+            tar = self._open_tar()
+            with self._disk_errors():
+                self._new.members += [tar.add(record.id, suffix, members[suffix]) for suffix in sorted(members)]
+        self._new.records.append(record)
+
+    def add_reject(self, reject: Reject) -> None:
+        """Append one reject."""
+        self._new.rejects.append(reject)
+
+    def finish_items(self, num_items: int) -> None:
+        """All outcomes of the part's first `num_items` items have been added, and none of a later item."""
+        self._new.num_items = num_items - self._done.num_items
+
+    def flush(self) -> None:
+        """Make the finished items durable. Only right after `finish_items`."""
+        if not self._new.num_items:
+            return
+        self._lease.check()
+        name = f"{self._part}.{self._num_pieces:05d}"
+        if self._file is not None and self._tar is not None and self._tar.num_bytes > self._flushed_bytes:
+            self._file.seek(self._flushed_bytes)
+            with self._progress.writing(f"{name}.tar") as path, path.open("wb") as piece:
+                shutil.copyfileobj(self._file, piece, _COPY_BYTES)
+            self._flushed_bytes = self._tar.num_bytes
+        self._progress.write(f"{name}.json", codec.to_json(self._new))
+        self._num_pieces += 1
+        self._keep_new()
+
+    def commit(self) -> Counts:
+        """Publish the part; its records file comes last."""
+        self._keep_new()
+        self._lease.check()
+        if self._tar is not None and self._file is not None:
+            with self._disk_errors():
+                self._tar.finish()
+                self._file.close()
+            self._stack.close()
+            self._write(layout.members_file(self._part), self._done.members, Member)
+        if self._done.rejects:
+            self._write(layout.rejects_file(self._part), self._done.rejects, Reject)
+        self._write(layout.records_file(self._part), self._done.records, Record)
+        remove_pieces(self._folder, self._part)
+        return Counts(
+            name=self._part,
+            num_items=self._done.num_items,
+            num_records=len(self._done.records),
+            num_rejects=len(self._done.rejects),
+        )
+
+    def _keep_new(self) -> None:
+        self._done.num_items += self._new.num_items
+        self._done.records += self._new.records
+        self._done.rejects += self._new.rejects
+        self._done.members += self._new.members
+        self._new = Piece()
+
+    def _load(self, name: str) -> None:
+        self._new = codec.from_json(self._progress.read(f"{name}.json"), Piece)
+        if self._new.members:
+            self._open_tar()
+            assert self._file is not None
+            with self._disk_errors():
+                shutil.copyfileobj(RangedFile(self._progress, f"{name}.tar"), self._file, _COPY_BYTES)
+            self._tar = TarWriter(self._file)
+            self._flushed_bytes = self._tar.num_bytes
+        self._num_pieces += 1
+        self._keep_new()
+
+    def _open_tar(self) -> TarWriter:
+        if self._tar is None:
+            path = self._stack.enter_context(self._folder.writing(layout.tar_file(self._part)))
+            self._file = self._stack.enter_context(path.open("w+b"))
+            self._tar = TarWriter(self._file)
+        return self._tar
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            where = f"{self._folder.uri}/{layout.tar_file(self._part)}"
+            raise StorageError(f"cannot write {where}: {error.strerror or error}") from error
+
+    def _write(self, name: str, rows: list, kind: type) -> None:
+        self._folder.write(name, parquet_bytes(codec.to_table(rows, kind)))
+
+
+class _Dropped(Exception):  # noqa: N818  it is no error
+    """Leaves `Folder.writing` without publishing the half-written tar."""
+
+
+def num_finished(folder: Folder, part: str) -> int:
+    """Items of an unfinished part that have been flushed."""
+    progress = folder.child(layout.PROGRESS)
+    return sum(codec.from_json(progress.read(name), Piece).num_items for name in _pieces(progress, part))
+
+
+def remove_pieces(folder: Folder, part: str) -> None:
+    """Remove what was flushed for a part."""
+    progress = folder.child(layout.PROGRESS)
+    for name in progress.names():
+        if name.startswith(f"{part}."):
+            progress.remove(name)
+
+
+def _pieces(progress: Folder, part: str) -> list[str]:
+    return [name for name in progress.names(".json") if name.startswith(f"{part}.")]

@@ -1,0 +1,228 @@
+"""One stage on one part: the only place where a stage meets data."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import pyarrow.parquet as pq
+
+from vpdata.dataset import annotations, layout
+from vpdata.dataset.run import RangedFile, Run, read_rows
+from vpdata.dataset.shards import Member
+from vpdata.engine import part_output
+from vpdata.engine.lease import LeaseProof
+from vpdata.engine.part_output import PartOutput
+from vpdata.engine.prefetch import OpenMedia, Prefetch
+from vpdata.engine.settings import EngineSettings
+from vpdata.engine.work import Counts, Work
+from vpdata.errors import RejectItem, RunError
+from vpdata.records import Record, Reject, Source
+from vpdata.sources import Input
+from vpdata.stages import base
+from vpdata.stages.base import Inputs, Item, Rejected, Resources, Result, Stage
+from vpdata.stages.rules import FilterSettings, judge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageJob:
+    """Runs a stage on parts; a `vpdata.engine.work.Job`."""
+
+    run_folder: Run
+    lease: LeaseProof
+    stage: Stage
+    previous: str
+    """The stage whose parts are the items, or "source"."""
+    source: Input
+    rules: FilterSettings | None
+    """Judge every record by these right after the stage; None: not before the filter stage."""
+    engine: EngineSettings
+
+    @property
+    def name(self) -> str:
+        return self.stage.name
+
+    @property
+    def resources(self) -> Resources:
+        return self.stage.resources
+
+    @property
+    def has_items(self) -> bool:
+        return True
+
+    def setup(self) -> None:
+        self.stage.setup()
+
+    def num_finished(self, name: str) -> int:
+        return part_output.num_finished(self.run_folder.stage_folder(self.stage.name), name)
+
+    def run(self, work: Work, alive: Callable[[], None]) -> Counts:
+        """Run the stage on the part `work.name`, from its first item that is not finished yet."""
+        items = read_items(
+            self.run_folder, work.name, previous=self.previous, clips_per_part=self.engine.clips_per_part
+        )
+        with PartOutput(self.run_folder.stage_folder(self.stage.name), work.name, self.lease) as output:
+            if work.blame is not None and work.blame.index == output.num_items:
+                blamed = items[work.blame.index]
+                output.add_reject(_rejected(blamed, work.blame.rejection, stage=self.name).reject)
+                output.finish_items(work.blame.index + 1)
+                output.flush()
+            first = output.num_items
+            if work.careful or work.alone:
+                stop = min(first + 1, len(items)) if work.alone else len(items)
+                for index in range(first, stop):
+                    self._process(items, range(index, index + 1), work.name, output, alive, num_threads=0)
+                    output.flush()
+            else:
+                threads = self.engine.prefetch_threads if self.stage.needs_media else 0
+                self._process(items, range(first, len(items)), work.name, output, alive, num_threads=threads)
+            if work.alone:
+                return Counts(name=work.name, num_items=1, num_records=0, num_rejects=0)
+            return output.commit()
+
+    def _process(
+        self,
+        items: Sequence[Item],
+        span: range,
+        part: str,
+        output: PartOutput,
+        alive: Callable[[], None],
+        *,
+        num_threads: int,
+    ) -> None:
+        prefetch = Prefetch(
+            self.stage,
+            self._open_media(part, items[span.start : span.stop]),
+            num_threads=num_threads,
+            # What is prepared ahead counts towards the stage's memory and must leave room for the stage itself.
+            max_bytes=round(min(self.engine.prefetch_mb * 1e6, self.resources.memory_gb * 1e9 / 4)),
+        )
+        flushed_at = time.monotonic()
+        for index, outcome in _outcomes(self.stage, items, span, prefetch):
+            output.finish_items(index)
+            prefetch.close_before(index)
+            if time.monotonic() - flushed_at >= self.engine.flush_every_s:
+                output.flush()
+                flushed_at = time.monotonic()
+            self._add(outcome, output)
+            alive()
+        output.finish_items(span.stop)
+        prefetch.close_before(span.stop)
+
+    def _add(self, outcome: Result | Rejected, output: PartOutput) -> None:
+        if isinstance(outcome, Rejected):
+            output.add_reject(outcome.reject)
+            return
+        record: Record | None = outcome.record
+        if self.rules is not None:
+            judged = judge(outcome.record, self.rules, after=self.stage.name)
+            record = judged.record
+            for reject in judged.rejects:
+                output.add_reject(reject)
+        if record is not None:
+            output.add(record, outcome.members)
+
+    def _open_media(self, part: str, items: Sequence[Item]) -> OpenMedia:
+        if not self.stage.needs_media:
+            return lambda item: nullcontext(b"")
+        if self.previous == "source":
+            return self.source.local_file  # type: ignore[return-value]  # the items of the first stage are sources
+        return _clip_opener(self.run_folder, part, items)
+
+
+def read_items(run: Run, part: str, *, previous: str, clips_per_part: int) -> Sequence[Item]:
+    """The items of a part or sub-part: what `previous` let through, in its order."""
+    if previous == "source":
+        return list(read_rows(run.stage_folder("source"), layout.records_file(part), Source))
+    if previous != "cut":
+        return list(read_rows(run.stage_folder(previous), layout.records_file(part), Record))
+    whole = layout.whole_part_of(part)
+    records = list(read_rows(run.stage_folder("cut"), layout.records_file(whole), Record))
+    if whole == part:
+        return records
+    first = int(part.removeprefix(f"{whole}-")) * clips_per_part
+    return records[first : first + clips_per_part]
+
+
+def num_records(run: Run, stage: str, part: str) -> int:
+    """Rows of a finished part."""
+    return pq.read_metadata(RangedFile(run.stage_folder(stage), layout.records_file(part))).num_rows
+
+
+def sub_parts(part: str, *, num_clips: int, clips_per_part: int) -> list[str]:
+    """Names that a part goes by after `cut`: its own, or those of its sub-parts."""
+    if num_clips <= clips_per_part:
+        return [part]
+    number = int(part.removeprefix("part-"))
+    return [layout.part_name(number, sub_part) for sub_part in range(-(-num_clips // clips_per_part))]
+
+
+def _clip_opener(run: Run, part: str, records: Sequence[Item]) -> OpenMedia:
+    """Opens the mp4 of a record of this part by one ranged read."""
+    folder, whole = run.stage_folder("cut"), layout.whole_part_of(part)
+    ids = {record.id for record in records}
+    rows = read_rows(folder, layout.members_file(whole), Member, ids=ids, id_column="clip_id") if ids else ()
+    members = {row.clip_id: row for row in rows if row.suffix == annotations.VIDEO}
+
+    @contextmanager
+    def open_clip(item: Item) -> Iterator[bytes]:
+        member = members[item.id]
+        yield folder.read_range(layout.tar_file(whole), member.offset, member.num_bytes)
+
+    return open_clip
+
+
+def _outcomes(
+    stage: Stage, items: Sequence[Item], span: range, prefetch: Prefetch
+) -> Iterator[tuple[int, Result | Rejected]]:
+    """Outcomes with the index of their item, in the order of the items; an item without one is an error of ours."""
+    index_of = {items[index].id: index for index in span}
+    refused: deque[tuple[int, Rejected]] = deque()
+    last = span.start - 1
+
+    def accepted() -> Iterator[Inputs]:
+        for prepared in prefetch.prepared(items[span.start : span.stop], first_index=span.start):
+            if isinstance(prepared.inputs, RejectItem):
+                item = items[prepared.index]
+                refused.append((prepared.index, _rejected(item, prepared.inputs, stage=stage.name)))
+            else:
+                yield prepared.inputs
+
+    def in_order(index: int) -> Iterator[tuple[int, Result | Rejected]]:
+        nonlocal last
+        while refused and refused[0][0] < index:
+            last = refused[0][0]
+            yield refused.popleft()
+        if index not in (last, last + 1):
+            raise RunError(f"{items[last + 1].id} has no outcome: every item gives at least one, in order")
+
+    try:
+        for outcome in stage.process_many(accepted()):
+            index = index_of[outcome.item_id]
+            yield from in_order(index)
+            last = index
+            yield index, outcome
+    except Exception as error:
+        if not getattr(error, "__notes__", None):
+            error.add_note(f"record {items[min(last + 1, span.stop - 1)].id}")
+        raise
+    yield from in_order(span.stop)
+
+
+def _rejected(item: Item, why: RejectItem, *, stage: str) -> Rejected:
+    if isinstance(item, Record):
+        return base.rejected(item, why, stage=stage)
+    reject = Reject(
+        id=item.id,
+        stage=stage,
+        reason=why.reason,
+        detail=why.detail,
+        got=why.got,
+        wanted=why.wanted,
+        video_id=item.id,
+        uri=item.uri,
+    )
+    return Rejected(item_id=item.id, reject=reject)

@@ -1,0 +1,139 @@
+"""What runs where: how many workers of each stage fit, what runs stage by stage, and what can never fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from vpdata.errors import ConfigError
+from vpdata.stages.base import Resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """What one machine has."""
+
+    cpus: float
+    gpus: float = 0.0
+    memory_gb: float
+    gpu_memory_gb: float = 0.0
+    """Of one GPU; 0: unknown, then it is not checked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Which stages run at the same time."""
+
+    groups: tuple[tuple[str, ...], ...]
+    """One group: all at once; one per stage: one after the other over the durable parts."""
+    workers: Mapping[str, int]
+    text: str
+    """A table for people."""
+
+
+def make_plan(needs: Mapping[str, Resources], nodes: Sequence[Node], *, at_once: bool = True) -> Plan:
+    """Plan the stages, given in order; ConfigError with the numbers where one can never fit.
+
+    With `at_once` all stages run at the same time where one worker of each fits.
+    """
+    for stage, need in needs.items():
+        if not _fits({stage: need}, {stage: need.workers or 1}, nodes):
+            raise ConfigError(_refusal(stage, need, nodes))
+    least = {stage: need.workers or 1 for stage, need in needs.items()}
+    if at_once and _fits(needs, least, nodes):
+        groups = (tuple(needs),)
+        workers = _grown(needs, least, nodes)
+    else:
+        groups = tuple((stage,) for stage in needs)
+        workers = {stage: _grown({stage: need}, {stage: least[stage]}, nodes)[stage] for stage, need in needs.items()}
+    return Plan(groups=groups, workers=workers, text=_table(needs, workers, groups, nodes))
+
+
+def _grown(needs: Mapping[str, Resources], least: Mapping[str, int], nodes: Sequence[Node]) -> dict[str, int]:
+    """More workers for each stage in turn, as long as there is room; those of a fixed pool stay."""
+    workers = dict(least)
+    growing = [stage for stage, need in needs.items() if need.workers is None]
+    most = max(1, int(sum(node.cpus for node in nodes)))
+    while growing:
+        for stage in list(growing):
+            more = workers | {stage: workers[stage] + 1}
+            if more[stage] <= most and _fits(needs, more, nodes):
+                workers = more
+            else:
+                growing.remove(stage)
+    return workers
+
+
+def _fits(needs: Mapping[str, Resources], workers: Mapping[str, int], nodes: Sequence[Node]) -> bool:
+    """Whether the workers can be placed, those with most GPU first, each on the first node with room."""
+    free = [_Free(node) for node in nodes]
+    for stage in sorted(needs, key=lambda name: (-needs[name].gpus, -needs[name].cpus, -needs[name].memory_gb)):
+        for _ in range(workers[stage]):
+            if not any(node.place(needs[stage]) for node in free):
+                return False
+    return True
+
+
+class _Free:
+    """What is left on a node. GPUs are kept apart: a fraction lives on one of them, with its memory."""
+
+    def __init__(self, node: Node) -> None:
+        self._left = node
+        self._gpus = [(1.0, node.gpu_memory_gb)] * int(node.gpus)
+        self._checks_gpu_memory = node.gpu_memory_gb > 0
+
+    def place(self, need: Resources) -> bool:
+        left = self._left
+        if need.cpus > left.cpus + 1e-9 or need.memory_gb > left.memory_gb + 1e-9:
+            return False
+        if need.gpus > 0 and not self._place_gpu(need):
+            return False
+        self._left = replace(left, cpus=left.cpus - need.cpus, memory_gb=left.memory_gb - need.memory_gb)
+        return True
+
+    def _place_gpu(self, need: Resources) -> bool:
+        num_whole = int(need.gpus) if need.gpus >= 1 else 1
+        share = min(need.gpus, 1.0)
+        memory_gb = need.gpu_memory_gb / num_whole if self._checks_gpu_memory else 0.0
+        fitting = [
+            index
+            for index, (left, left_gb) in enumerate(self._gpus)
+            if left >= share - 1e-9 and left_gb >= memory_gb - 1e-9
+        ][:num_whole]
+        if len(fitting) < num_whole:
+            return False
+        for index in fitting:
+            left, left_gb = self._gpus[index]
+            self._gpus[index] = (left - share, left_gb - memory_gb)
+        return True
+
+
+def _refusal(stage: str, need: Resources, nodes: Sequence[Node]) -> str:
+    has = "; ".join(_node_text(node) for node in nodes) or "no node"
+    return (
+        f"stage {stage} can never run here: got nodes of {has}; wanted {need.workers or 1} x ({_need_text(need)}). "
+        f"Lower {stage}.resources, or add nodes"
+    )
+
+
+def _table(
+    needs: Mapping[str, Resources], workers: Mapping[str, int], groups: Sequence[Sequence[str]], nodes: Sequence[Node]
+) -> str:
+    how = "all stages at once" if len(groups) == 1 else "stage by stage"
+    lines = [f"plan: {how}, on {len(nodes)} node(s): " + "; ".join(_node_text(node) for node in nodes)]
+    lines += [f"  {stage:<8} {workers[stage]:>4} worker(s) x {_need_text(need)}" for stage, need in needs.items()]
+    return "\n".join(lines)
+
+
+def _need_text(need: Resources) -> str:
+    text = f"{need.cpus:g} cpu, {need.memory_gb:g} GB"
+    if need.gpus:
+        text += f", {need.gpus:g} gpu" + (f" ({need.gpu_memory_gb:g} GB of its memory)" if need.gpu_memory_gb else "")
+    return text
+
+
+def _node_text(node: Node) -> str:
+    text = f"{node.cpus:g} cpu, {node.memory_gb:.1f} GB"
+    if node.gpus:
+        text += f", {node.gpus:g} gpu" + (f" of {node.gpu_memory_gb:g} GB" if node.gpu_memory_gb else "")
+    return text

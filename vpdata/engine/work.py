@@ -1,0 +1,71 @@
+"""What passes between a driver, its workers and their child processes: jobs, names of parts and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from vpdata.errors import RejectItem
+from vpdata.stages.base import Resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blame:
+    """An item that killed its own process twice."""
+
+    index: int
+    """Position of the item in its part."""
+    rejection: RejectItem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One thing to do: a part of a stage, or a shard of the pack."""
+
+    name: str
+    careful: bool = False
+    """One item at a time, nothing prepared ahead, every finished item made durable at once."""
+    alone: bool = False
+    """Only the first unfinished item, made durable; the part stays unfinished."""
+    blame: Blame | None = None
+    """Reject this item if it is the first unfinished one, and go on behind it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What became of one piece of work."""
+
+    name: str
+    num_items: int
+    num_records: int
+    num_rejects: int
+
+
+class Job(Protocol):
+    """What one worker does with every piece of work it is handed. Picklable."""
+
+    @property
+    def name(self) -> str:
+        """Of the stage, or "pack"."""
+        ...
+
+    @property
+    def resources(self) -> Resources: ...
+
+    def setup(self) -> None:
+        """Called once in the child process, before any work."""
+        ...
+
+    def run(self, work: Work, alive: Callable[[], None]) -> Counts:
+        """Do one piece of work, calling `alive` after every outcome."""
+        ...
+
+    @property
+    def has_items(self) -> bool:
+        """Whether a piece of work consists of items that may be rejected one by one."""
+        ...
+
+    def num_finished(self, name: str) -> int:
+        """Items of an unfinished piece of work that are durable."""
+        ...

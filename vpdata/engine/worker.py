@@ -1,0 +1,251 @@
+"""A worker: keeps one child process at work, and finds out which item killed it.
+
+A death is charged to nobody at first. The part runs again carefully, one item at a time; when that child dies too, the
+item it died on runs alone in fresh child processes, and only if two of them die by its own doing is it rejected.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from enum import Enum, auto
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from vpdata.engine.child import ALIVE, OUT_OF_MEMORY_STATUS, Failed
+from vpdata.engine.work import Blame, Counts, Job, Work
+from vpdata.errors import BackendError, ConfigError, Reason, RejectItem, RunError
+
+_log = logging.getLogger(__name__)
+
+_OWN_SIGNALS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+_POLL_S = 0.2
+_SETUP_LIMIT_S = 1800.0
+_MAX_OUTSIDE_DEATHS = 5
+"""Of one piece of work; one that is killed from outside again and again stops the run."""
+_BACK_OFF_S = 0.5
+
+
+class _Cause(Enum):
+    CRASH = auto()
+    TIME = auto()
+    MEMORY = auto()
+    OUTSIDE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Death:
+    cause: _Cause
+    detail: str
+    last_words: str = ""
+
+
+class Worker:
+    """Runs in a thread of the local driver, or as a Ray actor."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._child: _Child | None = None
+        self._is_stopped = False
+
+    def ready(self) -> None:
+        """Start the child and wait until it has set up."""
+        self._living_child()
+
+    def run(self, name: str) -> Counts:
+        """Do one piece of work to its end, through crashes of its items; raises what is no item's fault."""
+        work, num_outside, last_index = Work(name=name), 0, None
+        while True:
+            ending = self._attempt(work)
+            if isinstance(ending, Counts):
+                return ending
+            if ending.cause is _Cause.OUTSIDE:
+                num_outside += 1
+                self._bear_outside(name, num_outside, ending)
+            elif not work.careful and self._job.has_items:
+                _log.warning("%s: a worker died (%s); going on one item at a time", name, ending.detail)
+                work = Work(name=name, careful=True)
+            else:
+                index = self._job.num_finished(name) if self._job.has_items else last_index
+                if index == last_index:
+                    raise RunError(
+                        f"stage {self._job.name}, {name}: its worker died ({ending.detail}), by no item's doing"
+                    )
+                last_index = index
+                work = Work(name=name, careful=True, blame=self._blame(name))
+
+    def stop(self) -> None:
+        """Kill the child; a `run` in another thread ends with a RunError."""
+        self._is_stopped = True
+        self._drop_child()
+
+    def _blame(self, name: str) -> Blame | None:
+        """Run the first unfinished item alone in fresh children: if it kills two of them, what to reject it for."""
+        deaths: list[_Death] = []
+        num_outside = 0
+        while len(deaths) < 2:
+            self._drop_child()
+            index = self._job.num_finished(name)
+            ending = self._attempt(Work(name=name, alone=True))
+            if isinstance(ending, Counts):
+                return None
+            if ending.cause is _Cause.OUTSIDE:
+                num_outside += 1
+                self._bear_outside(name, num_outside, ending)
+            else:
+                deaths.append(ending)
+        return Blame(index=index, rejection=self._rejection(deaths[-1]))
+
+    def _rejection(self, death: _Death) -> RejectItem:
+        limits = self._job.resources
+        if death.cause is _Cause.TIME:
+            detail = "alone in its process, twice, it gave no outcome in time"
+            return RejectItem(Reason.TIMEOUT, detail, wanted=f"an outcome within {limits.timeout_s:g} s")
+        if death.cause is _Cause.MEMORY:
+            detail = "alone in its process, twice, it went over the memory limit"
+            return RejectItem(Reason.WORKER_CRASH, detail, wanted=f"at most {limits.memory_gb:g} GB")
+        return RejectItem(Reason.WORKER_CRASH, "alone in its process, twice, it killed it", got=death.detail)
+
+    def _bear_outside(self, name: str, num_outside: int, death: _Death) -> None:
+        if num_outside >= _MAX_OUTSIDE_DEATHS:
+            raise RunError(
+                f"stage {self._job.name}, {name}: its worker was killed {num_outside} times from outside "
+                f"({death.detail}); often the machine has run out of memory: use fewer workers and run the same "
+                "command again"
+            )
+        _log.warning("%s: a worker was killed from outside (%s); trying again", name, death.detail)
+        time.sleep(_BACK_OFF_S * 2 ** (num_outside - 1))
+
+    def _attempt(self, work: Work) -> Counts | _Death:
+        ending = self._living_child().work(work)
+        if isinstance(ending, _Death):
+            self._child = None
+        if self._is_stopped:
+            raise RunError(f"{work.name}: stopped")
+        if isinstance(ending, _Death) and ending.last_words:
+            _log.warning("%s: last words of a worker: %s", work.name, ending.last_words)
+        return ending
+
+    def _living_child(self) -> _Child:
+        num_outside = 0
+        while self._child is None:
+            self._child = _Child(self._job)
+            death = self._child.set_up()
+            if self._is_stopped:
+                self._drop_child()
+                raise RunError(f"stage {self._job.name}: stopped")
+            if death is not None:
+                self._child = None
+                if death.cause is not _Cause.OUTSIDE:
+                    what = f"{death.detail}) {death.last_words}"
+                    raise BackendError(f"stage {self._job.name}: its process died while it was loading ({what}")
+                num_outside += 1
+                self._bear_outside("setting up", num_outside, death)
+        return self._child
+
+    def _drop_child(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+
+class _Child:
+    """One child process and the socket to it."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        ours, theirs = socket.socketpair()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as this object
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, int(job.resources.cpus))))
+        self._process = subprocess.Popen(
+            # Not `-m`: what the child pickles must come from `vpdata.engine.child`, not from `__main__`.
+            [sys.executable, "-c", "from vpdata.engine.child import main; main()", str(theirs.fileno())],
+            pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            env=environment,
+            start_new_session=True,
+        )
+        theirs.close()
+        self._connection = Connection(ours.detach())
+
+    def set_up(self) -> _Death | None:
+        """Load the models; ConfigError where they alone need more than the stage's memory."""
+        death = self._ask(pickle.dumps(self._job), limit_s=_SETUP_LIMIT_S, limit_gb=math.inf)
+        if isinstance(death, _Death):
+            return death
+        held_gb, limit_gb = self._memory_gb(), self._job.resources.memory_gb
+        if held_gb > limit_gb:
+            self.kill()
+            raise ConfigError(
+                f"stage {self._job.name}: got {held_gb:.2f} GB in use before its first item, wanted at most "
+                f"{limit_gb:g} GB; raise {self._job.name}.resources.memory_gb"
+            )
+        return None
+
+    def work(self, work: Work) -> Counts | _Death:
+        """Do one piece of work; raises what the child failed with."""
+        limits = self._job.resources
+        ending = self._ask(pickle.dumps(work), limit_s=limits.timeout_s, limit_gb=limits.memory_gb)
+        assert isinstance(ending, (Counts, _Death))
+        return ending
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+
+    def _ask(self, request: bytes, *, limit_s: float, limit_gb: float) -> Counts | str | _Death:
+        try:
+            self._connection.send_bytes(request)
+            heard_at = time.monotonic()
+            while True:
+                if self._connection.poll(_POLL_S):
+                    message = self._connection.recv()
+                    heard_at = time.monotonic()
+                    if isinstance(message, Failed):
+                        _log.debug("%s", message.trace)
+                        raise message.error
+                    if message != ALIVE:
+                        return message
+                if self._memory_gb() > limit_gb:
+                    return self._end(_Cause.MEMORY, f"more than {limit_gb:g} GB")
+                if time.monotonic() - heard_at > limit_s:
+                    return self._end(_Cause.TIME, f"no outcome for {limit_s:g} s")
+        except (EOFError, OSError):
+            return self._found_dead()
+
+    def _end(self, cause: _Cause, detail: str) -> _Death:
+        self.kill()
+        return _Death(cause, detail)
+
+    def _found_dead(self) -> _Death:
+        status = self._process.wait()
+        self._output.seek(max(0, self._output.seek(0, os.SEEK_END) - 2000))
+        words = self._output.read().decode("utf-8", "replace").strip()
+        if status == OUT_OF_MEMORY_STATUS:
+            return _Death(_Cause.MEMORY, "MemoryError", words)
+        if status >= 0:
+            return _Death(_Cause.CRASH, f"exit status {status}", words)
+        name = signal.Signals(-status).name
+        return _Death(_Cause.CRASH if -status in _OWN_SIGNALS else _Cause.OUTSIDE, name, words)
+
+    def _memory_gb(self) -> float:
+        """Resident memory; 0 where the system has no /proc, so that no limit holds there."""
+        try:
+            pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            return 0.0
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e9
