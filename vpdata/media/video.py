@@ -187,7 +187,8 @@ def _video_stream(container: InputContainer) -> VideoStream:
 
 def _limit(stream: VideoStream, *, max_pixels: int) -> None:
     """Bound what the decoder may allocate, and keep its output independent of the machine's cores."""
-    stream.codec_context.options = {"max_pixels": str(max_pixels)}
+    # Twice, since decoders count padded frames: 1080 lines are coded as 1088.
+    stream.codec_context.options = {"max_pixels": str(2 * max_pixels)}
     stream.codec_context.thread_count = 1
 
 
