@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from web_server import WebServer
 
+from tests.sources.web_server import WebServer
 from vpdata.sources import SourceSettings
 
 

@@ -10,8 +10,8 @@ import time
 from dataclasses import replace
 
 import pytest
-from web_server import answer, hang_up, send_head
 
+from tests.sources.web_server import answer, hang_up, send_head
 from vpdata.errors import ConfigError, Reason, RejectItem, StorageError
 from vpdata.sources import HostCredential, SourceSettings
 from vpdata.sources.download import fetch

@@ -6,8 +6,8 @@ import socket
 
 import httpx
 import pytest
-from web_server import answer
 
+from tests.sources.web_server import answer
 from vpdata.errors import Reason, RejectItem
 from vpdata.sources.guard import GuardedTransport, is_public, literal_address
 

@@ -8,8 +8,8 @@ import resource
 import tempfile
 
 import pytest
-from web_server import answer
 
+from tests.sources.web_server import answer
 from vpdata.errors import ConfigError, Reason, RejectItem, StorageError
 from vpdata.records import Source, is_valid_id, video_id
 from vpdata.sources import HostCredential, Input, SourceSettings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fsspec
 import pytest
-from s3_server import bucket, s3_endpoint  # noqa: F401  fixtures
 
+from tests.s3_server import bucket, s3_endpoint  # noqa: F401  fixtures
 from vpdata.errors import ConfigError, Reason, RejectItem, StorageError
 from vpdata.sources import Input, SourceSettings
 
