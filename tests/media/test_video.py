@@ -52,7 +52,7 @@ def write_video(
         stream = container.add_stream(codec, rate=25, options=options or {})
         stream.height, stream.width, stream.pix_fmt = *images.shape[1:3], pixel_format
         context = stream.codec_context
-        context.bit_rate = 0 if codec == "libx264" else 2_000_000
+        context.bit_rate = 0 if codec == "libx264" else 8_000_000
         if times_s:
             context.time_base = Fraction(1, 1000)
         if aspect:
@@ -119,7 +119,7 @@ CONTAINERS = {
     "webm": "libvpx",
     "avi": "mpeg4",
     "ts": "libx264",
-    "mpg": "mpeg2video",
+    "mpg": "mpeg1video",
     "flv": "flv",
     "asf": "wmv2",
     "ogg": "libvpx",
@@ -269,6 +269,13 @@ def test_frames_too_dense_for_their_slots_are_dropped(tmp_path):
     assert shown[0] == 0
     assert shown[-1] == len(times_s) - 1, "the last frame stays"
     assert not {10, 11, 12} <= set(shown)
+
+
+def test_lost_frames_of_a_steady_recording_are_repeated(tmp_path):
+    kept = [index for index in range(25) if index not in (11, 12)]
+    path = write_video(tmp_path / "lost.mkv", grey_ramp()[kept], times_s=[i / 25 for i in kept])
+    assert measured(path).fps == 25
+    assert greys(normalised(path)[1]) == [*range(11), 10, 10, *range(13, 25)]
 
 
 def test_joined_recordings_follow_each_other_without_a_hole(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,6 +28,8 @@ _STANDARD_FPS = tuple(
     Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60")
 )
 _SNAP_FRAC = 0.005
+_REGULAR_FRAC = 0.9
+"""A recording that lost some frames keeps its rate, and the holes are filled by repeats."""
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _CONTAINERS = (b"\x1a\x45\xdf\xa3", b"FLV\x01", b"OggS", b"\x30\x26\xb2\x75", b"\0\0\x01\xba")
 
@@ -38,7 +41,7 @@ class VideoInfo:
     codec: str
     geometry: Geometry
     average_fps: Fraction
-    """Measured from the packets' time stamps; the header's rate where both agree."""
+    """Measured from the packets' time stamps; the header's rate where they agree with it."""
     fps: Fraction
     """Constant rate for the clips: `average_fps`, snapped to a standard rate within 0.5 %."""
     duration_s: float
@@ -96,8 +99,12 @@ class FrameReader:
             clock = _Clock(self.fps, may_restart=container.format.name in _RESTARTING_DEMUXERS)
             waiting: av.VideoFrame | None = None
             slot = 0
+            end = (self._info.duration_s + _MAX_STEP_S) * self.fps
             for frame in self._normalised(_decoded(container, stream, self._damage)):
                 next_slot = clock.slot(frame)
+                if next_slot > end:
+                    self._damage.detail = "a frame's time stamp lies far behind the end"
+                    break
                 if waiting is not None:
                     for _ in range(slot, next_slot):
                         yield waiting
@@ -206,35 +213,41 @@ def _measure_time(container: InputContainer, stream: VideoStream, *, max_duratio
     """(average frames per second, duration in seconds) from the decoding time stamps of all packets."""
     time_base = stream.time_base or Fraction(1, 1000)
     max_step = _MAX_STEP_S / time_base if container.format.name in _RESTARTING_DEMUXERS else None
+    max_total = max_duration_s / time_base
+    steps: Counter[int] = Counter()
     previous: int | None = None
-    num_steps = total = 0
+    total = 0
     for packet in _packets(container, stream, _Damage()):
         if packet.dts is None:
             continue
-        if previous is not None:
-            step = packet.dts - previous
-            if step > 0 and (max_step is None or step <= max_step):
-                num_steps, total = num_steps + 1, total + step
+        step = packet.dts - previous if previous is not None else 0
+        if step > 0 and (max_step is None or step <= max_step):
+            steps[step] += 1
+            total += step
         previous = packet.dts
-        if float(total * time_base) > max_duration_s:
+        if total > max_total:
             raise RejectItem(
                 Reason.TOO_LONG,
                 "the video is longer than cut.max_duration_s",
                 got=f"over {float(total * time_base):.0f} s",
                 wanted=f"at most {max_duration_s:g} s",
             )
-    fps = _average_fps(stream, Fraction(num_steps) / (total * time_base) if total else None)
+    fps = _average_fps(stream.average_rate or stream.guessed_rate, steps, time_base)
     return fps, float(total * time_base + 1 / fps)
 
 
-def _average_fps(stream: VideoStream, measured: Fraction | None) -> Fraction:
-    header = stream.average_rate or stream.guessed_rate
-    if measured is None:
-        fps = header or Fraction(0)
-    elif header and abs(header / measured - 1) <= _SNAP_FRAC:
-        fps = header
-    else:
-        fps = measured.limit_denominator(1001)
+def _average_fps(header: Fraction | None, steps: Counter[int], time_base: Fraction) -> Fraction:
+    """The header's rate where the average step, or nearly every step, agrees with it; else the average."""
+    total_s = sum(step * count for step, count in steps.items()) * time_base
+    fps = header or Fraction(0)
+    if total_s:
+        average = steps.total() / total_s
+        tolerance_s = max(time_base, Fraction(1, 1000))
+        num_regular = sum(
+            count for step, count in steps.items() if fps and abs(step * time_base - 1 / fps) <= tolerance_s
+        )
+        is_steady = fps and (abs(average / fps - 1) <= _SNAP_FRAC or num_regular >= _REGULAR_FRAC * steps.total())
+        fps = fps if is_steady else average.limit_denominator(1001)
     if not _MIN_FPS <= fps <= _MAX_FPS:
         raise RejectItem(
             Reason.BAD_FRAME_RATE,
