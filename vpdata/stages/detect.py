@@ -25,7 +25,7 @@ class DetectSettings:
     detector: ModelChoice = field(default_factory=lambda: ModelChoice(name="embedded"))
     interval_s: float = 1.0
     """Seconds between key frames; a shorter clip has one."""
-    min_score: float = 0.3
+    min_score: float = 0.4
     """Detections below this confidence are dropped; in [0, 1]."""
     max_detections_per_frame: int = 20
     """The best are kept."""

@@ -93,13 +93,12 @@ def follow_objects(
 
 
 def _best_frame(detections: Sequence[Detection], settings: FollowSettings) -> list[Detection]:
-    """The detections to prompt on the key frame where they have the highest sum of scores, best first."""
+    """The detections to prompt on the key frame with the highest sum of scores, best first."""
     of_frame: dict[int, list[Detection]] = defaultdict(list)
     for detection in detections:
         of_frame[detection.frame].append(detection)
-    chosen = {frame: _apart(found, settings) for frame, found in of_frame.items()}
-    best = min(chosen, key=lambda frame: (-sum(one.score for one in chosen[frame]), frame), default=None)
-    return [] if best is None else chosen[best]
+    best = min(of_frame, key=lambda frame: (-sum(one.score for one in of_frame[frame]), frame), default=None)
+    return [] if best is None else _apart(of_frame[best], settings)
 
 
 def _apart(found: Sequence[Detection], settings: FollowSettings) -> list[Detection]:

@@ -18,7 +18,7 @@ from vpdata.models.ports import Box, BoxXyxy, Frames, Image, KeyFrame, ModelCard
 
 PERSON, FACE, MOVING = "person", "face", "moving object"
 MIN_MISMATCH = 10
-"""Grey levels of 255 by which a pixel must differ from the camera-compensated neighbour frame to count as changed."""
+"""Grey levels of 255 by which a pixel must differ from a camera-compensated neighbour frame to count as changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,8 @@ class EmbeddedDetector:
                 motions.append(motion)
         if not motions:
             return []
-        speed_px, mismatch = np.minimum.reduce(motions)
+        speed_px = np.minimum.reduce([speed for speed, _ in motions])
+        mismatch = np.maximum.reduce([mismatch for _, mismatch in motions])
         boxes = []
         for (x0, y0, x1, y1), score in self._moving_regions(speed_px, mismatch):
             boxes.append(Box(box=(x0 / scale, y0 / scale, x1 / scale, y1 / scale), label=MOVING, score=score))
@@ -160,8 +161,8 @@ class EmbeddedDetector:
         for region in range(1, num_regions):
             x, y, width, height, area = (int(value) for value in stats[region])
             inside = region_of == region
-            # Flow is a guess where there is no texture: a real object also hides or uncovers something visible.
-            is_seen = float((mismatch[inside] > MIN_MISMATCH).mean()) >= 0.1
+            # Flow is a guess where there is no texture: a real object also hides or uncovers something that shows.
+            is_seen = float((mismatch[inside] > MIN_MISMATCH).mean()) >= 0.2
             if is_seen and self._settings.min_area_frac <= area / speed_px.size <= self._settings.max_area_frac:
                 score = max(0.0, 1 - threshold_px / float(speed_px[inside].mean()))
                 regions.append(((x, y, x + width, y + height), score))

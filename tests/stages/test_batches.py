@@ -1,0 +1,67 @@
+"""Batches over the borders of items, against hand-made expectations."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from vpdata.errors import Reason, RejectItem
+from vpdata.stages.batches import ask_in_batches
+
+BAD = -1
+
+
+class Doubler:
+    """Doubles numbers; refuses any batch that holds a bad one."""
+
+    def __init__(self):
+        self.batches = []
+
+    def __call__(self, requests):
+        self.batches.append(list(requests))
+        if BAD in requests:
+            raise RejectItem(Reason.GPU_MEMORY, "too large")
+        return [2 * request for request in requests]
+
+
+def asked(items, *, batch_size):
+    ask = Doubler()
+    answers = list(ask_in_batches(items, requests_of=lambda item: item, ask=ask, batch_size=batch_size))
+    return answers, ask.batches
+
+
+def test_batches_are_filled_over_the_borders_of_items():
+    answers, batches = asked([(1, 2, 3), (4,), (5, 6, 7)], batch_size=2)
+    assert answers == [((1, 2, 3), [2, 4, 6]), ((4,), [8]), ((5, 6, 7), [10, 12, 14])]
+    assert batches == [[1, 2], [3, 4], [5, 6], [7]]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+def test_answers_do_not_depend_on_the_batch_size(batch_size):
+    items = [(1,), (), (2, 3, 4, 5, 6), (), (7, 8)]
+    answers, _ = asked(items, batch_size=batch_size)
+    assert answers == [(item, [2 * one for one in item]) for item in items]
+
+
+def test_bad_request_spoils_only_its_own_item():
+    answers, batches = asked([(1, 2), (3, BAD), (4, 5)], batch_size=4)
+    assert answers[0] == ((1, 2), [2, 4])
+    assert answers[2] == ((4, 5), [8, 10])
+    item, rejection = answers[1]
+    assert item == (3, BAD)
+    assert isinstance(rejection, RejectItem)
+    assert rejection.reason is Reason.GPU_MEMORY
+    assert batches == [[1, 2, 3, BAD], [1], [2], [3], [BAD], [4, 5]]
+
+
+def test_answers_come_before_the_input_ends():
+    answers = ask_in_batches(
+        ((number,) for number in itertools.count()), requests_of=lambda item: item, ask=Doubler(), batch_size=3
+    )
+    assert next(answers) == ((0,), [0])
+
+
+def test_too_few_answers_are_an_error():
+    with pytest.raises(ValueError, match="shorter"):
+        list(ask_in_batches([(1, 2)], requests_of=lambda item: item, ask=lambda requests: [1], batch_size=2))

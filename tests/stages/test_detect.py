@@ -1,0 +1,126 @@
+"""The stage detect on films of coloured squares."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from tests.fakes import ColourDetector, make_clip, squares_film
+from vpdata.config import ModelChoice, fill
+from vpdata.errors import ConfigError, Reason, RejectItem
+from vpdata.stages.base import Rejected, Resources
+from vpdata.stages.detect import Detect, DetectSettings, key_frames
+
+RED = [(4 + frame, 10, 28 + frame, 40) for frame in range(24)]
+BLUE = [None] * 12 + [(60, 30, 84, 56)] * 12
+
+
+def ready(stage):
+    stage.setup()
+    return stage
+
+
+def detected(*clips, settings=None, detector=ColourDetector):
+    stage = ready(Detect(settings or DetectSettings(), detector=detector))
+    return list(stage.process_many(iter([stage.prepare(record, data) for record, data in clips])))
+
+
+def test_every_key_frame_has_the_boxes_of_what_is_there():
+    (result,) = detected(make_clip(squares_film({"red square": RED, "blue square": BLUE})))
+    found = {(one.frame, one.label): one.box for one in result.record.detections}
+    assert set(found) == {(6, "red square"), (18, "red square"), (18, "blue square")}
+    assert found[6, "red square"] == pytest.approx(RED[6], abs=2)
+    assert found[18, "blue square"] == pytest.approx(BLUE[18], abs=2)
+
+
+def test_clip_without_objects_is_rejected():
+    record, data = make_clip(squares_film({"red square": [None] * 12}))
+    (outcome,) = detected((record, data))
+    assert isinstance(outcome, Rejected)
+    reject = outcome.reject
+    assert (outcome.item_id, reject.id, reject.stage) == (record.id, record.id, "detect")
+    assert reject.reason is Reason.NO_DETECTIONS
+    assert (reject.start_s, reject.stop_s, reject.uri) == (0.0, 1.0, "film.mp4")
+
+
+def test_key_frames_are_the_middles_of_equal_spans():
+    assert key_frames(100, fps=25, interval_s=1.0) == (12, 37, 62, 87)
+    assert key_frames(100, fps=25, interval_s=2.0) == (25, 75)
+    assert key_frames(10, fps=25, interval_s=1.0) == (5,)
+    assert key_frames(1, fps=25, interval_s=1.0) == (0,)
+    assert key_frames(3, fps=25, interval_s=0.001) == (0, 1, 2)
+
+
+def test_context_is_clamped_to_the_clip():
+    class Looker(ColourDetector):
+        context_s = (-0.5, 0.25)
+
+    film = squares_film({"red square": RED[:8]})
+    stage = ready(Detect(DetectSettings(interval_s=0.25), detector=Looker))
+    inputs = stage.prepare(*make_clip(film))
+    assert inputs.frames == (1, 4, 6)
+    wanted = [(0, 4), (0, 7), (0, 7)]
+    for context, frames in zip(inputs.contexts, wanted, strict=True):
+        assert context.shape == (2, *film.shape[1:])
+        # The encoder changes values a little, and neighbouring frames differ by a whole column of the square.
+        assert np.abs(context.astype(int) - film[list(frames)]).mean() < 4
+    assert inputs.num_bytes == film[0].nbytes * (3 + 3 * 2)
+
+
+def test_key_frames_of_several_clips_share_a_batch():
+    detector = ColourDetector()
+    clips = [make_clip(squares_film({"red square": RED}), name=f"{number}.mp4") for number in range(3)]
+    results = detected(*clips, settings=DetectSettings(detector_batch_size=4), detector=lambda: detector)
+    assert detector.batch_sizes == [4, 2]
+    assert [result.item_id for result in results] == [record.id for record, _ in clips]
+    alone = [detected(clip)[0] for clip in clips]
+    assert results == alone
+
+
+def test_labels_of_the_tagger_reach_the_detector():
+    film = squares_film({"red square": RED, "blue square": [(60, 30, 84, 56)] * 24})
+    tagger = ModelChoice(name="fixed", options={"labels": ["blue square"]})
+    (result,) = detected(make_clip(film), settings=DetectSettings(tagger=tagger))
+    assert {one.label for one in result.record.detections} == {"blue square"}
+
+
+def test_weak_and_surplus_detections_are_left_out():
+    film = squares_film({"red square": RED, "blue square": [(60, 30, 84, 56)] * 24})
+    (best,) = detected(make_clip(film), settings=DetectSettings(max_detections_per_frame=1))
+    assert len(best.record.detections) == 2
+    film[:, 2:8, 80:90] = (220, 30, 30)  # now the box around all that is red is mostly ground
+    (strong,) = detected(make_clip(film), settings=DetectSettings(min_score=0.6))
+    assert {one.label for one in strong.record.detections} == {"blue square"}
+
+
+def test_clip_that_the_detector_refuses_spoils_no_other():
+    class Choosy(ColourDetector):
+        def detect(self, key_frames):
+            if any(has_blue(one.image) for one in key_frames):
+                raise RejectItem(Reason.GPU_MEMORY, "too blue")
+            return super().detect(key_frames)
+
+    def has_blue(image):
+        return bool((image[..., 2].astype(int) - image[..., 0] > 100).any())
+
+    good = make_clip(squares_film({"red square": RED}), name="red.mp4")
+    bad = make_clip(squares_film({"blue square": [(60, 30, 84, 56)] * 24}), name="blue.mp4")
+    outcomes = detected(good, bad, good, detector=Choosy)
+    assert [isinstance(outcome, Rejected) for outcome in outcomes] == [False, True, False]
+    assert outcomes[1].reject.reason is Reason.GPU_MEMORY
+
+
+def test_stage_pickles_before_setup_and_ignores_resources_in_its_identity():
+    stage = pickle.loads(pickle.dumps(Detect(DetectSettings())))
+    other = Detect(DetectSettings(resources=Resources(cpus=3)))
+    assert stage.identity == other.identity
+    assert stage.identity != Detect(DetectSettings(interval_s=0.5)).identity
+    assert [card.role for card in stage.models] == ["tagger", "detector"]
+
+
+@pytest.mark.parametrize("wrong", [{"interval_s": 0.0}, {"min_score": 2.0}, {"detector_batch_size": 0}, {"fps": 1}])
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        fill(DetectSettings, wrong, where="detect")
