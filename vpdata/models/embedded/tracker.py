@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -16,7 +15,7 @@ from vpdata.media.masks import Mask, encode_mask
 from vpdata.models.embedded.tracker_colour import ColourModel, colour_bins
 from vpdata.models.embedded.tracker_follow import Follower, View
 from vpdata.models.embedded.tracker_mask import mask_from_box
-from vpdata.models.embedded.tracker_motion import camera_flow, flow_between, motion_evidence
+from vpdata.models.embedded.tracker_motion import camera_flow, flow_between, median_flow, motion_evidence
 from vpdata.models.ports import BoxPrompt, Frames, ModelCard, ObjectMasks
 
 
@@ -112,7 +111,8 @@ def _start(
         middle = np.zeros((height, width), dtype=np.bool_)
         inset_x, inset_y = (box[2] - box[0]) // 4, (box[3] - box[1]) // 4
         middle[box[1] + inset_y : box[3] - inset_y, box[0] + inset_x : box[2] - inset_x] = True
-        mask = mask_from_box(image, box, motion_evidence(flow, camera_flow(flow), middle), seed=seed)
+        own = flow - camera_flow(flow)
+        mask = mask_from_box(image, box, motion_evidence(own, median_flow(own, middle)), seed=seed)
         near = cv2.dilate(mask.astype(np.uint8), np.ones((41, 41), np.uint8)) > 0
         near &= cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
         starts.append((mask, ColourModel(colour_bins(image), mask, near)))
@@ -151,6 +151,7 @@ def _views(frames: Frames) -> Iterator[View]:
         grey = _grey(image)
         flow = flow_between(grey, _grey(after))
         yield View(
+            image=cv2.blur(image, (3, 3)),
             bins=colour_bins(image),
             guide=np.asarray(grey / np.float32(255), dtype=np.float32),
             flow=flow,
@@ -172,7 +173,7 @@ def _grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """OpenCV on one thread: GrabCut's sums depend on how they are shared out. The setting is the process's, so put back."""
+    """OpenCV on one thread, since GrabCut's sums depend on how they are shared out; the setting is put back."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

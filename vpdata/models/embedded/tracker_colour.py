@@ -15,7 +15,7 @@ _UNSEEN = 2e-4
 
 
 def colour_bins(image: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """intp [H, W]: the histogram bin of each pixel of an RGB image, in CIELAB with the chroma finer than the lightness."""
+    """intp [H, W]: the histogram bin of each pixel of an RGB image, in CIELAB, chroma finer than lightness."""
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.intp)
     return ((lab[..., 0] >> 4) * _CHROMA_BINS + (lab[..., 1] >> 3)) * _CHROMA_BINS + (lab[..., 2] >> 3)
 

@@ -67,7 +67,7 @@ def signed_distance(mask: Mask) -> NDArray[np.float32]:
 
 
 def snap_to_edges(probability: NDArray[np.float32], guide: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Guided filter (He et al., ECCV 2010) of radius 3: moves the outline to edges of the grey image `guide` in [0, 1]."""
+    """Guided filter (He et al., ECCV 2010) of 7 px: moves the outline to edges of the grey image `guide` in [0, 1]."""
     size = (7, 7)
     mean_guide, mean = cv2.blur(guide, size), cv2.blur(probability, size)
     variance = cv2.blur(guide * guide, size) - mean_guide * mean_guide
@@ -84,7 +84,7 @@ def largest_parts(mask: Mask, *, min_share: float) -> Mask:
     areas = stats[:, cv2.CC_STAT_AREA].copy()
     areas[0] = 0
     kept = (areas >= min_share * areas.max())[parts]
-    num_holes, holes, stats, _ = cv2.connectedComponentsWithStats((~kept).astype(np.uint8), connectivity=4)
+    _, holes, stats, _ = cv2.connectedComponentsWithStats((~kept).astype(np.uint8), connectivity=4)
     is_small = stats[:, cv2.CC_STAT_AREA] < 0.03 * kept.sum()
     is_small[0] = False
     return kept | is_small[holes]

@@ -67,16 +67,15 @@ def median_flow(flow: Flow, mask: Mask) -> NDArray[np.float32]:
     return np.median(flow[mask], axis=0).astype(np.float32)
 
 
-def motion_evidence(flow: Flow, camera: Flow, mask: Mask) -> NDArray[np.float32]:
-    """In [-1, 1] per pixel: whether it moves as the object does (1) or as the camera makes it (-1).
+def motion_evidence(own: Flow, typical: NDArray[np.float32]) -> NDArray[np.float32]:
+    """In [-1, 1] per pixel: whether it moves as the object does (1) or as the background (-1).
 
-    Zero everywhere where the object hardly moves against the background (0.7 px), since it says nothing then.
+    `own` is the flow without the camera's part, `typical` the object's (x, y). Zero everywhere where the object hardly
+    moves against the background (0.7 px), since motion says nothing then.
     """
-    own = flow - camera
-    typical = median_flow(own, mask)
     gap = float(typical @ typical)
     if gap < 0.5:
-        return np.zeros(flow.shape[:2], dtype=np.float32)
+        return np.zeros(own.shape[:2], dtype=np.float32)
     to_object = own - typical
     difference = (own * own).sum(axis=-1) - (to_object * to_object).sum(axis=-1)
     return np.clip(difference / gap, -1, 1).astype(np.float32)
