@@ -1,0 +1,146 @@
+"""One whole build on the embedded models through the command line, and every command on what it leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import vpdata
+from benchmark.footage import scene, write_video
+from vpdata.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = str(ROOT / "configs/embedded.yaml")
+SMALL = ("--set", "cut.min_s=2", "--set", "engine.videos_per_part=2", "--set", "engine.workers=2")
+SECRETS = ("planted-password", "planted-signature", "planted-token")
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    """Three scenes, a copy of one under another name, and what is no video."""
+    folder = tmp_path_factory.mktemp("home-of-planted-user") / "videos"
+    folder.mkdir()
+    for seed, kind in enumerate(("plain", "pillar", "exit")):
+        frames = scene(kind, seed=seed, num_frames=60, height_px=120, width_px=160).frames
+        write_video(folder / f"{kind} n° {seed}.mp4", frames, fps=25)
+    shutil.copy(folder / "plain n° 0.mp4", folder / "twin 'of' plain.mp4")
+    (folder / "noise.mp4").write_bytes(bytes(range(256)) * 40)
+    (folder / "empty.mkv").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(videos, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "mine"
+    assert _build(videos, folder) == 0
+    return folder
+
+
+def _build(videos: Path, folder: Path, *more: str, engine: str = "local") -> int:
+    return main(
+        ["build", "--config", CONFIG, "--input", str(videos), "--output", str(folder), "--engine", engine, *SMALL, *more]
+    )
+
+
+def _durable_bytes(folder: Path) -> dict[str, bytes]:
+    """Parts, shards and index: what equal input must give equal bytes of."""
+    kept = [path for name in ("[0-5]-*", "shards", "index") for path in folder.glob(f"{name}/*")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in [*kept, folder / "pack-plan.parquet"]}
+
+
+def test_objects_of_every_scene_are_kept_and_bad_files_are_named(run):
+    samples = list(vpdata.open_dataset(run))
+    assert len(samples) == 3
+    for sample in samples:
+        assert sample.frames.shape[1:] == (120, 160, 3)
+        assert len(sample.tracks) >= 1
+        assert len(sample.tracks[0].masks) == len(sample.frames)
+        assert {caption.scope for caption in sample.captions} == {None, *(track.id for track in sample.tracks)}
+    stats = json.loads((run / "stats.json").read_text())
+    assert "not_video" in json.dumps(stats)
+    assert "empty_file" in json.dumps(stats)
+    assert '"duplicate"' in json.dumps(stats)
+
+
+def test_a_finished_run_passes_its_check(run, capsys):
+    assert main(["check", str(run)]) == 0
+    assert "all is well" in capsys.readouterr().out
+
+
+def test_the_same_command_on_a_finished_run_changes_no_byte(videos, run):
+    before = _durable_bytes(run)
+    assert _build(videos, run) == 0
+    assert _durable_bytes(run) == before
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ray_gives_the_same_bytes(videos, run, tmp_path):
+    assert _build(videos, tmp_path / "ray", "--set", "engine.ray_address=local", engine="ray") == 0
+    assert _durable_bytes(tmp_path / "ray") == _durable_bytes(run)
+
+
+def test_one_worker_gives_the_same_bytes(videos, run, tmp_path):
+    assert _build(videos, tmp_path / "one", "--set", "engine.workers=1") == 0
+    assert _durable_bytes(tmp_path / "one") == _durable_bytes(run)
+
+
+def test_no_home_path_and_no_secret_reaches_the_run(videos, run, tmp_path):
+    rows = [{"uri": path.name, "attribution": "by <b>me</b>"} for path in sorted(videos.glob("*.mp4"))[:2]]
+    rows.append({"uri": f"http://user:{SECRETS[0]}@127.0.0.1:9/a.mp4?X-Amz-Signature={SECRETS[1]}&token={SECRETS[2]}"})
+    listing = videos / "list.csv"
+    with listing.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=["uri", "attribution"])
+        writer.writeheader()
+        writer.writerows(rows[:2])
+    assert _build(listing, tmp_path / "listed") == 0
+    for folder in (run, tmp_path / "listed"):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                content = path.read_bytes()
+                for secret in ("home-of-planted-user", str(videos), *SECRETS):
+                    assert secret.encode() not in content, path
+
+
+def test_inspect_prints_the_record_and_draws_the_masks(run, tmp_path, capsys):
+    sample = next(iter(vpdata.open_dataset(run)))
+    assert main(["inspect", str(run), sample.id, "--sheet", str(tmp_path / "sheet.jpg")]) == 0
+    assert json.loads(capsys.readouterr().out)["id"] == sample.id
+    assert (tmp_path / "sheet.jpg").stat().st_size > 5000
+
+
+def test_stats_answer_what_other_bounds_would_keep(run, capsys):
+    assert main(["stats", str(run)]) == 0
+    assert "kept 3 clips" in capsys.readouterr().out
+    assert main(["stats", str(run), "--what-if", "motion.min=0.9"]) == 0
+    assert "motion" in capsys.readouterr().out
+
+
+def test_a_changed_setting_is_refused_and_redo_is_named(videos, run, capsys):
+    before = _durable_bytes(run)
+    assert _build(videos, run, "--set", "track.max_objects=1") == 1
+    assert "--redo track" in capsys.readouterr().err
+    assert _durable_bytes(run) == before
+
+
+def test_an_unknown_setting_names_the_nearest_one(videos, tmp_path, capsys):
+    assert _build(videos, tmp_path / "never", "--set", "track.max_object=4") == 1
+    assert "unknown setting track.max_object, did you mean 'max_objects'?" in capsys.readouterr().err
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(videos, tmp_path, capsys):
+    assert _build(videos, tmp_path / "never", "--dry-run") == 0
+    assert "caption" in capsys.readouterr().out
+    assert not (tmp_path / "never").exists()
+
+
+def test_export_and_import_bring_the_masks_back(run, tmp_path):
+    assert main(["export", str(run), "--format", "videopainter", "--output", str(tmp_path / "vp")]) == 0
+    assert main(["import", str(tmp_path / "vp"), "--format", "videopainter", "--output", str(tmp_path / "back")]) == 0
+    assert len(vpdata.open_dataset(tmp_path / "back")) == len(vpdata.open_dataset(run))
+    assert main(["check", str(tmp_path / "back")]) == 0

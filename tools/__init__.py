@@ -1,0 +1,1 @@
+"""What the development set-up needs and the package does not."""
