@@ -22,13 +22,14 @@ from vpdata.engine.lease import LeaseProof
 from vpdata.engine.local import local_cluster
 from vpdata.engine.parts import StageJob, num_records, sub_parts
 from vpdata.engine.plan import make_plan
+from vpdata.engine.preflight import make_errand
 from vpdata.engine.progress import Progress
 from vpdata.engine.runwide import PackJob
 from vpdata.engine.settings import EngineSettings
 from vpdata.engine.work import Counts, Job
 from vpdata.errors import Reason, RunError
 from vpdata.sources import Input
-from vpdata.stages.base import Stage
+from vpdata.stages.base import Resources, Stage
 from vpdata.stages.rules import FilterSettings
 from vpdata.storage import Folder
 
@@ -110,8 +111,8 @@ def plan_text(run_uri: str, *, source: Input, stages: Sequence[Stage], engine: E
         what = f"{run_uri} goes on: {len(run.parts('source'))} parts of sources; parts done: {', '.join(done)}"
     else:
         what = f"{run_uri} is new: {len(source.sources())} sources"
-    with cluster_of(kind, engine) as cluster:
-        needs = {stage.name: stage.resources for stage in stages}
+    needs = {stage.name: stage.resources for stage in stages}
+    with _cluster_of(kind, engine, run, source, needs) as cluster:
         return f"{what}\n{make_plan(needs, cluster.nodes, at_once=cluster.runs_at_once).text}"
 
 
@@ -128,11 +129,14 @@ class _Build:
         """Do it; a finished run starts no worker."""
         if self._run.folder.exists(layout.PACK_PLAN) and not runwide.unpacked(self._run):
             return
-        for job in self._jobs:
-            self._run.stage_folder(job.name).sweep()
-        with cluster_of(kind, self._engine) as cluster:
+        for folder in (*map(self._run.stage_folder, layout.STAGE_FOLDERS), self._run.folder):
+            folder.sweep()
+        needs = {job.name: job.resources for job in self._jobs}
+        with _cluster_of(kind, self._engine, self._run, self._jobs[0].source, needs) as cluster:
             if not self._run.folder.exists(layout.PACK_PLAN):
                 self._run_stages(cluster)
+                for job in self._jobs:
+                    self._run.stage_folder(job.name).child(layout.PROGRESS).remove_all()
                 runwide.plan_pack(self._run, engine=self._engine, lease=self._proof)
             self._pack(cluster)
 
@@ -152,13 +156,17 @@ class _Build:
         def staff(left: Sequence[Job]) -> Mapping[str, int]:
             return make_plan({job.name: job.resources for job in left}, cluster.nodes).workers
 
+        def done(stage: str, counts: Counts) -> None:
+            self._progress.part_done(stage, counts)
+            cluster.report(stage, counts)
+
         dispatch = Dispatch(
             cluster.crew,
             jobs,
             waiting=waiting,
             following=self._following,
             staff=staff,
-            done=self._progress.part_done,
+            done=done,
         )
         dispatch.run()
 
@@ -179,13 +187,15 @@ class _Build:
         return sub_parts(part, num_clips=num_clips, clips_per_part=self._engine.clips_per_part)
 
 
-def cluster_of(kind: EngineKind, engine: EngineSettings) -> AbstractContextManager[Cluster]:
+def _cluster_of(
+    kind: EngineKind, engine: EngineSettings, run: Run, source: Input, needs: Mapping[str, Resources]
+) -> AbstractContextManager[Cluster]:
     """The machine or machines that an engine runs on."""
     if kind == "local":
         return local_cluster(engine)
     from vpdata.engine.ray import ray_cluster
 
-    return ray_cluster(engine)
+    return ray_cluster(engine, make_errand(run.folder, source, next(run.sources(), None)), needs)
 
 
 def _refuse_other_folders(folder: Folder) -> None:

@@ -35,9 +35,9 @@ class Failed:
     trace: str
 
 
-ALIVE, READY = "alive", "ready"
-Message = Counts | Failed | str
-"""What a child says: its results, or ALIVE or READY."""
+READY = "ready"
+Message = Counts | Failed | int | str
+"""What a child says: its results, READY, or as a sign of life the number of durable items."""
 
 
 def main() -> None:
@@ -61,13 +61,13 @@ def main() -> None:
 
 
 def _work(job: Job, connection: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
-    said_at = time.monotonic()
+    said_at, said = 0.0, -1
 
-    def alive() -> None:
-        nonlocal said_at
-        if time.monotonic() - said_at >= _SIGN_OF_LIFE_S:
-            said_at = time.monotonic()
-            connection.send(ALIVE)
+    def alive(num_durable: int) -> None:
+        nonlocal said_at, said
+        if num_durable != said or time.monotonic() - said_at >= _SIGN_OF_LIFE_S:
+            said_at, said = time.monotonic(), num_durable
+            connection.send(num_durable)
 
     while True:
         work: Work = pickle.loads(inbox.get())

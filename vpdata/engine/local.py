@@ -12,14 +12,16 @@ from contextlib import contextmanager
 from vpdata.engine.cluster import Cluster
 from vpdata.engine.plan import Node
 from vpdata.engine.settings import EngineSettings
-from vpdata.engine.work import Counts, Job
+from vpdata.engine.work import Counts, Job, PackedJob
 from vpdata.engine.worker import Worker
 
 
 @contextmanager
 def local_cluster(engine: EngineSettings) -> Iterator[Cluster]:
     """This machine, with `engine.workers` as its number of cores."""
-    yield Cluster(crew=LocalCrew(), nodes=[this_node(engine.workers)], runs_at_once=False)
+    yield Cluster(
+        crew=LocalCrew(), nodes=[this_node(engine.workers)], report=lambda stage, counts: None, runs_at_once=False
+    )
 
 
 def this_node(num_cpus: int | None = None) -> Node:
@@ -50,7 +52,7 @@ class LocalHand:
     """One worker and the thread that waits for it."""
 
     def __init__(self, job: Job) -> None:
-        self._worker = Worker(job)
+        self._worker = Worker(PackedJob.of(job))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"worker-{job.name}")
 
     def ready(self) -> Future[None]:

@@ -66,6 +66,11 @@ class PartOutput:
         """Items that are finished, from the part's first one."""
         return self._done.num_items + self._new.num_items
 
+    @property
+    def num_durable(self) -> int:
+        """Items that a retry will find finished."""
+        return self._done.num_items
+
     def add(self, record: Record, members: Mapping[str, bytes]) -> None:
         """Append one record, and its members to the tar."""
         if members:
@@ -158,12 +163,6 @@ class PartOutput:
 
 class _Dropped(Exception):  # noqa: N818  it is no error
     """Leaves `Folder.writing` without publishing the half-written tar."""
-
-
-def num_finished(folder: Folder, part: str) -> int:
-    """Items of an unfinished part that have been flushed."""
-    progress = folder.child(layout.PROGRESS)
-    return sum(codec.from_json(progress.read(name), Piece).num_items for name in _pieces(progress, part))
 
 
 def remove_pieces(folder: Folder, part: str) -> None:

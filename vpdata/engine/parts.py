@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from vpdata.dataset import annotations, layout
 from vpdata.dataset.run import RangedFile, Run, read_rows
 from vpdata.dataset.shards import Member
-from vpdata.engine import part_output
 from vpdata.engine.lease import LeaseProof
 from vpdata.engine.part_output import PartOutput
 from vpdata.engine.prefetch import OpenMedia, Prefetch
@@ -56,10 +55,7 @@ class StageJob:
     def setup(self) -> None:
         self.stage.setup()
 
-    def num_finished(self, name: str) -> int:
-        return part_output.num_finished(self.run_folder.stage_folder(self.stage.name), name)
-
-    def run(self, work: Work, alive: Callable[[], None]) -> Counts:
+    def run(self, work: Work, alive: Callable[[int], None]) -> Counts:
         """Run the stage on the part `work.name`, from its first item that is not finished yet."""
         items = read_items(
             self.run_folder, work.name, previous=self.previous, clips_per_part=self.engine.clips_per_part
@@ -71,11 +67,13 @@ class StageJob:
                 output.finish_items(work.blame.index + 1)
                 output.flush()
             first = output.num_items
+            alive(first)
             if work.careful or work.alone:
                 stop = min(first + 1, len(items)) if work.alone else len(items)
                 for index in range(first, stop):
                     self._process(items, range(index, index + 1), work.name, output, alive, num_threads=0)
                     output.flush()
+                    alive(output.num_durable)
             else:
                 threads = self.engine.prefetch_threads if self.stage.needs_media else 0
                 self._process(items, range(first, len(items)), work.name, output, alive, num_threads=threads)
@@ -89,7 +87,7 @@ class StageJob:
         span: range,
         part: str,
         output: PartOutput,
-        alive: Callable[[], None],
+        alive: Callable[[int], None],
         *,
         num_threads: int,
     ) -> None:
@@ -108,7 +106,7 @@ class StageJob:
                 output.flush()
                 flushed_at = time.monotonic()
             self._add(outcome, output)
-            alive()
+            alive(output.num_durable)
         output.finish_items(span.stop)
         prefetch.close_before(span.stop)
 

@@ -46,10 +46,7 @@ class PackJob:
     def setup(self) -> None:
         pass
 
-    def num_finished(self, name: str) -> int:
-        return 0
-
-    def run(self, work: Work, alive: Callable[[], None]) -> Counts:
+    def run(self, work: Work, alive: Callable[[int], None]) -> Counts:
         number = int(work.name.removeprefix("vpdata-").removesuffix(".parquet"))
         plan = pq.read_table(RangedFile(self.run_folder.folder, layout.PACK_PLAN), filters=[("shard", "=", number)])
         entries = list(codec.from_table(plan, PackEntry))

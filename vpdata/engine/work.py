@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from vpdata.errors import RejectItem
-from vpdata.stages.base import Resources
+
+if TYPE_CHECKING:
+    from vpdata.stages.base import Resources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,19 +56,38 @@ class Job(Protocol):
     @property
     def resources(self) -> Resources: ...
 
-    def setup(self) -> None:
-        """Called once in the child process, before any work."""
-        ...
-
-    def run(self, work: Work, alive: Callable[[], None]) -> Counts:
-        """Do one piece of work, calling `alive` after every outcome."""
-        ...
-
     @property
     def has_items(self) -> bool:
         """Whether a piece of work consists of items that may be rejected one by one."""
         ...
 
-    def num_finished(self, name: str) -> int:
-        """Items of an unfinished piece of work that are durable."""
+    def setup(self) -> None:
+        """Called once in the child process, before any work."""
         ...
+
+    def run(self, work: Work, alive: Callable[[int], None]) -> Counts:
+        """Do one piece of work; `alive` is told the number of durable items, at the start and after every outcome."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedJob:
+    """A job that only the child process opens, so that a Ray worker imports nothing that the stage needs."""
+
+    name: str
+    has_items: bool
+    cpus: float
+    memory_gb: float
+    timeout_s: float
+    content: bytes
+
+    @classmethod
+    def of(cls, job: Job) -> PackedJob:
+        return cls(
+            name=job.name,
+            has_items=job.has_items,
+            cpus=job.resources.cpus,
+            memory_gb=job.resources.memory_gb,
+            timeout_s=job.resources.timeout_s,
+            content=pickle.dumps(job),
+        )

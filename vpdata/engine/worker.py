@@ -21,8 +21,8 @@ from enum import Enum, auto
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from vpdata.engine.child import ALIVE, OUT_OF_MEMORY_STATUS, Failed
-from vpdata.engine.work import Blame, Counts, Job, Work
+from vpdata.engine.child import OUT_OF_MEMORY_STATUS, Failed
+from vpdata.engine.work import Blame, Counts, PackedJob, Work
 from vpdata.errors import BackendError, ConfigError, Reason, RejectItem, RunError
 
 _log = logging.getLogger(__name__)
@@ -46,13 +46,15 @@ class _Cause(Enum):
 class _Death:
     cause: _Cause
     detail: str
+    num_durable: int = 0
+    """Items of the piece of work that were durable when it died; the next one is the first to suspect."""
     last_words: str = ""
 
 
 class Worker:
     """Runs in a thread of the local driver, or as a Ray actor."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: PackedJob) -> None:
         self._job = job
         self._child: _Child | None = None
         self._is_stopped = False
@@ -63,7 +65,7 @@ class Worker:
 
     def run(self, name: str) -> Counts:
         """Do one piece of work to its end, through crashes of its items; raises what is no item's fault."""
-        work, num_outside, last_index = Work(name=name), 0, None
+        work, num_outside, suspect = Work(name=name), 0, -1
         while True:
             ending = self._attempt(work)
             if isinstance(ending, Counts):
@@ -74,14 +76,11 @@ class Worker:
             elif not work.careful and self._job.has_items:
                 _log.warning("%s: a worker died (%s); going on one item at a time", name, ending.detail)
                 work = Work(name=name, careful=True)
-            else:
-                index = self._job.num_finished(name) if self._job.has_items else last_index
-                if index == last_index:
-                    raise RunError(
-                        f"stage {self._job.name}, {name}: its worker died ({ending.detail}), by no item's doing"
-                    )
-                last_index = index
+            elif self._job.has_items and ending.num_durable > suspect:
+                suspect = ending.num_durable
                 work = Work(name=name, careful=True, blame=self._blame(name))
+            else:
+                raise RunError(f"stage {self._job.name}, {name}: its worker died ({ending.detail}), by no item's doing")
 
     def stop(self) -> None:
         """Kill the child; a `run` in another thread ends with a RunError."""
@@ -94,7 +93,6 @@ class Worker:
         num_outside = 0
         while len(deaths) < 2:
             self._drop_child()
-            index = self._job.num_finished(name)
             ending = self._attempt(Work(name=name, alone=True))
             if isinstance(ending, Counts):
                 return None
@@ -103,16 +101,15 @@ class Worker:
                 self._bear_outside(name, num_outside, ending)
             else:
                 deaths.append(ending)
-        return Blame(index=index, rejection=self._rejection(deaths[-1]))
+        return Blame(index=deaths[-1].num_durable, rejection=self._rejection(deaths[-1]))
 
     def _rejection(self, death: _Death) -> RejectItem:
-        limits = self._job.resources
         if death.cause is _Cause.TIME:
             detail = "alone in its process, twice, it gave no outcome in time"
-            return RejectItem(Reason.TIMEOUT, detail, wanted=f"an outcome within {limits.timeout_s:g} s")
+            return RejectItem(Reason.TIMEOUT, detail, wanted=f"an outcome within {self._job.timeout_s:g} s")
         if death.cause is _Cause.MEMORY:
             detail = "alone in its process, twice, it went over the memory limit"
-            return RejectItem(Reason.WORKER_CRASH, detail, wanted=f"at most {limits.memory_gb:g} GB")
+            return RejectItem(Reason.WORKER_CRASH, detail, wanted=f"at most {self._job.memory_gb:g} GB")
         return RejectItem(Reason.WORKER_CRASH, "alone in its process, twice, it killed it", got=death.detail)
 
     def _bear_outside(self, name: str, num_outside: int, death: _Death) -> None:
@@ -161,12 +158,12 @@ class Worker:
 class _Child:
     """One child process and the socket to it."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: PackedJob) -> None:
         self._job = job
         ours, theirs = socket.socketpair()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as this object
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, int(job.resources.cpus))))
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, int(job.cpus))))
         self._process = subprocess.Popen(
             # Not `-m`: what the child pickles must come from `vpdata.engine.child`, not from `__main__`.
             [sys.executable, "-c", "from vpdata.engine.child import main; main()", str(theirs.fileno())],
@@ -182,10 +179,10 @@ class _Child:
 
     def set_up(self) -> _Death | None:
         """Load the models; ConfigError where they alone need more than the stage's memory."""
-        death = self._ask(pickle.dumps(self._job), limit_s=_SETUP_LIMIT_S, limit_gb=math.inf)
+        death = self._ask(self._job.content, limit_s=_SETUP_LIMIT_S, limit_gb=math.inf)
         if isinstance(death, _Death):
             return death
-        held_gb, limit_gb = self._memory_gb(), self._job.resources.memory_gb
+        held_gb, limit_gb = self._memory_gb(), self._job.memory_gb
         if held_gb > limit_gb:
             self.kill()
             raise ConfigError(
@@ -196,8 +193,7 @@ class _Child:
 
     def work(self, work: Work) -> Counts | _Death:
         """Do one piece of work; raises what the child failed with."""
-        limits = self._job.resources
-        ending = self._ask(pickle.dumps(work), limit_s=limits.timeout_s, limit_gb=limits.memory_gb)
+        ending = self._ask(pickle.dumps(work), limit_s=self._job.timeout_s, limit_gb=self._job.memory_gb)
         assert isinstance(ending, (Counts, _Death))
         return ending
 
@@ -208,9 +204,9 @@ class _Child:
         self._connection.close()
 
     def _ask(self, request: bytes, *, limit_s: float, limit_gb: float) -> Counts | str | _Death:
+        heard_at, num_durable = time.monotonic(), 0
         try:
             self._connection.send_bytes(request)
-            heard_at = time.monotonic()
             while True:
                 if self._connection.poll(_POLL_S):
                     message = self._connection.recv()
@@ -218,29 +214,30 @@ class _Child:
                     if isinstance(message, Failed):
                         _log.debug("%s", message.trace)
                         raise message.error
-                    if message != ALIVE:
+                    if not isinstance(message, int):
                         return message
+                    num_durable = message
                 if self._memory_gb() > limit_gb:
-                    return self._end(_Cause.MEMORY, f"more than {limit_gb:g} GB")
+                    return self._end(_Death(_Cause.MEMORY, f"more than {limit_gb:g} GB", num_durable))
                 if time.monotonic() - heard_at > limit_s:
-                    return self._end(_Cause.TIME, f"no outcome for {limit_s:g} s")
+                    return self._end(_Death(_Cause.TIME, f"no outcome for {limit_s:g} s", num_durable))
         except (EOFError, OSError):
-            return self._found_dead()
+            return self._found_dead(num_durable)
 
-    def _end(self, cause: _Cause, detail: str) -> _Death:
+    def _end(self, death: _Death) -> _Death:
         self.kill()
-        return _Death(cause, detail)
+        return death
 
-    def _found_dead(self) -> _Death:
+    def _found_dead(self, num_durable: int) -> _Death:
         status = self._process.wait()
         self._output.seek(max(0, self._output.seek(0, os.SEEK_END) - 2000))
         words = self._output.read().decode("utf-8", "replace").strip()
         if status == OUT_OF_MEMORY_STATUS:
-            return _Death(_Cause.MEMORY, "MemoryError", words)
+            return _Death(_Cause.MEMORY, "MemoryError", num_durable, words)
         if status >= 0:
-            return _Death(_Cause.CRASH, f"exit status {status}", words)
+            return _Death(_Cause.CRASH, f"exit status {status}", num_durable, words)
         name = signal.Signals(-status).name
-        return _Death(_Cause.CRASH if -status in _OWN_SIGNALS else _Cause.OUTSIDE, name, words)
+        return _Death(_Cause.CRASH if -status in _OWN_SIGNALS else _Cause.OUTSIDE, name, num_durable, words)
 
     def _memory_gb(self) -> float:
         """Resident memory; 0 where the system has no /proc, so that no limit holds there."""

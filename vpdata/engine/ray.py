@@ -1,0 +1,202 @@
+"""The Ray engine: workers are actors of one fixed pool per stage, on a cluster that is running or on a local one.
+
+Messages are names of parts and counts; records and pixels stay in files, so the object store stays empty.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+from ray.util.metrics import Counter
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from vpdata.engine import preflight
+from vpdata.engine.cluster import Cluster
+from vpdata.engine.dispatch import WorkerLost
+from vpdata.engine.local import this_node
+from vpdata.engine.plan import Node, make_plan
+from vpdata.engine.settings import EngineSettings
+from vpdata.engine.work import Counts, Job, PackedJob
+from vpdata.engine.worker import Worker
+from vpdata.errors import BackendError, ConfigError
+from vpdata.stages.base import Resources
+
+_log = logging.getLogger(__name__)
+
+_OBJECT_STORE_BYTES = 80 * 10**6
+"""The least that Ray accepts: nothing is put there."""
+_QUIET = {"log_to_driver": False, "logging_level": logging.ERROR}
+_WAIT_S = 5.0
+
+
+@contextmanager
+def ray_cluster(engine: EngineSettings, errand: preflight.Errand, needs: Mapping[str, Resources]) -> Iterator[Cluster]:
+    """A cluster that is running, joined and checked, or a local one that ends with the build."""
+    was_running = ray.is_initialized()
+    is_local = not was_running and not _join(engine.ray_address)
+    if is_local:
+        _start_local()
+    try:
+        if is_local:
+            nodes = [_with_ray_memory(this_node())]
+        else:
+            _wait_for_room(needs, wait_for_s=engine.wait_for_s)
+            nodes = _visit_all(errand)
+        yield Cluster(crew=RayCrew(), nodes=nodes, runs_at_once=True, report=_reporter())
+    finally:
+        if not was_running:
+            ray.shutdown()
+
+
+def _join(address: str) -> bool:
+    """Connect to a running cluster; False where there is none to connect to."""
+    if address == "local":
+        return False
+    if address == "auto" and not os.environ.get("RAY_ADDRESS") and not _current_cluster_file().exists():
+        return False
+    try:
+        ray.init(address=address, **_QUIET)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = os.environ.get("RAY_ADDRESS") or address
+        raise ConfigError(
+            f"cannot join the Ray cluster at {where!r}: {error}. If none should be running, set engine.ray_address: "
+            f"local (and remove {_current_cluster_file()} if it is left over)"
+        ) from error
+    return True
+
+
+def _start_local() -> None:
+    # Ray would otherwise write a token to the user's home, which later `ray start`s then demand.
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **_QUIET)
+
+
+def _current_cluster_file() -> Path:
+    """Where `ray start` leaves the address of the cluster that it started on this machine."""
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    return Path(folder, "ray", "ray_current_cluster")
+
+
+def _nodes() -> dict[str, Node]:
+    """What Ray has, by node id."""
+    return {node["NodeID"]: _node_of(node["Resources"]) for node in ray.nodes() if node["Alive"]}
+
+
+def _node_of(resources: Mapping[str, float]) -> Node:
+    return Node(
+        cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0), memory_gb=resources.get("memory", 0.0) / 1e9
+    )
+
+
+def _with_ray_memory(node: Node) -> Node:
+    (found,) = _nodes().values()
+    return replace(found, gpu_memory_gb=node.gpu_memory_gb)
+
+
+def _wait_for_room(needs: Mapping[str, Resources], *, wait_for_s: float) -> None:
+    """Ask an autoscaling cluster for one worker of each stage and wait; ConfigError with the numbers in the end."""
+    deadline = time.monotonic() + wait_for_s
+    while True:
+        try:
+            make_plan(needs, list(_nodes().values()))
+            return
+        except ConfigError:
+            if time.monotonic() >= deadline:
+                raise
+        from ray.autoscaler.sdk import request_resources
+
+        request_resources(bundles=[_bundle(need) for need in needs.values() for _ in range(need.workers or 1)])
+        time.sleep(_WAIT_S)
+
+
+def _bundle(need: Resources) -> dict[str, float]:
+    return {"CPU": need.cpus, "GPU": need.gpus, "memory": need.memory_gb * 1e9}
+
+
+def _visit_all(errand: preflight.Errand) -> list[Node]:
+    """Send the errand to every node; RunError that names what a node cannot do."""
+    nodes = _nodes()
+    preflight.refuse_relative(errand.run.uri, num_nodes=len(nodes))
+    errand.run.write(errand.probe, b"")
+    try:
+        task = ray.remote(preflight.visit).options(num_cpus=0, max_retries=1)
+        answers = [
+            task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(errand)
+            for node in nodes
+        ]
+        findings = ray.get(answers)
+    except RayTaskError as error:
+        raise BackendError(f"a node of the cluster cannot run vpdata: {error.cause}") from error
+    finally:
+        errand.run.remove(errand.probe)
+    preflight.refuse_differences(findings)
+    pairs = zip(nodes.values(), findings, strict=True)
+    return [replace(node, gpu_memory_gb=found.gpu_memory_gb) for node, found in pairs]
+
+
+def _reporter() -> Callable[[str, Counts], None]:
+    """Counts for Prometheus, on the port that Ray exports its metrics on."""
+    records = Counter("vpdata_records", "Records that a stage let through.", tag_keys=("stage",))
+    rejects = Counter("vpdata_rejects", "Rejects of a stage.", tag_keys=("stage",))
+
+    def report(stage: str, counts: Counts) -> None:
+        for metric, number in ((records, counts.num_records), (rejects, counts.num_rejects)):
+            if number:
+                metric.inc(number, tags={"stage": stage})
+
+    return report
+
+
+class RayCrew:
+    """Starts actors."""
+
+    def start(self, job: Job) -> RayHand:
+        return RayHand(job)
+
+
+class RayHand:
+    """One actor. Ray never restarts it or its calls: the dispatcher knows what was lost and why."""
+
+    def __init__(self, job: Job) -> None:
+        need = job.resources
+        options = {"num_cpus": need.cpus, "num_gpus": need.gpus, "memory": need.memory_gb * 1e9}
+        actor = ray.remote(Worker).options(**options, max_restarts=0, max_task_retries=0)
+        self._actor = actor.remote(PackedJob.of(job))
+
+    def ready(self) -> Future[None]:
+        return _future_of(self._actor.ready.remote())
+
+    def run(self, name: str) -> Future[Counts]:
+        return _future_of(self._actor.run.remote(name))
+
+    def stop(self) -> None:
+        ray.kill(self._actor)  # type: ignore[arg-type]  # its stub wants the untyped handle
+
+
+def _future_of(ref: ray.ObjectRef) -> Future:
+    """Like `ref.future()`, with our own errors as they were raised and the death of an actor as WorkerLost."""
+    ours: Future = Future()
+
+    def settle(theirs: Future) -> None:
+        error = theirs.exception()
+        if error is None:
+            ours.set_result(theirs.result())
+        elif isinstance(error, RayActorError):
+            ours.set_exception(WorkerLost(str(error).splitlines()[0]))
+        else:
+            ours.set_exception(error.cause if isinstance(error, RayTaskError) else error)
+
+    ref.future().add_done_callback(settle)
+    return ours
