@@ -6,8 +6,9 @@ import logging
 import uuid
 from collections.abc import Iterator
 
-import fsspec
 import pytest
+
+from vpdata.storage import filesystem
 
 
 @pytest.fixture(scope="session")
@@ -24,15 +25,22 @@ def s3_endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """`s3://<name>` of a fresh bucket; the environment leads s3fs to the store."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "planted-id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-key")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    store = fsspec.filesystem("s3")
-    store.clear_instance_cache()
     name = f"test-{uuid.uuid4().hex}"
-    fsspec.filesystem("s3").mkdir(name)
-    yield f"s3://{name}"
-    store.clear_instance_cache()
+    filesystem("s3").mkdir(name)
+    return f"s3://{name}"
+
+
+@pytest.fixture
+def bucket_of_a_dead_store(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket in a store that stopped: nobody listens where the environment leads."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    filesystem("s3").clear_instance_cache()  # a client keeps the endpoint that it was made with
+    yield bucket
+    filesystem("s3").clear_instance_cache()

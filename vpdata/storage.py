@@ -24,14 +24,12 @@ class Folder:
     """
 
     def __init__(self, uri: str | Path) -> None:
-        self.uri = str(uri).rstrip("/") or "/"
-        scheme, separator, _ = self.uri.partition("://")
-        if self.uri.startswith("file://"):
-            self.uri, separator = self.uri.removeprefix("file://"), ""
-        if separator and scheme not in _REMOTE_SCHEMES:
-            raise ConfigError(
-                f"{self.uri}: got scheme {scheme!r}, wanted a path or one of {', '.join(_REMOTE_SCHEMES)}"
-            )
+        uri = str(uri).removeprefix("file://")
+        scheme, separator, place = uri.partition("://")
+        if separator and (scheme not in _REMOTE_SCHEMES or not place.strip("/")):
+            wanted = " or ".join(f"{known}://bucket/folder" for known in _REMOTE_SCHEMES)
+            raise ConfigError(f"got {uri!r}, wanted a path, {wanted}")
+        self.uri = uri.rstrip("/") or "/"
         self.is_local = not separator
 
     def __repr__(self) -> str:
@@ -49,9 +47,8 @@ class Folder:
 
     def exists(self, name: str) -> bool:
         """Whether a file of that name is there."""
-        if self.is_local:
-            return os.path.exists(self._path(name))
-        return self._fs.exists(self._path(name))
+        with self._named_errors("read", name):
+            return os.path.exists(self._path(name)) if self.is_local else self._fs.exists(self._path(name))
 
     def size(self, name: str) -> int:
         """Size of a file in bytes."""
@@ -59,12 +56,12 @@ class Folder:
             return os.path.getsize(self._path(name)) if self.is_local else int(self._fs.size(self._path(name)))
 
     def names(self, suffix: str = "") -> list[str]:
-        """Sorted names of the finished files directly inside; [] where the folder does not exist."""
+        """Sorted names of the finished files and the folders directly inside; [] where the folder does not exist."""
         with self._named_errors("list", ""):
             if self.is_local:
                 found = os.listdir(self.uri) if os.path.isdir(self.uri) else []
             else:
-                listing = self._fs.ls(self.uri, detail=False, refresh=True) if self._fs.isdir(self.uri) else []
+                listing = self._fs.ls(self.uri, detail=False) if self._fs.isdir(self.uri) else []
                 found = [PurePosixPath(path).name for path in listing]
         return sorted(name for name in found if name.endswith(suffix) and not name.startswith(".aside-"))
 
@@ -119,16 +116,10 @@ class Folder:
     def create(self, name: str, data: bytes) -> bool:
         """Write a file that must not exist yet, atomically; False if it does (O_EXCL, or a conditional put)."""
         with self._named_errors("write", name):
+            if self.is_local:
+                return self._create_locally(self._path(name), data)
             try:
-                if self.is_local:
-                    os.makedirs(self.uri, exist_ok=True)
-                    # Written aside and linked: no reader sees an empty file, and link() fails if the name is taken.
-                    with tempfile.NamedTemporaryFile(dir=self.uri, prefix=".aside-") as aside:
-                        aside.write(data)
-                        aside.flush()
-                        os.link(aside.name, self._path(name))
-                else:
-                    self._fs.pipe_file(self._path(name), data, mode="create")
+                self._fs.pipe_file(self._path(name), data, mode="create")
             except FileExistsError:
                 return False
         return True
@@ -145,7 +136,8 @@ class Folder:
         """Remove the folder with all that is in it."""
         with self._named_errors("remove", ""):
             if self.is_local:
-                shutil.rmtree(self.uri, ignore_errors=False) if os.path.isdir(self.uri) else None
+                if os.path.isdir(self.uri):
+                    shutil.rmtree(self.uri)
             elif self._fs.exists(self.uri):
                 self._fs.rm(self.uri, recursive=True)
 
@@ -154,6 +146,19 @@ class Folder:
         with self._named_errors("remove", ""):
             for path in Path(self.uri).glob(".aside-*") if self.is_local else ():
                 path.unlink(missing_ok=True)
+
+    def _create_locally(self, target: str, data: bytes) -> bool:
+        folder = os.path.dirname(target)
+        os.makedirs(folder, exist_ok=True)
+        # Written aside and linked: no reader sees an empty file, and link() fails if the name is taken.
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".aside-") as aside:
+            aside.write(data)
+            aside.flush()
+            try:
+                os.link(aside.name, target)
+            except FileExistsError:
+                return False
+        return True
 
     @property
     def _fs(self) -> Any:
@@ -172,7 +177,7 @@ class Folder:
     def _named_errors(self, what: str, name: str) -> Iterator[None]:
         try:
             yield
-        except FileExistsError:
+        except ConfigError:
             raise
         except store_errors(self._scheme) as error:
             is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
@@ -182,11 +187,14 @@ class Folder:
 
 
 def filesystem(scheme: str) -> Any:  # what fsspec annotates is not what its calls return
-    """The fsspec file system of a remote scheme; ConfigError where its package is not installed."""
+    """The fsspec file system of a remote scheme; ConfigError where its package is not installed.
+
+    It keeps no listings: other workers write to the same folder, and a kept one hides their files.
+    """
     import fsspec
 
     try:
-        return fsspec.filesystem(scheme)
+        return fsspec.filesystem(scheme, use_listings_cache=False)
     except ImportError as error:
         raise ConfigError(f"{scheme}://: {error}; pip install 'vpdata[cloud]'") from error
 

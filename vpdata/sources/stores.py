@@ -80,7 +80,6 @@ class _Limits(Callback):
 def _named_errors(what: str, uri: str) -> Iterator[Any]:
     scheme = uri.partition("://")[0]
     store = filesystem(scheme)
-    store.invalidate_cache()  # a listing kept from an earlier call may be out of date
     try:
         yield store
     except store_errors(scheme) as error:
