@@ -16,6 +16,8 @@ from vpdata.models.ports import Frames, ModelCard
 from vpdata.records import ScoreName
 
 _FLOW_SHORT_SIDE_PX = 144
+_MIN_FLOW_PX = 12
+"""DIS needs a patch and its surroundings."""
 _GRID_PX = 4
 """The global motion is fitted on every fourth pixel of the flow in both directions."""
 _NUM_FITS = 5
@@ -45,15 +47,18 @@ class FrameMeasuresSettings:
 
 
 class FrameMeasures:
-    """Measures motion, sharpness, light and layout.
+    """Measures motion, sharpness, light and layout; every mean is over the sampled frames.
 
-    motion, camera_motion, object_motion: mean length of the dense optical flow (DIS, Kroeger et al., ECCV 2016), of
-    the robust affine motion fitted to it, and of what remains; in frame diagonals per second, 0 is still. None for
-    fewer than two frames. sharpness: standard deviation of the Laplacian over 8 times that of luma, in [0, 1]: 0 flat,
-    1 a checkerboard, so it does not depend on contrast. None for flat frames. exposure: mean luma in [0, 1].
-    contrast: standard deviation of luma over its largest possible value, in [0, 1]. black_border_frac: share of the
-    frame outside the bounding box of what is ever lighter than black, in [0, 1]; None for a black clip. static_frac:
-    share of neighbouring samples that show the same picture, in [0, 1]; None for fewer than two frames.
+    - motion, camera_motion, object_motion: mean length of the dense optical flow (DIS, Kroeger et al., ECCV 2016), of
+      the robust affine motion fitted to it, and of what remains, in frame diagonals per second; 0 is still. None for
+      fewer than two frames or under 12 px.
+    - sharpness: standard deviation of the Laplacian over 8 times that of luma, in [0, 1]: 0 is smooth, 1 a checkerboard,
+      whatever the contrast. None where all frames are flat.
+    - exposure: mean luma in [0, 1].
+    - contrast: standard deviation of luma over the largest it can be, in [0, 1].
+    - black_border_frac: share of the frame outside the bounding box of what is ever lighter than black, in [0, 1].
+      None for a black clip.
+    - static_frac: share of neighbouring samples that show the same picture, in [0, 1]. None for fewer than two frames.
     """
 
     Settings = FrameMeasuresSettings
@@ -93,9 +98,9 @@ class FrameMeasures:
 
     def _motion(self, frames: list[NDArray], *, fps: float) -> tuple[float | None, float | None, float | None]:
         """Mean motion, its camera part and its object part, in frame diagonals per second."""
-        if len(frames) < 2:
-            return None, None, None
         height, width = frames[0].shape
+        if len(frames) < 2 or min(height, width) < _MIN_FLOW_PX:
+            return None, None, None
         size = scaled_size(width, height, _FLOW_SHORT_SIDE_PX)
         small = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
         parts = np.zeros(3)
