@@ -52,7 +52,7 @@ class FrameMeasures:
     - motion, camera_motion, object_motion: mean length of the dense optical flow (DIS, Kroeger et al., ECCV 2016), of
       the robust affine motion fitted to it, and of what remains, in frame diagonals per second; 0 is still. None for
       fewer than two frames or under 12 px.
-    - sharpness: standard deviation of the Laplacian over 8 times that of luma, in [0, 1]: 0 is smooth, 1 a checkerboard,
+    - sharpness: standard deviation of the Laplacian over 8 times that of luma, in [0, 1]: 0 smooth, 1 a checkerboard,
       whatever the contrast. None where all frames are flat.
     - exposure: mean luma in [0, 1].
     - contrast: standard deviation of luma over the largest it can be, in [0, 1].
