@@ -100,5 +100,8 @@ def _encode_extra(value: object) -> object:
 
 def _decode_extra(kind: type, value: object) -> object:
     if kind is Fraction and isinstance(value, str):
-        return Fraction(value)
+        try:
+            return Fraction(value)
+        except ZeroDivisionError as error:
+            raise ValueError(f"got the fraction {value}, wanted one with another denominator than 0") from error
     raise TypeError(f"cannot decode {kind.__name__}")
