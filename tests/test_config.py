@@ -38,7 +38,7 @@ class Outer:
     inner: Inner = field(default_factory=Inner)
     parts: tuple[Inner, ...] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
-    model: ModelChoice = ModelChoice(name="embedded")
+    model: ModelChoice | None = None
 
 
 def test_what_is_not_given_takes_its_default():
