@@ -186,8 +186,11 @@ def _draw_pillar(
 
 def _expose(rng: np.random.Generator, frames: NDArray[np.uint8]) -> None:
     """Adds what a sensor adds: noise, and light that wanders by 4 %."""
+    height_px, width_px = frames.shape[1:3]
     phase = rng.uniform(0, 6)
-    for index, frame in enumerate(frames):
-        light = 1 + 0.04 * np.sin(0.1 * index + phase)
-        noise = rng.normal(scale=_NOISE, size=frame.shape).astype(np.float32)
-        frames[index] = np.clip(frame * light + noise, 0, 255).astype(np.uint8)
+    # One field of noise, seen at another place on every frame, is ten times cheaper than a new one.
+    field = rng.standard_normal((height_px + 64, width_px + 64, 3), dtype=np.float32) * np.float32(_NOISE)
+    for index, (y, x) in enumerate(rng.integers(0, 64, size=(len(frames), 2))):
+        light = np.float32(1 + 0.04 * np.sin(0.1 * index + phase))
+        noise = field[y : y + height_px, x : x + width_px]
+        frames[index] = np.clip(frames[index] * light + noise, 0, 255).astype(np.uint8)

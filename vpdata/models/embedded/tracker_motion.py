@@ -61,10 +61,12 @@ def _blur(image: NDArray[np.float32], size_px: int) -> NDArray[np.float32]:
 
 
 def median_flow(flow: Flow, mask: Mask) -> NDArray[np.float32]:
-    """Median (x, y) of the flow in a mask; zero for an empty one."""
-    if not mask.any():
+    """Median (x, y) of the flow in a mask, from at most about 2,000 of its pixels; zero for an empty one."""
+    rows, columns = np.nonzero(mask)
+    if not rows.size:
         return np.zeros(2, dtype=np.float32)
-    return np.median(flow[mask], axis=0).astype(np.float32)
+    step = 1 + rows.size // 2000
+    return np.median(flow[rows[::step], columns[::step]], axis=0).astype(np.float32)
 
 
 def motion_evidence(own: Flow, typical: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -31,7 +31,7 @@ class BackgroundPlate:
 
     def learn(self, image: NDArray[np.uint8], covered: Mask) -> None:
         """Take in what is seen around the object."""
-        self._image[~covered] = image[~covered]
+        cv2.copyTo(image, (~covered).astype(np.uint8), self._image)
         self._is_known |= ~covered
 
     def evidence(self, image: NDArray[np.uint8], window: tuple[slice, slice]) -> NDArray[np.float32]:
