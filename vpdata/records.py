@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
@@ -124,9 +124,9 @@ class Track:
     label: str
     score: float
     """Confidence in [0, 1]."""
-    masks: tuple[str | None, ...]
+    masks: tuple[str | None, ...] = field(repr=False)
     """Per frame the `counts` of a compressed COCO RLE of the clip's height x width, or None where the object is absent."""
-    area_frac: tuple[float, ...]
+    area_frac: tuple[float, ...] = field(repr=False)
     """Per frame: mask area over frame area, 0.0 where absent."""
     mean_area_frac: float
     """Mean of `area_frac` over the frames where the object is present."""
