@@ -215,11 +215,23 @@ def test_a_server_that_recovers_delivers(web, tmp_path, settings):
     assert download(f"{web.url}/a.mp4", tmp_path, settings) == BODY
 
 
-def test_retry_after_is_obeyed_within_the_time_limit(web, tmp_path, settings):
+def test_a_server_that_asks_for_a_longer_wait_than_is_left_is_not_asked_again(web, tmp_path, settings):
     web.routes["/a.mp4"] = answer(503, retry_after="3600")
-    error = rejected(f"{web.url}/a.mp4", tmp_path, replace(settings, timeout_s=0.2))
-    assert error.reason is Reason.FETCH_TIMEOUT
+    with pytest.raises(StorageError, match="unreachable after 1 attempts: HTTP 503"):
+        download(f"{web.url}/a.mp4", tmp_path, settings=replace(settings, timeout_s=600))
     assert len(web.asked) == 1
+
+
+def test_a_wait_that_the_server_asks_for_is_kept(web, tmp_path, settings):
+    times_s = []
+
+    def busy_once(handler):
+        times_s.append(time.monotonic())
+        (answer(429, retry_after="1") if len(times_s) == 1 else answer(body=BODY))(handler)
+
+    web.routes["/a.mp4"] = busy_once
+    assert download(f"{web.url}/a.mp4", tmp_path, settings) == BODY
+    assert times_s[1] - times_s[0] >= 1
 
 
 def _free_port() -> int:

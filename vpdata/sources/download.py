@@ -58,8 +58,7 @@ def fetch(
         resolve=resolve,
     )
     headers = {"User-Agent": f"vpdata/{__version__}", "Accept-Encoding": "identity"}
-    wait = random.Random(name)  # spreads the retries of many workers, the same way each time
-    last = _TryAgain("no attempt", reason=None)
+    jitter = random.Random(name)  # spreads the retries of many workers, the same way each time
     with (
         httpx.Client(
             transport=transport,
@@ -73,29 +72,25 @@ def fetch(
     ):
         partial = _Partial(file)
         for attempt in range(settings.retries + 1):
-            if attempt:
-                limits.sleep(max(last.wait_s, settings.backoff_s * 2 ** (attempt - 1) * wait.uniform(0.75, 1.25)))
             try:
                 _attempt(client, url, partial, limits)
                 return
             except _TryAgain as failed:
-                last = failed
-                limits.check_time()
+                wait_s = max(failed.wait_s, settings.backoff_s * 2**attempt * jitter.uniform(0.75, 1.25))
+                if attempt == settings.retries or wait_s > limits.left_s():
+                    raise _given_up(failed, name, num_attempts=attempt + 1, settings=settings) from failed
                 _log.debug("%s: attempt %d failed: %s", name, attempt + 1, failed)
-    raise given_up(name, str(last), reason=last.reason, settings=settings)
+            time.sleep(wait_s)
 
 
-def given_up(name: str, detail: str, *, reason: Reason | None, settings: SourceSettings) -> Exception:
-    """The error after the last attempt; `reason` None means that the server as a whole is unreachable."""
-    tried = f"after {settings.retries + 1} attempts"
-    if reason is None and settings.unreachable == "stop":
+def _given_up(last: _TryAgain, name: str, *, num_attempts: int, settings: SourceSettings) -> Exception:
+    if last.reason is None and settings.unreachable == "stop":
         return StorageError(
-            f"{name}: its server is unreachable {tried}: {detail}. Run the same command again when it is back, "
-            "or set source.unreachable=reject to give up the sources of servers that are down"
+            f"{name}: its server is unreachable after {num_attempts} attempts: {last}. Run the same command again when "
+            "it is back, or set source.unreachable=reject to give up the sources of servers that are down"
         )
-    return RejectItem(
-        reason or Reason.FETCH_FAILED, f"the download failed {tried}", got=detail, wanted="the whole file"
-    )
+    detail = f"the download failed after {num_attempts} attempts"
+    return RejectItem(last.reason or Reason.FETCH_FAILED, detail, got=str(last), wanted="the whole file")
 
 
 def secret_headers(credentials: Iterable[HostCredential]) -> Mapping[str, tuple[str, str]]:
@@ -119,8 +114,11 @@ class _Limits:
         self._settings = settings
         self._stop_at_s = time.monotonic() + settings.timeout_s
 
+    def left_s(self) -> float:
+        return self._stop_at_s - time.monotonic()
+
     def check_time(self) -> None:
-        if time.monotonic() >= self._stop_at_s:
+        if self.left_s() <= 0:
             wanted = f"at most {self._settings.timeout_s:g} s (source.timeout_s)"
             raise RejectItem(Reason.FETCH_TIMEOUT, "the download passed its time limit", wanted=wanted)
 
@@ -130,11 +128,6 @@ class _Limits:
             raise RejectItem(
                 Reason.TOO_MANY_BYTES, "the source is too large", got=f"{num_bytes} or more bytes", wanted=wanted
             )
-
-    def sleep(self, wait_s: float) -> None:
-        """Sleep, but not beyond the time limit."""
-        time.sleep(max(0.0, min(wait_s, self._stop_at_s - time.monotonic())))
-        self.check_time()
 
 
 class _Partial:
