@@ -13,7 +13,6 @@ from vpdata.media.phash import HEX_PER_FRAME, MIN_EVIDENT_FRAC
 MAX_DISTANCE_FRAC = 0.25
 """Largest distance that may be asked for; unrelated clips are about 0.5 apart."""
 
-_BLOCK = 4096
 _BAND_BITS = 16
 _BANDS_PER_FRAME = 64 // _BAND_BITS
 _MAX_PAIRS = 1 << 21
@@ -36,11 +35,14 @@ def exact_duplicates(ids: Sequence[str], content_hashes: Sequence[str]) -> dict[
     return duplicates
 
 
-def near_duplicates(ids: Sequence[str], phashes: Sequence[str], *, max_distance_frac: float) -> dict[str, str]:
+def near_duplicates(
+    ids: Sequence[str], phashes: Sequence[str], *, max_distance_frac: float, block_size: int = 4096
+) -> dict[str, str]:
     """Dropped id -> kept id: in id order, a clip is dropped if `phash.distance_frac` to a kept one is small enough.
 
     The kept clip named is the first such one; the order of the arguments does not matter. 0.1 finds copies that were
-    encoded again, scaled, brightened or cropped by 2 %. ValueError for repeated ids or for hashes of different length.
+    encoded again, scaled, brightened or cropped by 2 %. `block_size` is how many clips are looked up at a time: it
+    changes the cost and not the result. ValueError for repeated ids or for hashes of different length.
 
     Exact, not approximate: the mean over the frames is at most the limit only if some frame's distance is, and then, of
     its four bands of 16 bits, at least one differs in few enough bits to be looked up (multi-index hashing, Norouzi et
@@ -55,17 +57,17 @@ def near_duplicates(ids: Sequence[str], phashes: Sequence[str], *, max_distance_
     if len(set(names)) < len(names):
         raise ValueError("got an id more than once, wanted each clip once")
     words = _words([phashes[row] for row in order], names)
-    kept_near = _first_kept_near(words, max_distance_frac)
+    kept_near = _first_kept_near(words, max_distance_frac, block_size)
     return {names[row]: names[kept] for row, kept in enumerate(kept_near) if kept >= 0}
 
 
-def _first_kept_near(words: Words, limit: float) -> NDArray[np.int64]:
+def _first_kept_near(words: Words, limit: float, block_size: int) -> NDArray[np.int64]:
     """For each clip the first kept one near it, or -1 for a clip that is kept itself."""
     num_clips = words.shape[1]
     kept_near = np.full(num_clips, -1, dtype=np.int64)
     kept = np.empty(0, dtype=np.int64)
-    for start in range(0, num_clips, _BLOCK):
-        block = np.arange(start, min(start + _BLOCK, num_clips))
+    for start in range(0, num_clips, block_size):
+        block = np.arange(start, min(start + block_size, num_clips))
         first = np.full(len(block), num_clips, dtype=np.int64)
         for query, reference in _near_pairs(words.take(block, axis=1), words.take(kept, axis=1), limit):
             np.minimum.at(first, query, kept[reference])
