@@ -41,6 +41,9 @@ class Reason(StrEnum):
     """The source is larger than `source.max_bytes`."""
     SOURCE_GONE = "source_gone"
     """The source was listed and is no longer there."""
+    # import
+    BAD_ANNOTATION = "bad_annotation"
+    """A row or a mask file of an imported data set is malformed, or does not fit its video."""
     # cut
     EMPTY_FILE = "empty_file"
     """Zero bytes."""

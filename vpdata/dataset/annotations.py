@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -45,15 +46,17 @@ def encode(record: Record) -> dict[str, bytes]:
     plain = codec.to_builtins(dataclasses.replace(record, tracks=None if record.tracks is None else bare))
     for track in plain["tracks"] or ():
         del track["masks"]
+    masks = [{"id": track.id, "masks": rle} for track, rle in zip(tracks, rles(record), strict=True)]
+    return {RECORD: codec.to_json({"schema_version": SCHEMA_VERSION, **plain}), MASKS: codec.to_json({"tracks": masks})}
+
+
+def rles(record: Record) -> list[list[dict[str, Any]]]:
+    """Per track and frame its COCO RLE, `{"size": [height, width], "counts": text}`, empty where it is absent."""
     size = (record.clip.height_px, record.clip.width_px)
     empty = _empty_counts(size)
-    masks = _MaskFile(
-        tracks=tuple(
-            _TrackMasks(id=track.id, masks=tuple(_Rle(size=size, counts=counts or empty) for counts in track.masks))
-            for track in tracks
-        )
-    )
-    return {RECORD: codec.to_json({"schema_version": SCHEMA_VERSION, **plain}), MASKS: codec.to_json(masks)}
+    return [
+        [{"size": list(size), "counts": counts or empty} for counts in track.masks] for track in record.tracks or ()
+    ]
 
 
 def decode(record_json: bytes, masks_json: bytes, *, where: str) -> Record:

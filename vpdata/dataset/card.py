@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -14,6 +15,19 @@ from vpdata.dataset.stats import NO_LICENCE, Stats, collect
 from vpdata.records import SCHEMA_VERSION
 
 _MAX_LABELS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packaging:
+    """In what files a data set lies beside its card."""
+
+    files: str
+    """Glob that `datasets` is told to load."""
+    features: list[dict[str, Any]]
+    """What `dataset_info.features` says of them."""
+    loading: str
+    """Markdown that shows how to load them."""
+
 
 _LOADING = """\
 ## How to load it
@@ -79,26 +93,30 @@ def write_card(run: Run) -> None:
     run.folder.write(layout.CARD, card_text(run.config(), collect(run)).encode("utf-8"))
 
 
-def card_text(config: Mapping[str, Any], stats: Stats) -> str:
-    """The card in Markdown, with the front matter that `datasets` reads. `config` is what `run.yaml` says."""
+def card_text(config: Mapping[str, Any], stats: Stats, *, packaging: Packaging | None = None) -> str:
+    """The card in Markdown, with the front matter that `datasets` reads; without `packaging` that of a run's shards.
+
+    `config` is what `run.yaml` says.
+    """
+    packaging = packaging or Packaging(files=f"{layout.SHARDS}/*.tar", features=shard_features(), loading=_LOADING)
     sections = [
         "\n".join(_head(stats)),
         "\n".join(_funnel(stats)),
         "\n".join(_settings(config)),
         "\n".join(_models(config["models"])),
-        _LOADING.rstrip(),
+        packaging.loading.rstrip(),
         "\n".join(_sources(stats)),
         _LIMITS.rstrip(),
     ]
-    return _front_matter() + "\n" + "\n\n".join(sections) + "\n"
+    return _front_matter(packaging) + "\n" + "\n\n".join(sections) + "\n"
 
 
-def _front_matter() -> str:
+def _front_matter(packaging: Packaging) -> str:
     content = {
         "license": "other",
-        "tags": ["video", "video-inpainting", "webdataset"],
-        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": f"{layout.SHARDS}/*.tar"}]}],
-        "dataset_info": {"config_name": "default", "features": shard_features()},
+        "tags": ["video", "video-inpainting"],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": packaging.files}]}],
+        "dataset_info": {"config_name": "default", "features": packaging.features},
     }
     return f"---\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}---\n"
 
@@ -107,7 +125,7 @@ def _head(stats: Stats) -> Iterator[str]:
     yield "# Clips, object masks and captions for video inpainting"
     yield ""
     yield "Made by `vpdata`. Each sample is one clip of one shot, with a mask track per object, a caption of the clip"
-    yield "and of each object, and the scores by which it was kept. `report.html` shows them."
+    yield "and of each object, and the scores by which it was kept."
     yield ""
     rows = [
         ("clips", stats.num_clips),

@@ -19,7 +19,9 @@ from vpdata.storage import Folder
 
 SCORE_NAMES: tuple[ScoreName, ...] = typing.get_args(ScoreName)
 MEMBER_COLUMNS = {annotations.RECORD: "json", annotations.MASKS: "masks", annotations.VIDEO: "mp4"}
-"""Suffix of a member to the prefix of its columns `_offset`, `_num_bytes` and `_sha256`."""
+"""Suffix of a member to the prefix of its columns."""
+MEMBER_FACTS = {"offset": pa.int64(), "num_bytes": pa.int64(), "sha256": pa.string()}
+"""What the columns of a member say, and their types."""
 _TRACK_FIELDS = tuple(field.name for field in dataclasses.fields(Track) if field.name not in ("masks", "area_frac"))
 
 
@@ -33,7 +35,7 @@ def _schema() -> pa.Schema:
     members = [
         pa.field(f"{prefix}_{what}", kind, nullable=False)
         for prefix in MEMBER_COLUMNS.values()
-        for what, kind in (("offset", pa.int64()), ("num_bytes", pa.int64()), ("sha256", pa.string()))
+        for what, kind in MEMBER_FACTS.items()
     ]
     return pa.schema(
         [

@@ -1,0 +1,121 @@
+"""Exports, read by the tools they are made for: numpy, csv and OpenCV for VideoPainter, `datasets` for Hugging Face."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+
+from tests.runs import NUM_FRAMES, make_footage, make_source
+from vpdata.dataset.export import export
+from vpdata.dataset.run import Run
+from vpdata.errors import RunError
+
+SEEDS = {make_source(seed).id + "-0-2000": seed for seed in range(5)}
+
+
+@pytest.fixture(scope="module")
+def videopainter(finished_run: Run, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("videopainter") / "data"
+    export(finished_run, folder, format="videopainter")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hugging_face(finished_run: Run, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("hf") / "squares"
+    export(finished_run, folder, format="hf")
+    return folder
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "pexels_videovo_train_dataset.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_csv_has_the_published_columns_and_a_row_per_mask(videopainter):
+    rows = rows_of(videopainter)
+    assert list(rows[0]) == ["path", "start_frame", "end_frame", "fps", "mask_id", "caption"]
+    assert [row["mask_id"] for row in rows] == ["1", "2"] * 5
+    assert {(row["start_frame"], row["end_frame"], row["fps"]) for row in rows} == {("0", "24", "12")}
+    assert rows[0]["caption"] == f"Clip {SEEDS[sorted(SEEDS)[0]]}: a red square crosses a blue one."
+
+
+def test_paths_resolve_as_the_published_reader_joins_them(videopainter):
+    for row in rows_of(videopainter):
+        path = row["path"]
+        assert ".0.mp4" not in path
+        assert path.count(".") == 1
+        video = cv2.VideoCapture(str(videopainter / "pexels/pexels/raw_video" / path[:9] / path))
+        frames = 0
+        while video.read()[0]:
+            frames += 1
+        assert frames == NUM_FRAMES
+        masks = np.load(videopainter / "video_inpainting/pexels" / path.split(".")[0] / "all_masks.npz")["arr_0"]
+        assert masks.shape == (NUM_FRAMES, 64, 96)
+        assert masks.dtype == np.uint8
+
+
+def test_smaller_object_lies_on_top_and_the_loss_is_counted(videopainter, finished_run, tmp_path):
+    hidden = shown = 0
+    for row in rows_of(videopainter):
+        truth = make_footage(SEEDS[row["path"][13:-4]]).masks
+        red, blue = truth["red square"], truth["blue square"]
+        wanted = red if row["mask_id"] == "2" else blue & ~red
+        path = videopainter / "video_inpainting/pexels" / row["path"].split(".")[0] / "all_masks.npz"
+        assert np.array_equal(np.load(path)["arr_0"] == int(row["mask_id"]), wanted)
+        hidden += (red & blue).sum() / 2  # each clip has two rows
+        shown += wanted.sum()
+    exported = export(finished_run, tmp_path / "again", format="videopainter")
+    assert (exported.num_clips, exported.num_rows) == (5, 10)
+    assert exported.hidden_frac == pytest.approx(hidden / (hidden + shown))
+
+
+def test_equal_runs_give_equal_exports(videopainter, hugging_face, finished_run, tmp_path):
+    for format, first in (("videopainter", videopainter), ("hf", hugging_face)):
+        export(finished_run, tmp_path / format, format=format)
+        files = [path.relative_to(first) for path in first.rglob("*") if path.is_file()]
+        assert len(files) > 3
+        for name in files:
+            assert (first / name).read_bytes() == (tmp_path / format / name).read_bytes(), name
+
+
+def test_datasets_opens_the_export_with_videos_masks_and_scores(hugging_face, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    clips = datasets.load_dataset(str(hugging_face), split="train", cache_dir=str(tmp_path))
+    assert isinstance(clips.features["video"], datasets.Video)
+    assert clips.features["video_caption"].dtype == "string"
+    clips = clips.cast_column("video", datasets.Video(decode=False))
+    assert clips["id"][:] == sorted(SEEDS)
+    for clip in clips:
+        seed = SEEDS[clip["id"]]
+        assert hashlib.sha256(clip["video"]["bytes"]).hexdigest() == clip["mp4_sha256"]
+        assert clip["motion"] == 0.5 + seed
+        for track in clip["tracks"]:
+            masks = coco.decode(track["masks"]).transpose(2, 0, 1).astype(bool)
+            assert np.array_equal(masks, make_footage(seed).masks[track["label"]])
+
+
+def test_snippet_of_the_hugging_face_card_runs(hugging_face, tmp_path):
+    (snippet,) = re.findall(r"```python\n(.*?)```", (hugging_face / "README.md").read_text(), re.DOTALL)
+    environment = {"PATH": os.environ["PATH"], "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", snippet], cwd=hugging_face, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "blue square a blue square (64, 96, 24)" in done.stdout
+
+
+def test_folder_that_is_not_empty_is_refused(finished_run, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match="not empty"):
+        export(finished_run, tmp_path, format="hf")

@@ -1,0 +1,105 @@
+"""Writing a run in the layouts that other code reads: the published VPData folders, or a Hugging Face data set."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from vpdata.dataset import videopainter_files as files
+from vpdata.dataset.hugging_face import write_hugging_face
+from vpdata.dataset.label_maps import LabelMap, write_label_maps
+from vpdata.dataset.reader import SampleTrack, open_dataset
+from vpdata.dataset.run import Run
+from vpdata.errors import RunError
+from vpdata.storage import Folder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What an export wrote."""
+
+    num_clips: int
+    num_rows: int
+    """A row per clip (hf), or per clip and track (videopainter)."""
+    hidden_frac: float
+    """Share of all mask pixels that the layout could not hold, since a smaller object lies over them."""
+
+
+def export(run: Run, output: str | Path, *, format: Literal["videopainter", "hf"]) -> Exported:
+    """Write the whole data set to `output`, a new folder, local or remote. RunError where it is not empty."""
+    folder = Folder(output)
+    if folder.names():
+        raise RunError(f"{folder.uri} is not empty; give a new folder as --output, or remove this one")
+    exported = _videopainter(run, folder) if format == "videopainter" else _hugging_face(run, folder)
+    logger.info(
+        "%s: %d clips in %d rows, %.2f %% of the mask pixels hidden by smaller objects",
+        folder.uri,
+        exported.num_clips,
+        exported.num_rows,
+        100 * exported.hidden_frac,
+    )
+    return exported
+
+
+def _hugging_face(run: Run, folder: Folder) -> Exported:
+    num_clips = write_hugging_face(run, folder)
+    return Exported(num_clips=num_clips, num_rows=num_clips, hidden_frac=0.0)
+
+
+def _videopainter(run: Run, folder: Folder) -> Exported:
+    """`raw_video/`, `all_masks.npz` and the CSV, under the names that the VideoPainter code looks for."""
+    table, layers = io.StringIO(), _Layers()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(files.COLUMNS)
+    dataset, num_rows = open_dataset(run.folder.uri), 0
+    for position, sample in enumerate(dataset):
+        clip, tracks = sample.record.clip, sample.tracks
+        # As published: twelve digits, and a name without `.0.mp4` is a Pexels video.
+        name = f"{position:012d}_{sample.id}.mp4"
+        folder.write(files.video_uri(name), sample.mp4)
+        dtype = np.dtype(np.uint8 if max(track.id for track in tracks) <= 255 else np.uint16)
+        with folder.writing(files.masks_uri(name)) as path:
+            maps = layers.label_maps(tracks, num_frames=clip.num_frames)
+            write_label_maps(path, maps, shape=(clip.num_frames, clip.height_px, clip.width_px), dtype=dtype)
+        caption = next((caption.text for caption in sample.captions if caption.scope is None), "")
+        for track in tracks:
+            rows.writerow((name, 0, clip.num_frames, _number(clip.fps), track.id, caption))
+        num_rows += len(tracks)
+    folder.write(files.TRAIN_CSV, table.getvalue().encode("utf-8"))
+    return Exported(num_clips=len(dataset), num_rows=num_rows, hidden_frac=layers.hidden_frac)
+
+
+class _Layers:
+    """Puts overlapping tracks on label maps, smaller objects on top, and counts what that hides."""
+
+    def __init__(self) -> None:
+        self._num_masked_px = self._num_shown_px = 0
+
+    @property
+    def hidden_frac(self) -> float:
+        return 1 - self._num_shown_px / self._num_masked_px if self._num_masked_px else 0.0
+
+    def label_maps(self, tracks: Sequence[SampleTrack], *, num_frames: int) -> Iterator[LabelMap]:
+        lowest_first = sorted(tracks, key=lambda track: -track.data.mean_area_frac)
+        for frame in range(num_frames):
+            labels = np.zeros((tracks[0].height_px, tracks[0].width_px), dtype=np.uint16)
+            for track in lowest_first:
+                mask = track.mask(frame)
+                labels[mask] = track.id
+                self._num_masked_px += int(np.count_nonzero(mask))
+            self._num_shown_px += int(np.count_nonzero(labels))
+            yield labels
+
+
+def _number(fps: Fraction) -> float | int:
+    return int(fps) if fps.denominator == 1 else round(float(fps), 3)

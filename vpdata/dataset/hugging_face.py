@@ -1,0 +1,77 @@
+"""A run as a Hugging Face data set: Parquet files that hold the videos, and a card by which `datasets` loads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vpdata.dataset import annotations, index, layout
+from vpdata.dataset.card import Packaging, card_text
+from vpdata.dataset.features import MASKS_TYPE, features_of
+from vpdata.dataset.reader import INDEX_COLUMNS, Dataset, Sample
+from vpdata.dataset.run import Run
+from vpdata.dataset.stats import collect
+from vpdata.storage import Folder
+
+_ROWS_PER_GROUP = 16
+"""A row holds a video: with more of them, fetching one row would fetch hundreds of megabytes."""
+_LOADING = """\
+## How to load it
+
+Run this in this folder (decoding the videos needs torchcodec; without it take the bytes):
+
+```python
+from pathlib import Path
+
+from datasets import Video, load_dataset
+from pycocotools import mask
+
+clips = load_dataset(str(Path.cwd()), split="train").cast_column("video", Video(decode=False))
+for track in clips[0]["tracks"]:
+    print(track["label"], track["caption"], mask.decode(track["masks"]).shape)  # uint8 [H, W, T]
+```
+"""
+
+
+def _schema() -> pa.Schema:
+    """The index's columns with the video and the masks in the place of what tells where they lie in a shard."""
+    members = {f"{prefix}_{what}" for prefix in index.MEMBER_COLUMNS.values() for what in index.MEMBER_FACTS}
+    unwanted = {"shard", *members} - {"mp4_sha256"}
+    track = pa.struct([*index.SCHEMA.field("tracks").type.value_type, pa.field("masks", MASKS_TYPE)])
+    fields = {field.name: field for field in index.SCHEMA if field.name not in unwanted}
+    fields["tracks"] = pa.field("tracks", pa.list_(track))
+    fields["video"] = pa.field("video", pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())]))
+    return pa.schema(list(fields.values()))
+
+
+def write_hugging_face(run: Run, folder: Folder) -> int:
+    """Write one Parquet file per shard, and a card that declares the features; returns the number of clips."""
+    schema, num_clips = _schema(), 0
+    index_folder, shards = run.folder.child(layout.INDEX), run.folder.child(layout.SHARDS)
+    names = index_folder.names(".parquet")
+    for number, name in enumerate(names):
+        table = index.read_index(index_folder, [name])
+        with folder.writing(f"data/train-{number:05d}-of-{len(names):05d}.parquet") as path:
+            samples = Dataset(shards, table.select(INDEX_COLUMNS))
+            with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False) as writer:
+                for start in range(0, table.num_rows, _ROWS_PER_GROUP):
+                    span = slice(start, start + _ROWS_PER_GROUP)
+                    rows = [
+                        _row(row, sample) for row, sample in zip(table[span].to_pylist(), samples[span], strict=True)
+                    ]
+                    writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        num_clips += table.num_rows
+    features = [*features_of(field for field in schema if field.name != "video"), {"name": "video", "dtype": "video"}]
+    packaging = Packaging(files="data/train-*.parquet", features=features, loading=_LOADING)
+    card = card_text(run.config(), collect(run), packaging=packaging)
+    folder.write(layout.CARD, card.encode("utf-8"))
+    return num_clips
+
+
+def _row(row: dict[str, Any], sample: Sample) -> dict[str, Any]:
+    tracks = [
+        track | {"masks": masks} for track, masks in zip(row["tracks"], annotations.rles(sample.record), strict=True)
+    ]
+    return row | {"tracks": tracks, "video": {"bytes": sample.mp4, "path": f"{sample.id}.mp4"}}

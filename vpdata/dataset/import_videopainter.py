@@ -1,0 +1,218 @@
+"""Reading the published VPData layout into a run, which is then packed, checked and read like any other."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+
+import vpdata
+from vpdata import codec
+from vpdata.dataset import annotations, layout
+from vpdata.dataset import videopainter_files as files
+from vpdata.dataset.label_maps import LabelMaps
+from vpdata.dataset.run import Run, parquet_bytes
+from vpdata.dataset.shards import Member, PackEntry, TarWriter, write_shard
+from vpdata.dataset.videopainter_files import Span
+from vpdata.errors import Reason, RejectItem, RunError
+from vpdata.media.clips import ClipReader, ClipSettings, ClipWriter
+from vpdata.media.masks import Mask, encode_mask
+from vpdata.media.phash import phash_frames
+from vpdata.media.video import FrameReader, VideoInfo, probe
+from vpdata.records import Caption, Clip, Record, Reject, Source, Track, Verdict, Video, clip_id, video_id
+from vpdata.stages.track_measures import measured_track
+from vpdata.storage import Folder
+
+logger = logging.getLogger(__name__)
+
+_LABEL = "object"
+"""Of every track: a published mask id has no class, since the tags were never published."""
+_GIVEN = "source"
+"""Name of the model of whatever the layout itself gave."""
+_CLIP = ClipSettings()
+_MAX_PIXELS, _MAX_DURATION_S = 8192 * 4320, 6 * 3600.0
+_VIDEOS_PER_PART = 64
+_NUM_HASHED_FRAMES = 8
+_SHARD_BYTES = 512_000_000
+
+
+def import_videopainter(source: str | Path, output: str | Path) -> Run:
+    """Make a run of all rows of a folder in the published layout; a row that cannot be used is a reject of `cut`.
+
+    Clips are normalised as `cut` does, masks follow them. Labels, object captions, boxes and scores are not in the
+    layout: labels are "object", scores are unmeasured. RunError where `output` is not empty.
+    """
+    root, run = Path(source), Run(Folder(output))
+    if run.folder.names():
+        raise RunError(f"{run.folder.uri} is not empty; give a new folder as --output, or remove this one")
+    rows = files.read_rows(root)
+    config = {"vpdata_version": vpdata.__version__, "config": {"import": {"format": "videopainter"}}, "models": []}
+    run.folder.write(layout.RUN_CONFIG, yaml.safe_dump(config, sort_keys=False).encode())
+    names = sorted(rows.spans)
+    parts = [names[first : first + _VIDEOS_PER_PART] for first in range(0, len(names), _VIDEOS_PER_PART)] or [[]]
+    packed: list[tuple[Member, str]] = []
+    for number, part_names in enumerate(parts):
+        part = layout.part_name(number)
+        spans = {name: list(rows.spans[name].values()) for name in part_names}
+        members = _write_part(run, part, root, spans, rejects=rows.rejects if number == 0 else [])
+        packed += [(member, part) for member in members]
+    plan = _plan(packed)
+    run.folder.write(layout.PACK_PLAN, parquet_bytes(codec.to_table(plan, PackEntry)))
+    for shard in sorted({entry.shard for entry in plan}):
+        write_shard(run, [entry for entry in plan if entry.shard == shard], shard=shard)
+    logger.info("%s: imported %d clips of %d videos", run.folder.uri, len(plan), len(names))
+    return run
+
+
+def _plan(packed: Sequence[tuple[Member, str]]) -> list[PackEntry]:
+    """Clips in id order; a shard is closed before the clip that would make it too large."""
+    plan: list[PackEntry] = []
+    shard = held = 0
+    for member, part in sorted(packed, key=lambda pair: pair[0].clip_id):
+        if held and held + member.num_bytes > _SHARD_BYTES:
+            shard, held = shard + 1, 0
+        held += member.num_bytes
+        plan.append(PackEntry(clip_id=member.clip_id, part=part, shard=shard))
+    return plan
+
+
+def _write_part(
+    run: Run, part: str, root: Path, spans: Mapping[str, Sequence[Span]], *, rejects: Sequence[Reject]
+) -> list[Member]:
+    """Write the files of one part of the stages source, cut and filter; returns the members of its tar."""
+    dropped = list(rejects)
+    records: list[Record] = []
+    members: list[Member] = []
+    with run.stage_folder("cut").writing(layout.tar_file(part)) as path, path.open("wb") as file:
+        tar = TarWriter(file)
+        for name in spans:
+            try:
+                for outcome in _import_video(root, name, spans[name]):
+                    if isinstance(outcome, Reject):
+                        dropped.append(outcome)
+                    else:
+                        records.append(outcome[0])
+                        members.append(tar.add(outcome[0].id, annotations.VIDEO, outcome[1]))
+            except RejectItem as error:
+                dropped.append(files.reject(name, error))
+        tar.finish()
+    uris = [files.video_uri(name) for name in spans]
+    _write_rows(run, "source", layout.records_file(part), [Source(id=video_id(uri), uri=uri) for uri in uris], Source)
+    _write_rows(run, "cut", layout.members_file(part), members, Member)
+    _write_rows(run, "cut", layout.rejects_file(part), dropped, Reject)
+    records.sort(key=lambda record: record.id)
+    for stage in ("cut", "filter"):
+        _write_rows(run, stage, layout.records_file(part), records, Record)
+    return members
+
+
+def _write_rows(run: Run, stage: str, name: str, rows: Sequence[object], kind: type) -> None:
+    run.stage_folder(stage).write(name, parquet_bytes(codec.to_table(rows, kind)))
+
+
+def _import_video(root: Path, name: str, spans: Sequence[Span]) -> Iterator[tuple[Record, bytes] | Reject]:
+    """A record and its mp4 for each span that can be used, and a reject for each span or track that cannot."""
+    uri = files.video_uri(name)
+    path = files.existing(root, uri)
+    maps = LabelMaps(files.existing(root, files.masks_uri(name)))
+    info = probe(path, max_pixels=_MAX_PIXELS, max_duration_s=_MAX_DURATION_S)
+    shown = info.geometry.width_px, info.geometry.height_px
+    if (maps.width_px, maps.height_px) != shown:
+        got, wanted = f"{maps.width_px}x{maps.height_px}", f"{shown[0]}x{shown[1]} as the video"
+        raise RejectItem(Reason.BAD_ANNOTATION, "the masks have another size than the video", got=got, wanted=wanted)
+    reader = FrameReader(path, info, short_side_px=_CLIP.short_side_px, max_pixels=_MAX_PIXELS)
+    size = {"width_px": reader.width_px, "height_px": reader.height_px}
+    writers = [(span, ClipWriter(**size, fps=reader.fps, settings=_CLIP)) for span in spans]
+    for index, frame in enumerate(reader):
+        for span, writer in writers:
+            if span.start <= index < span.stop:
+                writer.write(frame)
+    video = _video(path, uri, info, num_frames=reader.num_source_frames)
+    for span, writer in writers:
+        fps = float(reader.fps)
+        try:
+            num_frames = min(writer.num_frames, maps.num_frames - span.start)
+            if num_frames < span.stop - span.start:
+                got, wanted = f"{max(0, num_frames)} frames", f"{span.stop - span.start} frames from {span.start} on"
+                raise RejectItem(Reason.BAD_ANNOTATION, "the video or its masks end before", got=got, wanted=wanted)
+            tracks, missing = _tracks(maps, span, **size)
+            yield from (files.reject(name, _no_pixels(one), span=span, fps=fps, track=one) for one in missing)
+            if not tracks:
+                raise RejectItem(Reason.NO_TRACKS, "none of the rows' masks has a pixel", wanted="at least one")
+            mp4 = writer.finish()
+            yield _record(video, reader, span, tracks, mp4), mp4
+        except RejectItem as error:
+            yield files.reject(name, error, span=span, fps=fps)
+
+
+def _no_pixels(mask_id: int) -> RejectItem:
+    return RejectItem(Reason.BAD_ANNOTATION, f"mask {mask_id} has no pixel in the span", got="0 pixels", wanted="some")
+
+
+def _tracks(maps: LabelMaps, span: Span, *, width_px: int, height_px: int) -> tuple[tuple[Track, ...], list[int]]:
+    """The tracks of a span in the order of their ids, and the ids that have no pixel in it."""
+    counts: dict[int, list[str | None]] = {mask_id: [] for mask_id in sorted(span.mask_ids)}
+    for labels in maps.read(span.start, span.stop):
+        for mask_id, of_frames in counts.items():
+            of_frames.append(encode_mask(_fitted(labels == mask_id, width_px=width_px, height_px=height_px)))
+    tracks = tuple(
+        measured_track(masks, id=mask_id, label=_LABEL, score=1.0, height_px=height_px, width_px=width_px)
+        for mask_id, masks in counts.items()
+        if any(masks)
+    )
+    return tracks, [mask_id for mask_id, masks in counts.items() if not any(masks)]
+
+
+def _fitted(mask: Mask, *, width_px: int, height_px: int) -> Mask:
+    """The mask at the clip's size: an odd last row or column goes, as it does in the clip; else the nearest pixel."""
+    height, width = mask.shape
+    if (width & ~1, height & ~1) == (width_px, height_px):
+        return mask[:height_px, :width_px]
+    small = cv2.resize(mask.astype(np.uint8), (width_px, height_px), interpolation=cv2.INTER_NEAREST_EXACT)
+    return small.astype(np.bool_)
+
+
+def _video(path: Path, uri: str, info: VideoInfo, *, num_frames: int) -> Video:
+    with path.open("rb") as file:
+        content_hash = hashlib.file_digest(file, "sha256").hexdigest()
+    return Video(
+        id=video_id(uri),
+        uri=uri,
+        size_bytes=path.stat().st_size,
+        width_px=info.geometry.width_px,
+        height_px=info.geometry.height_px,
+        fps=info.average_fps,
+        num_frames=num_frames,
+        duration_s=info.duration_s,
+        codec=info.codec,
+        content_hash=content_hash,
+    )
+
+
+def _record(video: Video, reader: FrameReader, span: Span, tracks: tuple[Track, ...], mp4: bytes) -> Record:
+    num_frames = span.stop - span.start
+    start_s, stop_s = float(span.start / reader.fps), float(span.stop / reader.fps)
+    hashed = np.linspace(0, num_frames - 1, _NUM_HASHED_FRAMES).round().astype(int)
+    clip = Clip(
+        id=clip_id(video.id, start_s, stop_s),
+        video=video,
+        # The layout knows no shots: each span is taken for one.
+        shot=0,
+        shot_start_s=start_s,
+        shot_stop_s=stop_s,
+        start_s=start_s,
+        stop_s=stop_s,
+        num_frames=num_frames,
+        fps=reader.fps,
+        width_px=reader.width_px,
+        height_px=reader.height_px,
+        sha256=hashlib.sha256(mp4).hexdigest(),
+        phash=phash_frames(ClipReader(mp4).read(hashed.tolist())),
+    )
+    caption = Caption(text=span.caption, scope=None, model=_GIVEN, prompt="")
+    return Record(id=clip.id, clip=clip, tracks=tracks, captions=(caption,), verdict=Verdict(keep=True))

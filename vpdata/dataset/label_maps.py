@@ -1,0 +1,74 @@
+"""The published `all_masks.npz`: an integer label map per frame under the key `arr_0`, read and written frame by frame.
+
+A whole 1080p video's label maps would not fit in memory, so neither side builds the array.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vpdata.errors import Reason, RejectItem
+
+_MEMBER = "arr_0.npy"
+_HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+LabelMap = NDArray[np.integer]
+"""Integer [H, W]: 0 is background, every other number an object's id."""
+
+
+def write_label_maps(path: Path, maps: Iterable[LabelMap], *, shape: tuple[int, int, int], dtype: np.dtype) -> None:
+    """Write maps of `shape` (T, H, W), which `numpy.load(path)["arr_0"]` gives back; equal maps give equal bytes."""
+    # A ZipInfo made by hand carries 1980 as its date, not now.
+    info = zipfile.ZipInfo(_MEMBER)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    with zipfile.ZipFile(path, "w") as archive, archive.open(info, "w", force_zip64=True) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for one in maps:
+            file.write(np.ascontiguousarray(one, dtype=dtype).tobytes())
+
+
+class LabelMaps:
+    """A file of label maps that nobody vouches for: nothing is unpickled, and one frame is held at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """RejectItem where the file holds no label maps."""
+        self._path = path
+        with self._opened() as (_, shape, _):
+            self.num_frames, self.height_px, self.width_px = shape
+
+    def read(self, start: int, stop: int) -> Iterator[LabelMap]:
+        """The label maps of the frames `start` to `stop`, half-open. RejectItem where the file is damaged."""
+        with self._opened() as (file, (_, height, width), dtype):
+            num_bytes = height * width * dtype.itemsize
+            file.seek(start * num_bytes, 1)
+            for _ in range(start, stop):
+                data = file.read(num_bytes)
+                if len(data) != num_bytes:
+                    raise EOFError("it ends before the last frame of its header")
+                yield np.frombuffer(data, dtype=dtype).reshape(height, width)
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[IO[bytes], tuple[int, int, int], np.dtype]]:
+        try:
+            with zipfile.ZipFile(self._path) as archive, archive.open(_MEMBER) as file:
+                read_header = _HEADER_READERS[np.lib.format.read_magic(file)]
+                shape, is_fortran, dtype = read_header(file)
+                if len(shape) != 3 or min(shape) < 1 or is_fortran or dtype.kind not in "iub":
+                    raise ValueError(f"{dtype} {shape} is not integers [frames, height, width]")
+                yield file, shape, dtype
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, ValueError) as error:
+            raise RejectItem(
+                Reason.BAD_ANNOTATION,
+                f"{self._path.name} cannot be read: {error}",
+                got=type(error).__name__,
+                wanted="label maps under the key arr_0",
+            ) from error

@@ -1,0 +1,137 @@
+"""The published VPData layout as files: which rows its CSVs hold, and where a row's video and masks lie."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vpdata.errors import ConfigError, Reason, RejectItem
+from vpdata.records import Reject, video_id
+
+COLUMNS = ("path", "start_frame", "end_frame", "fps", "mask_id", "caption")
+TRAIN_CSV = "pexels_videovo_train_dataset.csv"
+_CSV_GLOB = "pexels_videovo_*_dataset.csv"
+# Twelve digits, then `.0` for Videvo or `_<id>` for Pexels. Nothing else may become part of a path.
+_NAME = re.compile(r"[0-9]{12}(\.0|(_[A-Za-z0-9-]+)+)\.mp4")
+
+
+@dataclass(slots=True, kw_only=True)
+class Span:
+    """The rows that share a clip: they differ only in their mask."""
+
+    start: int
+    stop: int
+    """Frames of the source video, half-open."""
+    caption: str
+    mask_ids: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Rows:
+    """What all CSVs of a folder say."""
+
+    spans: dict[str, dict[tuple[int, int], Span]] = field(default_factory=dict)
+    """By the video's name, then by the frames."""
+    rejects: list[Reject] = field(default_factory=list)
+
+
+def read_rows(root: Path) -> Rows:
+    """The rows of every `pexels_videovo_*_dataset.csv` in the folder. ConfigError where there is none of that form."""
+    paths = sorted(root.glob(_CSV_GLOB))
+    if not paths:
+        raise ConfigError(f"{root}: got no {_CSV_GLOB}, wanted the folder `data/` of the VideoPainter layout")
+    rows = Rows()
+    for path in paths:
+        try:
+            _read_csv(path, rows)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: got no readable CSV ({error}), wanted UTF-8 with commas") from error
+    return rows
+
+
+def _read_csv(path: Path, rows: Rows) -> None:
+    with path.open(newline="", encoding="utf-8") as file:
+        table = csv.DictReader(file)
+        if missing := set(COLUMNS) - set(table.fieldnames or ()):
+            raise ConfigError(f"{path}: got no column {', '.join(sorted(missing))}; wanted {', '.join(COLUMNS)}")
+        for row in table:
+            _add(rows, row, where=f"{path.name}:{table.line_num}")
+
+
+def _add(rows: Rows, row: dict[str, str | None], *, where: str) -> None:
+    name = row["path"] or ""
+    try:
+        if not _NAME.fullmatch(name):
+            raise RejectItem(
+                Reason.BLOCKED_ADDRESS, f"{where}: the path is not allowed", got=name[:200], wanted="12 digits .. .mp4"
+            )
+        start, stop, mask_id = (_whole_number(row, column) for column in ("start_frame", "end_frame", "mask_id"))
+        if not 0 <= start < stop or mask_id < 1:
+            detail = f"{where}: frames {start} to {stop} of mask {mask_id} are none"
+            raise RejectItem(Reason.BAD_ANNOTATION, detail, wanted="0 <= start_frame < end_frame, mask_id from 1 on")
+        caption = (row["caption"] or "").strip()
+        if not caption:
+            raise RejectItem(Reason.CAPTION_FAILED, f"{where}: the row has no caption", wanted="a caption")
+    except ValueError as error:
+        rows.rejects.append(
+            reject(name, RejectItem(Reason.BAD_ANNOTATION, f"{where}: {error}", wanted="whole numbers"))
+        )
+    except RejectItem as error:
+        rows.rejects.append(reject(name, error))
+    else:
+        span = rows.spans.setdefault(name, {}).setdefault((start, stop), Span(start=start, stop=stop, caption=caption))
+        if mask_id not in span.mask_ids:
+            span.mask_ids.append(mask_id)
+
+
+def _whole_number(row: dict[str, str | None], column: str) -> int:
+    """Pandas writes a whole column as floats where one value was missing."""
+    value = float(row[column] or "")
+    if not value.is_integer() or abs(value) > 1e9:
+        raise ValueError(f"got {column} {row[column]}")
+    return int(value)
+
+
+def video_uri(name: str) -> str:
+    """Path of a video below the layout's folder; its canonical uri."""
+    source = "videovo" if name.endswith(".0.mp4") else "pexels/pexels"
+    return f"{source}/raw_video/{name[:9]}/{name}"
+
+
+def masks_uri(name: str) -> str:
+    """Path of a video's label maps below the layout's folder."""
+    source = "videovo" if name.endswith(".0.mp4") else "pexels"
+    return f"video_inpainting/{source}/{name.partition('.')[0]}/all_masks.npz"
+
+
+def existing(root: Path, uri: str) -> Path:
+    """Local path of a file of the layout. RejectItem where it is missing or a link leads out of the folder."""
+    path = (root / uri).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise RejectItem(Reason.BLOCKED_ADDRESS, f"{uri} leads out of the folder", wanted=f"a file in {root.name}")
+    if not path.is_file():
+        raise RejectItem(Reason.SOURCE_GONE, f"{uri} is not there", wanted="a file for every row")
+    return path
+
+
+def reject(
+    name: str, why: RejectItem, *, span: Span | None = None, fps: float = 0.0, track: int | None = None
+) -> Reject:
+    """The row that says why a video, a span of it or one track of the span was dropped."""
+    uri = video_uri(name) if _NAME.fullmatch(name) else name[:200]
+    times = (span.start / fps, span.stop / fps) if span and fps else (None, None)
+    return Reject(
+        id=video_id(uri),
+        stage="cut",
+        reason=why.reason,
+        detail=why.detail,
+        got=why.got,
+        wanted=why.wanted,
+        video_id=video_id(uri),
+        uri=uri,
+        start_s=times[0],
+        stop_s=times[1],
+        track=track,
+    )
