@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,16 +129,16 @@ def chromium(executable: str, profile: Path) -> Iterator[Page]:
     to_browser, send = os.pipe()
     receive, from_browser = os.pipe()
     command = [executable, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
-    # Chromium talks over descriptors 3 and 4; a shell moves ours there.
-    shell = ["sh", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "sh", *command]
-    with open(profile.with_suffix(".log"), "wb") as log:
-        process = subprocess.Popen(shell, pass_fds=(to_browser, from_browser), stdout=log, stderr=log)
-    os.close(to_browser)
-    os.close(from_browser)
+    # Chromium reads descriptor 3 and writes 4. Ours are first moved out of the way of those numbers.
+    source, sink = (fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 10) for one in (to_browser, from_browser))
+    log = (os.POSIX_SPAWN_OPEN, 2, str(profile.with_suffix(".log")), os.O_WRONLY | os.O_CREAT, 0o600)
+    moves = [(os.POSIX_SPAWN_DUP2, source, 3), (os.POSIX_SPAWN_DUP2, sink, 4), log, (os.POSIX_SPAWN_DUP2, 2, 1)]
+    process = os.posix_spawn(executable, command, os.environ, file_actions=moves)
+    for one in (to_browser, from_browser, source, sink):
+        os.close(one)
     try:
         yield Page(send, receive)
     finally:
-        os.close(send)
-        process.terminate()
-        process.wait(20)
+        os.close(send)  # which ends it
+        os.waitpid(process, 0)
         os.close(receive)

@@ -59,6 +59,15 @@ def draw_tracks(
             draw_chip(image, str(track.id), at=((box[0] + box[2]) // 2 - 6, box[1]), colour=colour_of(track.id))
 
 
+def fit(image: NDArray[np.uint8], *, short_side_px: int) -> NDArray[np.uint8]:
+    """A copy, uint8 [H, W, 3], with this short side; enlarged if need be, for outlines on a tiny picture are coarse."""
+    height, width = image.shape[:2]
+    scale = short_side_px / min(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return np.array(resized, dtype=np.uint8)
+
+
 def draw_chip(image: NDArray[np.uint8], text: str, *, at: tuple[int, int], colour: Rgb) -> int:
     """Dark text on a patch of `colour`, kept inside the image, in place; returns the x just right of the patch.
 

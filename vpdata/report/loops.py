@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vpdata.media.clips import ClipReader, ClipSettings, ClipWriter
 from vpdata.records import Record, Track
-from vpdata.report.drawing import draw_tracks
+from vpdata.report.drawing import draw_tracks, fit
 from vpdata.report.sheet import encode_image
 
 _MAX_LOOP_FPS = 30
@@ -52,7 +51,9 @@ def make_media(mp4: bytes, record: Record, *, short_side_px: int, loop_s: float,
     step = max(1, round(clip.fps / _MAX_LOOP_FPS))
     span = media_span(record, loop_s=loop_s)
     indices = span[::step] if with_loop else span[:1]
-    frames = _at_size(reader.read(indices, max_short_side_px=short_side_px), short_side_px)
+    frames = [
+        fit(frame, short_side_px=short_side_px) for frame in reader.read(indices, max_short_side_px=short_side_px)
+    ]
     tracks = record.tracks or ()
     size = (clip.width_px, clip.height_px)
     pictures = [_plain_above_masked(frame, tracks, index, size) for index, frame in zip(indices, frames, strict=True)]
@@ -64,16 +65,6 @@ def media_span(record: Record, *, loop_s: float) -> range:
     """The frames of the clip that its loop shows."""
     length = max(1, round(loop_s * record.clip.fps))
     return loop_span(record.tracks or (), num_frames=record.clip.num_frames, length=length)
-
-
-def _at_size(frames: NDArray[np.uint8], short_side_px: int) -> NDArray[np.uint8]:
-    """Small clips are enlarged, so that outlines and numbers are as fine as on large ones."""
-    height, width = frames.shape[1:3]
-    scale = short_side_px / min(height, width)
-    if scale <= 1:
-        return frames
-    size = (round(width * scale), round(height * scale))
-    return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in frames])
 
 
 def _plain_above_masked(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from vpdata.config import fill
 from vpdata.dataset.measures import Histogram
 from vpdata.dataset.stats import FunnelRow, Stats
+from vpdata.report.view import MAX_LABEL_CHARS, short_text
 from vpdata.stages.rules import RULES, Bounds, FilterSettings
 
+_MAX_ROWS = 1000
 _MEASURE_OF_RULE = {
     "duration": "duration_s",
     "black_borders": "black_border_frac",
@@ -45,9 +48,15 @@ def overview(stats: Stats, bounds: Mapping[str, Bounds]) -> dict[str, Any]:
         },
         "funnel": [_step(row) for row in stats.funnel],
         "scores": [_score(one, bounds.get(one.name, Bounds())) for one in stats.histograms],
-        "labels": list(stats.labels.items()),
-        "licences": list(stats.licences.items()),
+        "labels": _most_frequent(stats.labels),
+        "num_labels": len(stats.labels),
+        "licences": _most_frequent(stats.licences),
     }
+
+
+def _most_frequent(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """The first of counts in falling order: an open vocabulary must not make the page large."""
+    return [(short_text(name, max_chars=MAX_LABEL_CHARS), number) for name, number in islice(counts.items(), _MAX_ROWS)]
 
 
 def _step(row: FunnelRow) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import numpy as np
 from vpdata import codec
 from vpdata.records import Clip, Record, Reject, Track
 
+MAX_LABEL_CHARS = 80
+_MAX_CARD_CHARS = 400
 _MAX_AREA_POINTS = 96
 
 
@@ -23,8 +25,8 @@ def clip_summary(record: Record, *, measures: Sequence[str], has_loop: bool) -> 
     return {
         "id": record.id,
         "uri": clip.video.uri,
-        "text": texts[0] if texts else "",
-        "tracks": [[track.id, track.label] for track in record.tracks or ()],
+        "text": short_text(texts[0], max_chars=_MAX_CARD_CHARS) if texts else "",
+        "tracks": [[track.id, short_text(track.label, max_chars=MAX_LABEL_CHARS)] for track in record.tracks or ()],
         "measures": [_rounded(values.get(name)) for name in measures],
         "size": [clip.width_px, clip.height_px],
         "loop": has_loop,
@@ -48,6 +50,11 @@ def clip_detail(record: Record, *, loop_frames: range) -> dict[str, Any]:
             for name in ("num_frames", "shot", "shot_start_s", "shot_stop_s", "start_s", "stop_s", "sha256")
         },
     }
+
+
+def short_text(text: str, *, max_chars: int) -> str:
+    """`text`, cut with an ellipsis where it is longer: models and source lists set no bound."""
+    return text if len(text) <= max_chars else text[: max_chars - 1] + "…"
 
 
 def reject_row(reject: Reject) -> dict[str, Any]:

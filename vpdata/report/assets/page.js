@@ -5,8 +5,8 @@
 const CLIPS_PER_PAGE = 24;
 const REJECTS_PER_PAGE = 50;
 const STAGE_RATIO = 16 / 9;
-const NAMES = { num_tracks: "objects", "track.score": "confidence", "track.border_frac": "share of frames at the border",
-  "track.coverage_frac": "share of frames", "track.mean_area_frac": "area", "track.max_area_change_frac": "largest change of area",
+const NAMES = { num_tracks: "objects", "track.score": "confidence", "track.border_frac": "at the border",
+  "track.coverage_frac": "share of frames", "track.mean_area_frac": "area", "track.max_area_change_frac": "area change",
   black_border_frac: "black borders", static_frac: "static frames", caption_words: "words of caption", caption_repetition_frac: "repetition in caption" };
 
 const $ = (id) => document.getElementById(id);
@@ -175,18 +175,23 @@ function release(container) {
   }
 }
 
-const pressed = (id) => $(id).getAttribute("aria-pressed") === "true";
-const moving = () => pressed("motion");
+const isOn = (name) => document.documentElement.dataset[name] !== "off";
+const moving = () => isOn("motion");
 
-function press(id, on) {
-  $(id).setAttribute("aria-pressed", String(on));
-  document.documentElement.dataset[id] = on ? "on" : "off";
-  if (id !== "motion") return;
+function turn(name, on) {
+  document.documentElement.dataset[name] = on ? "on" : "off";
+  for (const button of document.querySelectorAll(`[data-switch="${name}"]`)) button.setAttribute("aria-pressed", String(on));
+  if (name !== "motion") return;
   for (const stage of document.querySelectorAll(".stage")) {
     const box = stage.getBoundingClientRect();
     if (!on) hide(stage);
     else if (box.width && box.bottom > 0 && box.top < innerHeight) show(stage);
   }
+}
+
+function switches() {
+  return [["masks", "Masks", "m"], ["motion", "Motion", "p"]].map(([name, text, key]) => el("button", { type: "button", "data-switch": name,
+    "aria-pressed": String(isOn(name)), "aria-keyshortcuts": key, onclick: () => turn(name, !isOn(name)) }, text));
 }
 
 function legend(tracks) {
@@ -214,13 +219,13 @@ function overview() {
   $("sentence").append(
     strong(counted(totals.clips, "clip")), ` from ${counted(totals.sources, "source video")}: `, strong(span(totals.duration_s)),
     " of film with ", strong(counted(totals.tracks, "masked object")), ".");
-  $("facts").append(`${count(dropped)} dropped on the way, each with its reason. The clips fill ${counted(totals.shards, "shard")} of together ${bytes(totals.bytes)}, `
-    + `and come from ${count(totals.videos)} of the source videos.`);
+  $("facts").append(`${counted(dropped, "video, span or clip", "videos, spans and clips")} fell out on the way, each for a reason. `
+    + `What stayed comes from ${counted(totals.videos, "video")} and fills ${counted(totals.shards, "shard")}, ${bytes(totals.bytes)}.`);
   $("strip").append(...run.highlights.map((clip) => card(clip)));
   $("funnel").append(...run.funnel.map(funnelStage));
   $("clip-scores").append(...run.scores.filter((score) => !isOfTrack(score)).map(histogram));
   $("track-scores").append(...run.scores.filter(isOfTrack).map(histogram));
-  $("labels-lead").append(run.labels.length ? "Labels of the kept objects. Each opens its clips." : "No clip was kept.");
+  $("labels-lead").append(run.labels.length ? `${counted(run.num_labels, "label")} of the kept objects. Each opens its clips.` : "No clip was kept.");
   bars($("labels"), run.labels, (label) => address("clips", { label }));
   bars($("licences"), run.licences);
 }
@@ -252,7 +257,7 @@ function flow(stage, dropped, widest, standing) {
   const fall = thick(dropped);
   const point = (along, across) => (standing ? `${across} ${along}` : `${along} ${across}`);
   const path = (...points) => points.join(" ");
-  const kept = path("M", point(0, 0), "L", point(100, 0), "L", point(100, pass), "L", point(0, pass), "Z");
+  const kept = path("M", point(0, 0), "L", point(101, 0), "L", point(101, pass), "L", point(0, pass), "Z");
   const end = Math.min(Math.max(fall * 0.6, 0.6), 46);
   const lost = path("M", point(0, pass), "L", point(0, pass + fall), "C", point(22, pass + fall), point(24, pass + fall + 20), point(24, 160),
     "L", point(24 + end, 160), "C", point(24 + end, pass + 30), point(30 + end, pass), point(Math.min(52 + end, 100), pass), "Z");
@@ -284,13 +289,13 @@ function histogram(score) {
     .map(([start, stop]) => svg("rect", { x: start, y: 0, width: stop - start, height: 60, class: "outside" }));
   const lines = [[score.min, from], [score.max, to]].filter(([bound]) => bound !== null)
     .map(([, x]) => svg("line", { x1: x, x2: x, y1: 0, y2: 60, class: "bound" }));
-  const ticks = [0, Math.floor(score.edges.length / 2), score.edges.length - 1];
+  const ticks = new Set([0, Math.floor(score.edges.length / 2), score.edges.length - 1]);
   return el("figure", {},
     el("figcaption", {}, el("b", {}, words(score.name)), el("span", {}, boundText(score))),
     svg("svg", { viewBox: "0 0 100 60", preserveAspectRatio: "none", role: "img", "aria-label": `${words(score.name)}: ${boundText(score)}` },
       ...outside,
       ...score.kept.flatMap((kept, bin) => [column(bin, 0, kept, "kept"), column(bin, kept, score.dropped[bin], "dropped")]), ...lines),
-    el("p", { class: "axis ticks" }, ...ticks.map((edge) => el("span", { style: { left: `${edge * step}%` } }, measure(score.name, score.edges[edge])))),
+    el("p", { class: "axis ticks" }, ...[...ticks].map((edge) => el("span", { style: { left: `${edge * step}%` } }, measure(score.name, score.edges[edge])))),
     score.missing ? el("p", { class: "note" }, `${count(score.missing)} could not be computed`) : null);
 }
 
@@ -416,7 +421,7 @@ async function rejectsView(query) {
 function rejectRow(one) {
   const where = one.start_s === null ? "whole video" : `${clock(one.start_s)} to ${clock(one.stop_s)}`;
   return el("tr", {},
-    el("td", { class: "reason" }, el("b", {}, words(one.reason)), el("small", {}, one.track === null ? one.stage : `${one.stage}, track ${one.track}`)),
+    el("td", { class: "reason" }, el("b", {}, words(one.reason)), el("small", {}, one.track === null ? one.stage : `${one.stage}, object ${one.track}`)),
     el("td", { "data-head": "Got" }, one.got || "–"),
     el("td", { "data-head": "Wanted" }, one.wanted || "–"),
     el("td", { "data-head": "Source" }, el("span", { class: "uri" }, one.uri), el("small", {}, where)),
@@ -441,11 +446,12 @@ async function detailView(id) {
   const around = found(clips, state().query).map((one) => one.id);
   const stage = picture(clip);
   dialog.replaceChildren(
-    el("div", { class: "bar" }, neighbour(around, id, -1), neighbour(around, id, 1),
+    el("div", { class: "bar" }, neighbour(around, id, -1), neighbour(around, id, 1), el("div", { class: "switches" }, ...switches()),
       el("button", { type: "button", class: "close", autofocus: true, onclick: () => dialog.close() }, "Close")),
     el("div", { class: "sides" },
-      el("div", { class: "look" }, stage, timeline(clip, detail, stage), ...objects(detail)),
-      el("div", { class: "read" }, ...captions(detail), ...scoreRows(clip), ...provenance(clip, detail))));
+      el("div", {}, el("div", {}, stage, timeline(clip, detail, stage)), el("div", { class: "after-captions" }, ...objects(detail))),
+      el("div", {}, el("div", {}, ...captions(detail)),
+        el("div", { class: "after-objects" }, ...scoreRows(clip), ...provenance(clip, detail)))));
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
 }
@@ -549,8 +555,8 @@ function shortcuts(event) {
   const dialog = $("detail");
   if (dialog.open && !typing && event.key === "ArrowLeft") dialog.querySelector(".before").click();
   else if (dialog.open && !typing && event.key === "ArrowRight") dialog.querySelector(".after").click();
-  else if (!typing && event.key === "m") press("masks", !pressed("masks"));
-  else if (!typing && event.key === "p") press("motion", !pressed("motion"));
+  else if (!typing && event.key === "m") turn("masks", !isOn("masks"));
+  else if (!typing && event.key === "p") turn("motion", !isOn("motion"));
   else if (!typing && !dialog.open && event.key === "/") {
     if (state().view === "overview") location.hash = "#clips";
     event.preventDefault();
@@ -567,6 +573,7 @@ function wireInputs(view, keys) {
 }
 
 let drawn = "";
+let viewed = "";
 async function render() {
   const { view, query } = state();
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== `view-${view}`;
@@ -574,6 +581,8 @@ async function render() {
     if (link.dataset.view === view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
+  if (view !== viewed) scrollTo(0, 0);
+  viewed = view;
   const list = address(view, { ...Object.fromEntries(query), clip: "" });
   if (list !== drawn && view === "clips") await clipsView(query);
   if (list !== drawn && view === "rejects") await rejectsView(query);
@@ -584,11 +593,9 @@ async function render() {
 function start() {
   $("run-name").textContent = run.name;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  press("masks", true);
-  press("motion", !still.matches);
-  still.addEventListener("change", () => press("motion", !still.matches));
-  $("masks").addEventListener("click", () => press("masks", !pressed("masks")));
-  $("motion").addEventListener("click", () => press("motion", !pressed("motion")));
+  $("switches").append(...switches());
+  turn("motion", !still.matches);
+  still.addEventListener("change", () => turn("motion", !still.matches));
   overview();
   wireInputs("clips", ["q", "label", "sort"]);
   wireInputs("rejects", ["q", "reason", "stage"]);
