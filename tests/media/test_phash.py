@@ -70,6 +70,16 @@ def test_flat_frame_with_noise_carries_no_evidence(level):
     assert phash_frames(np.clip(level + noise, 0, 255).astype(np.uint8)) == NO_EVIDENCE
 
 
+@pytest.mark.parametrize("size", [(33, 47), (5, 3), (64, 64)])
+def test_flat_frame_of_any_size_carries_no_evidence(size):
+    assert phash_frames(np.full((1, *size, 3), 180, np.uint8)) == NO_EVIDENCE
+
+
+def test_faint_structure_carries_evidence():
+    wave = np.round(128 + 3 * np.cos(np.pi * 2 * (2 * np.arange(64) + 1) / 128))
+    assert phash_frames(np.broadcast_to(wave[None, None, :, None], (1, 64, 64, 3)).astype(np.uint8)) != NO_EVIDENCE
+
+
 def test_two_black_clips_are_not_near():
     black = phash_frames(np.zeros((4, HEIGHT_PX, WIDTH_PX, 3), np.uint8))
     assert distance_frac(black, black) == 1.0

@@ -23,11 +23,11 @@ CLIPS = [
 BASE = {"motion": {"min": 0.2}}
 
 
-def make_run(folder, settings):
-    """A run over `CLIPS` as a build would leave it: what a rule drops early never reaches `caption`."""
+def make_run(folder, settings, clips=CLIPS):
+    """A run over `clips` as a build would leave it: what a rule drops early never reaches `caption`."""
     run = Run(Folder(folder))
     run.folder.write(layout.RUN_CONFIG, yaml.safe_dump({"config": {"filter": to_plain(settings)}}).encode())
-    records = CLIPS
+    records = clips
     for stage in ("cut", "detect", "track", "caption"):
         judged = [judge(record, settings, after=stage) for record in records if settings.early]
         rejects = [reject for one in judged for reject in one.rejects]
@@ -89,7 +89,8 @@ def test_early_run_loosened_says_which_clips_it_cannot_judge(tmp_path):
 
 def test_clip_that_lost_all_its_tracks_early_is_unknown_when_their_rule_loosens(tmp_path):
     base = FilterSettings(rules={"track_area": {"min": 0.1}})
-    result = what_if(make_run(tmp_path, base), base, FilterSettings())
+    lost_to_another_rule = make_record(6, tracks=(make_track(change=0.9),))
+    result = what_if(make_run(tmp_path, base, [*CLIPS, lost_to_another_rule]), base, FilterSettings())
     unknown = {row.reason: (row.num_clips_unknown, row.num_tracks_unknown) for row in result.rows}
     assert unknown[Reason.TRACK_AREA] == (0, 2)
     assert unknown[Reason.NO_TRACKS] == (1, 0)
