@@ -27,7 +27,7 @@ def make_track(number=1, *, area=0.1, coverage=1.0, change=0.05, stability=0.9, 
 
 
 def make_record(number=0, *, duration_s=8.0, tracks=None, scores=ORDINARY, unmeasured=()):
-    """A record as `caption` leaves it, with one good track and the ordinary scores but for `scores` and `unmeasured`."""
+    """A record as `caption` leaves it: one good track, and ordinary scores but for `scores` and `unmeasured`."""
     tracks = (make_track(),) if tracks is None else tuple(tracks)
     video_id = f"{number:016x}"
     video = Video(

@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from vpdata.config import nearest
 from vpdata.errors import Reason, RejectItem
