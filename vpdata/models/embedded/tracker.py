@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from vpdata.media.clips import scaled_size
 from vpdata.media.masks import Mask, encode_mask
 from vpdata.models.embedded.tracker_colour import ColourModel, colour_bins
-from vpdata.models.embedded.tracker_follow import Follower, View
-from vpdata.models.embedded.tracker_mask import mask_from_box
-from vpdata.models.embedded.tracker_motion import camera_flow, flow_between, median_flow, motion_evidence
-from vpdata.models.ports import BoxPrompt, Frames, ModelCard, ObjectMasks
+from vpdata.models.embedded.tracker_follow import GAP_PX, Follower, View
+from vpdata.models.embedded.tracker_mask import grown, mask_from_box
+from vpdata.models.embedded.tracker_motion import camera_flow, flow_between
+from vpdata.models.ports import BoxPrompt, BoxXyxy, Frames, ModelCard, ObjectMasks
+
+SURROUNDINGS_PX = 20
+"""What is this near to an object is what its outline must be told from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,7 @@ class FlowTracker:
     def track(
         self, frames: Frames, prompts: Sequence[BoxPrompt], *, height_px: int, width_px: int, seed: int
     ) -> list[ObjectMasks]:
-        """See `MaskTracker.track`. ValueError for a prompt outside the clip."""
+        """See `MaskTracker.track`. ValueError for a prompt that lies outside the clip or the frame."""
         if not prompts:
             return []
         for prompt in prompts:
@@ -66,17 +69,27 @@ class FlowTracker:
                 raise ValueError(f"got a prompt on frame {prompt.frame}, wanted one of the {len(frames)} frames")
         with _one_thread():
             small = _scaled(frames, self.max_short_side_px)
-            objects = [_Object(len(frames), height_px, width_px) for _ in prompts]
-            starts = _start(small, prompts, height_px=height_px, width_px=width_px, seed=seed)
+            objects = [_Object(len(frames), height_px=height_px, width_px=width_px) for _ in prompts]
+            scale = small.shape[2] / width_px, small.shape[1] / height_px
+            starts = [_start(small, prompt, scale=scale, seed=seed) for prompt in prompts]
             for step in (1, -1):
-                _sweep(small, prompts, starts, objects, step=step)
+                _sweep(small, starts, objects, step=step)
         return [item.result() for item in objects]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Start:
+    """An object on the frame of its prompt."""
+
+    frame: int
+    mask: Mask
+    colours: ColourModel
 
 
 class _Object:
     """Collects one object's masks at the clip's size."""
 
-    def __init__(self, num_frames: int, height_px: int, width_px: int) -> None:
+    def __init__(self, num_frames: int, *, height_px: int, width_px: int) -> None:
         self._size = (width_px, height_px)
         self._counts: list[str | None] = [None] * num_frames
         self._confidences: dict[int, float] = {}
@@ -92,71 +105,56 @@ class _Object:
         return ObjectMasks(counts=tuple(self._counts), score=min(1.0, float(np.mean(present))) if present else 0.0)
 
 
-def _start(
-    frames: Frames, prompts: Sequence[BoxPrompt], *, height_px: int, width_px: int, seed: int
-) -> list[tuple[Mask, ColourModel]]:
-    """Per prompt the mask on its frame and the colours learned from it."""
-    height, width = frames.shape[1:3]
-    starts = []
-    for prompt in prompts:
-        x0, y0, x1, y1 = prompt.box
-        left, top = int(x0 * width / width_px), int(y0 * height / height_px)
-        right, bottom = int(np.ceil(x1 * width / width_px)), int(np.ceil(y1 * height / height_px))
-        box = max(0, left), max(0, top), min(width, right), min(height, bottom)
-        if box[2] - box[0] < 2 or box[3] - box[1] < 2:
-            raise ValueError(f"got the box {prompt.box} on {width_px}x{height_px} px, wanted one inside it")
-        image = frames[prompt.frame]
-        other = frames[prompt.frame + 1 if prompt.frame + 1 < len(frames) else max(0, prompt.frame - 1)]
-        flow = flow_between(_grey(image), _grey(other))
-        middle = np.zeros((height, width), dtype=np.bool_)
-        inset_x, inset_y = (box[2] - box[0]) // 4, (box[3] - box[1]) // 4
-        middle[box[1] + inset_y : box[3] - inset_y, box[0] + inset_x : box[2] - inset_x] = True
-        own = flow - camera_flow(flow)
-        mask = mask_from_box(image, box, motion_evidence(own, median_flow(own, middle)), seed=seed)
-        near = cv2.dilate(mask.astype(np.uint8), np.ones((41, 41), np.uint8)) > 0
-        near &= cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
-        starts.append((mask, ColourModel(colour_bins(image), mask, near)))
-    return starts
+def _start(frames: Frames, prompt: BoxPrompt, *, scale: tuple[float, float], seed: int) -> _Start:
+    image = frames[prompt.frame]
+    box = _scaled_box(prompt.box, scale=scale, height_px=image.shape[0], width_px=image.shape[1])
+    other = prompt.frame + 1 if prompt.frame + 1 < len(frames) else max(0, prompt.frame - 1)
+    flow = flow_between(_grey(image), _grey(frames[other]))
+    mask = mask_from_box(image, box, flow - camera_flow(flow), seed=seed)
+    near = grown(mask, SURROUNDINGS_PX) & ~grown(mask, GAP_PX)
+    return _Start(frame=prompt.frame, mask=mask, colours=ColourModel(colour_bins(image), mask, near))
 
 
-def _sweep(
-    frames: Frames,
-    prompts: Sequence[BoxPrompt],
-    starts: Sequence[tuple[Mask, ColourModel]],
-    objects: Sequence[_Object],
-    *,
-    step: int,
-) -> None:
+def _scaled_box(
+    box: BoxXyxy, *, scale: tuple[float, float], height_px: int, width_px: int
+) -> tuple[int, int, int, int]:
+    """The pixels that a box touches in a frame of the given size."""
+    x0, y0 = max(0, int(box[0] * scale[0])), max(0, int(box[1] * scale[1]))
+    x1, y1 = min(width_px, int(np.ceil(box[2] * scale[0]))), min(height_px, int(np.ceil(box[3] * scale[1])))
+    if x0 >= x1 or y0 >= y1:
+        raise ValueError(f"got the box {box}, wanted one that overlaps the frame")
+    return x0, y0, x1, y1
+
+
+def _sweep(frames: Frames, starts: Sequence[_Start], objects: Sequence[_Object], *, step: int) -> None:
     """Follow all objects from their own frames to the end of the clip (`step` 1) or to its start (-1)."""
-    first = (min if step == 1 else max)(prompt.frame for prompt in prompts)
-    stop = len(frames) if step == 1 else -1
-    followers: dict[int, Follower] = {}
-    for frame, view in zip(
-        range(first, stop, step), _views(frames[first::step] if step == 1 else frames[first::-1]), strict=True
-    ):
-        for number, follower in followers.items():
+    first = (min if step == 1 else max)(start.frame for start in starts)
+    order = range(first, len(frames) if step == 1 else -1, step)
+    followers: list[tuple[Follower, _Object]] = []
+    for frame, view in zip(order, _views(frames, order), strict=True):
+        for follower, _ in followers:
             follower.step(view)
-            objects[number].keep(frame, follower)
-        for number, prompt in enumerate(prompts):
-            if prompt.frame == frame:
-                mask, colours = starts[number]
-                followers[number] = Follower(mask, colours.copy(), view)
-                objects[number].keep(frame, followers[number])
+        for start, item in zip(starts, objects, strict=True):
+            if start.frame == frame:
+                followers.append((Follower(start.mask, start.colours.copy(), view), item))
+        for follower, item in followers:
+            item.keep(frame, follower)
 
 
-def _views(frames: Frames) -> Iterator[View]:
+def _views(frames: Frames, order: Sequence[int]) -> Iterator[View]:
     """The frames in the order given, each with its flow to the one behind it."""
-    following = [*frames[1:], frames[-1]]
-    for image, after in zip(frames, following, strict=True):
-        grey = _grey(image)
-        flow = flow_between(grey, _grey(after))
+    grey = _grey(frames[order[0]])
+    for position, frame in enumerate(order):
+        after = _grey(frames[order[min(position + 1, len(order) - 1)]])
+        flow = flow_between(grey, after)
         yield View(
-            image=cv2.blur(image, (3, 3)),
-            bins=colour_bins(image),
+            image=np.asarray(cv2.blur(frames[frame], (3, 3)), dtype=np.uint8),
+            bins=colour_bins(frames[frame]),
             guide=np.asarray(grey / np.float32(255), dtype=np.float32),
             flow=flow,
             camera=camera_flow(flow),
         )
+        grey = after
 
 
 def _scaled(frames: Frames, short_side_px: int | None) -> Frames:

@@ -28,8 +28,8 @@ class ColourModel:
         self._background = self._mixed_background(bins, mask, surroundings)
         self._reference = self._object
         self._update_table()
-        evidence = self._table[bins]
-        self.separability = max(0.0, float((evidence[mask] > 0).mean() - (evidence[surroundings] > 0).mean()))
+        is_like = self._table[bins] > 0
+        self.separability = max(0.0, _share(is_like, mask) - _share(is_like, surroundings))
         """In [0, 1]: how well colour alone tells the object from its surroundings where it was first seen."""
 
     def copy(self) -> ColourModel:
@@ -63,6 +63,10 @@ class ColourModel:
     def _update_table(self) -> None:
         ratio = np.log((self._object + _UNSEEN) / (self._background + _UNSEEN))
         self._table = np.clip(ratio, -4, 4).astype(np.float32)
+
+
+def _share(is_like: Mask, where: Mask) -> float:
+    return float(np.count_nonzero(is_like & where)) / max(1, np.count_nonzero(where))
 
 
 def _histogram(bins: NDArray[np.intp]) -> NDArray[np.float32]:

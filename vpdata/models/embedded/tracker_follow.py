@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vpdata.media.masks import Mask, bounding_box
 from vpdata.models.embedded.tracker_colour import ColourModel
-from vpdata.models.embedded.tracker_mask import largest_parts, signed_distance, snap_to_edges
+from vpdata.models.embedded.tracker_mask import grown, largest_parts, signed_distance, snap_to_edges
 from vpdata.models.embedded.tracker_motion import Flow, carry, median_flow, motion_evidence
 from vpdata.models.embedded.tracker_plate import BackgroundPlate
 
@@ -24,7 +24,7 @@ _MIN_SIMILARITY = 0.6
 """Colours less similar than this are something else's."""
 _ALIKE = 0.3
 """The same for the mean colour evidence, as a share of what is usual for the object."""
-_GAP_PX = 4
+GAP_PX = 4
 """Pixels this near to an outline may be the object's or the background's, and teach neither."""
 
 
@@ -49,7 +49,7 @@ class Follower:
 
     def __init__(self, mask: Mask, colours: ColourModel, view: View) -> None:
         self.mask = mask
-        self.alpha: NDArray[np.float32] = mask.astype(np.float32)
+        self.alpha = np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.0), dtype=np.float32)
         """float32 [H, W] in [0, 1]: the mask with the place of its outline between pixels."""
         self.confidence = 1.0
         """In [0, 1]: how much the object now looks as it did; 0 while it is out of sight."""
@@ -60,7 +60,7 @@ class Follower:
         self._centre = _centre(mask)
         self._velocity = np.zeros(2, dtype=np.float32)
         """Against the background, (x, y) in pixels per frame, while the object was last seen whole."""
-        self._plate = BackgroundPlate(view.image, _grown(mask))
+        self._plate = BackgroundPlate(view.image, grown(mask, GAP_PX))
         self._last = view
 
     def step(self, view: View) -> None:
@@ -120,7 +120,7 @@ class Follower:
         self._centre = _centre(mask)
         is_whole = self._is_whole(mask)
         self._usual_area += (0.1 if is_whole else 0.01) * (area - self._usual_area)
-        covered = _grown(mask)
+        covered = grown(mask, GAP_PX)
         near = np.zeros_like(mask)
         window = _window(mask, margin_px=self._reach())
         near[window] = ~covered[window]
@@ -180,10 +180,6 @@ def _window(mask: Mask, *, margin_px: int) -> tuple[slice, slice]:
     x0, y0, x1, y1 = box
     rows = slice(max(0, y0 - margin_px), y1 + margin_px)
     return rows, slice(max(0, x0 - margin_px), x1 + margin_px)
-
-
-def _grown(mask: Mask) -> Mask:
-    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * _GAP_PX + 1,) * 2, np.uint8)) > 0
 
 
 def _centre(mask: Mask) -> NDArray[np.float32]:

@@ -7,40 +7,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vpdata.media.masks import Mask
+from vpdata.models.embedded.tracker_motion import Flow, median_flow, motion_evidence
 
 _GRABCUT_PIXELS = 20_000
 """GrabCut's cost grows with its picture: 20,000 pixels take about 50 ms; its mask needs no more detail than that."""
 
 
-def mask_from_box(
-    image: NDArray[np.uint8], box: tuple[int, int, int, int], motion: NDArray[np.float32], *, seed: int
-) -> Mask:
+def mask_from_box(image: NDArray[np.uint8], box: tuple[int, int, int, int], own: Flow, *, seed: int) -> Mask:
     """The object in a box (x0, y0, x1, y1 half-open, px) by GrabCut (Rother et al., 2004): bool [H, W].
 
-    `image` is RGB; `motion` is evidence in [-1, 1] that a pixel moves as the object does. An object that GrabCut
-    cannot tell from its surroundings becomes the ellipse in the box.
+    `image` is RGB; `own` is the flow from it without the camera's part. An object that GrabCut cannot tell from its
+    surroundings becomes the ellipse in the box.
     """
     height, width = image.shape[:2]
     x0, y0, x1, y1 = box
-    margin = max(8, (x1 - x0) // 3, (y1 - y0) // 3)
-    left, top, right, bottom = (
-        max(0, x0 - margin),
-        max(0, y0 - margin),
-        min(width, x1 + margin),
-        min(height, y1 + margin),
-    )
-    hints = np.full((height, width), cv2.GC_BGD, dtype=np.uint8)
-    hints[y0:y1, x0:x1] = np.where(motion[y0:y1, x0:x1] < -0.5, cv2.GC_PR_BGD, cv2.GC_PR_FGD)
     ellipse = np.zeros((height, width), dtype=np.uint8)
     centre, axes = ((x0 + x1) // 2, (y0 + y1) // 2), ((x1 - x0) // 2, (y1 - y0) // 2)
     cv2.ellipse(ellipse, centre, axes, 0, 0, 360, 1, -1)
-    # Corners of a box hold an object seldom: leaving them to the background gives its colours a fair sample.
-    hints[(hints == cv2.GC_PR_FGD) & (ellipse == 0)] = cv2.GC_PR_BGD
-    window = (slice(top, bottom), slice(left, right))
+    # The corners of a box seldom hold the object, and what stands in a box that moves is not of it.
+    middle = own[y0 + (y1 - y0) // 4 : y1 - (y1 - y0) // 4, x0 + (x1 - x0) // 4 : x1 - (x1 - x0) // 4]
+    typical = median_flow(middle, np.ones(middle.shape[:2], dtype=np.bool_))
+    is_likely = (ellipse > 0) & (motion_evidence(own, typical) >= -0.5)
+    hints = np.full((height, width), cv2.GC_BGD, dtype=np.uint8)
+    hints[y0:y1, x0:x1] = np.where(is_likely[y0:y1, x0:x1], cv2.GC_PR_FGD, cv2.GC_PR_BGD)
+    margin = max(8, (x1 - x0) // 3, (y1 - y0) // 3)
+    window = slice(max(0, y0 - margin), y1 + margin), slice(max(0, x0 - margin), x1 + margin)
     found = np.zeros((height, width), dtype=np.bool_)
     found[window] = _grabcut(image[window], hints[window], seed)
     found = largest_parts(found, min_share=0.2)
-    if found.sum() < 0.1 * (x1 - x0) * (y1 - y0):
+    if np.count_nonzero(found) < 0.1 * (x1 - x0) * (y1 - y0):
         return (ellipse > 0) & (hints != cv2.GC_BGD)
     return found
 
@@ -88,3 +83,8 @@ def largest_parts(mask: Mask, *, min_share: float) -> Mask:
     is_small = stats[:, cv2.CC_STAT_AREA] < 0.03 * kept.sum()
     is_small[0] = False
     return kept | is_small[holes]
+
+
+def grown(mask: Mask, reach_px: int) -> Mask:
+    """The mask and all pixels at most `reach_px` to its side or diagonally."""
+    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach_px + 1,) * 2, np.uint8)) > 0
