@@ -75,15 +75,21 @@ def test_speed_follows_the_distance_per_second():
 def test_object_and_camera_at_rest_are_told_to_be():
     texts = captions_of(moved((130, 60), (0, 0)))
     assert texts[1] == "A red box, about 4 percent of the frame in size, that stays in the centre."
-    assert "stays in the centre." in texts[None]
-    assert "The camera hardly moves." in texts[None]
+    assert "stays in the centre" in texts[None]
+    assert "The camera stands still." in texts[None]
 
 
 def test_still_object_before_a_panning_camera_does_not_move():
     boxes = [(280 - 8 * frame, 60, 330 - 8 * frame, 110) for frame in range(NUM_FRAMES)]
     texts = captions_of([(x0, y0, max(x1, 1), y1) if x1 > 0 else None for x0, y0, x1, y1 in boxes], camera=PAN_RIGHT)
-    assert "that stays" in texts[1]
+    assert "that passes from the right to the left of the frame as the camera moves" in texts[1]
     assert "The camera moves quickly to the right." in texts[None]
+
+
+def test_swing_is_told_as_back_and_forth():
+    swing = [min(frame % 18, 18 - frame % 18) for frame in range(NUM_FRAMES)]
+    boxes = [(110 + 5 * step, 60, 160 + 5 * step, 110) for step in swing]
+    assert "that moves back and forth in the centre" in captions_of(boxes)[1]
 
 
 def test_object_that_the_camera_follows_is_told_to_be_followed():
@@ -124,8 +130,8 @@ def test_coming_going_and_hiding_are_told_with_their_times():
 def test_change_of_size_is_told_by_how_much():
     growing = [(130, 60, 150 + frame, 80 + frame) for frame in range(NUM_FRAMES)]
     # First and last 7 frames: the mean of (20 + n) squared is 533 for n = 0..6 and 2708 for n = 29..35.
-    assert "grows to about 5.1 times its first size" in captions_of(growing)[1]
-    assert "shrinks to about 20 percent of its first size" in captions_of(growing[::-1])[1]
+    assert "comes to fill about 5.1 times its first area" in captions_of(growing)[1]
+    assert "shrinks to about 20 percent of its first area" in captions_of(growing[::-1])[1]
 
 
 def test_colour_of_the_object_is_told_but_not_a_faces():
@@ -147,21 +153,30 @@ def test_clip_without_tracks_still_has_a_caption():
     assert "object" not in text
 
 
+def test_three_objects_alike_do_not_make_a_repetitive_text():
+    record, _ = describe_squares([(20, 1), (20, 2), (20, 3)], labels=("person",) * 3, max_objects=3)
+    assert record.score("caption_repetition_frac") <= 0.2
+
+
 def test_most_objects_are_counted_and_the_largest_described():
-    film = np.repeat(GROUND[None, :HEIGHT, :WIDTH], NUM_FRAMES, axis=0)
-    record, data = make_clip(film, fps=FPS)
-    tracks = []
-    for number, side in enumerate((20, 60, 40, 30), start=1):
-        mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
-        mask[10 : 10 + side, 70 * number - 60 : 70 * number - 60 + side] = True
-        masks = [encode_mask(mask)] * NUM_FRAMES
-        tracks.append(
-            measured_track(masks, id=number, label=f"box {number}", score=1.0, height_px=HEIGHT, width_px=WIDTH)
-        )
-    stage = Caption(CaptionSettings(), captioner=lambda: MeasuredCaptioner(MeasuredCaptionerSettings(max_objects=2)))
-    stage.setup()
-    (result,) = stage.process_many(iter([stage.prepare(dataclasses.replace(record, tracks=tuple(tracks)), data)]))
-    text = result.record.captions[0].text
+    _, text = describe_squares([(20, 1), (60, 2), (40, 3), (30, 4)], labels=[f"box {n}" for n in range(1, 5)])
     assert text.index("box 2") < text.index("box 3")
     assert "box 1" not in text
     assert "Two more objects are seen." in text
+
+
+def describe_squares(squares, *, labels, max_objects=2):
+    """The record and the clip's caption for squares (side in px, column) at rest."""
+    film = np.repeat(GROUND[None, :HEIGHT, :WIDTH], NUM_FRAMES, axis=0)
+    record, data = make_clip(film, fps=FPS)
+    tracks = []
+    for number, ((side, column), label) in enumerate(zip(squares, labels, strict=True), start=1):
+        mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
+        mask[10 : 10 + side, 70 * column - 60 : 70 * column - 60 + side] = True
+        masks = [encode_mask(mask)] * NUM_FRAMES
+        tracks.append(measured_track(masks, id=number, label=label, score=1.0, height_px=HEIGHT, width_px=WIDTH))
+    settings = MeasuredCaptionerSettings(max_objects=max_objects)
+    stage = Caption(CaptionSettings(), captioner=lambda: MeasuredCaptioner(settings))
+    stage.setup()
+    (result,) = stage.process_many(iter([stage.prepare(dataclasses.replace(record, tracks=tuple(tracks)), data)]))
+    return result.record, result.record.captions[0].text

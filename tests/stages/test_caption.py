@@ -8,12 +8,16 @@ import pickle
 import numpy as np
 import pytest
 
+from benchmark.footage import scene
 from tests.fakes import LabelCaptioner, has_colour, make_clip, squares_film
 from vpdata.config import fill
 from vpdata.errors import ConfigError, Reason
 from vpdata.media.masks import encode_mask
 from vpdata.stages.base import Rejected
 from vpdata.stages.caption import Caption, CaptionSettings, largest_views, read_prompt, spread
+from vpdata.stages.detect import Detect, DetectSettings
+from vpdata.stages.track import Track as TrackStage
+from vpdata.stages.track import TrackSettings
 from vpdata.stages.track_measures import measured_track
 
 NUM_FRAMES = 24
@@ -142,6 +146,21 @@ def test_stage_pickles_before_setup_and_knows_its_prompts():
     stage = pickle.loads(pickle.dumps(Caption(CaptionSettings())))
     assert [card.role for card in stage.models] == ["captioner"]
     assert stage.identity["prompts"]["dense_clip"] == read_prompt("dense_clip")
+
+
+def test_embedded_models_find_follow_and_describe_two_crossing_objects():
+    footage = scene("crossing", seed=3)
+    record, data = make_clip(footage.frames, fps=25)
+    for stage in (Detect(DetectSettings()), TrackStage(TrackSettings()), Caption(CaptionSettings())):
+        stage.setup()
+        (result,) = stage.process_many(iter([stage.prepare(record, data)]))
+        record = result.record
+    assert [track.coverage_frac > 0.9 for track in record.tracks] == [True, True]
+    texts = " ".join(caption.text for caption in record.captions)
+    assert footage.labels == ("pink figure", "cyan blob")
+    assert "A pink object, about 2 percent of the frame in size, that moves quickly to the right" in texts
+    assert "A blue object, about 4 percent of the frame in size, that moves quickly to the left" in texts
+    assert "The camera stands still." in texts
 
 
 def test_wrong_settings_are_refused():

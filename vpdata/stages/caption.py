@@ -23,6 +23,9 @@ from vpdata.stages.base import Rejected, Resources, Result, rejected
 from vpdata.stages.batches import ask_in_batches
 from vpdata.stages.text import caption_measures
 
+TEXT_MEASURES = "caption-measures 1"
+"""What measured the scores of a text, with its version."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionSettings:
@@ -167,8 +170,8 @@ class Caption:
         if record.clip.video.caption:
             captions.append(Text(text=record.clip.video.caption, scope=None, model="source", prompt=""))
         scores = (
-            Score(name="caption_words", value=float(num_words), model="vpdata text 1"),
-            Score(name="caption_repetition_frac", value=repetition_frac, model="vpdata text 1"),
+            Score(name="caption_words", value=float(num_words), model=TEXT_MEASURES),
+            Score(name="caption_repetition_frac", value=repetition_frac, model=TEXT_MEASURES),
         )
         return dataclasses.replace(record, captions=tuple(captions), scores=(*record.scores, *scores))
 

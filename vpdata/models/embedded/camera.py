@@ -70,11 +70,6 @@ def compose(first: Affine, second: Affine) -> Affine:
     return second[:, :2] @ first + np.concatenate([np.zeros((2, 2)), second[:, 2:]], axis=1)
 
 
-def inverse(affine: Affine) -> Affine:
-    """The map back."""
-    return cv2.invertAffineTransform(affine).astype(np.float64)
-
-
 def scale_of(affine: Affine) -> float:
     """How much the map enlarges lengths: 1.0 for none."""
     return float(np.sqrt(abs(np.linalg.det(affine[:, :2]))))

@@ -12,6 +12,7 @@ from vpdata import __version__
 from vpdata.config import to_plain
 from vpdata.models.embedded.colours import main_colours
 from vpdata.models.embedded.observations import (
+    MIN_ABSENCE_S,
     MIN_SHIFT,
     CameraCourse,
     ObjectCourse,
@@ -32,6 +33,12 @@ from vpdata.models.embedded.wording import (
     with_article,
 )
 from vpdata.models.ports import CaptionRequest, ModelCard
+
+_WORDINGS = (
+    "{subject}, about {size} of the frame in size, {whereabouts}.",
+    "There is {subject} that {whereabouts}, covering some {size} of the picture.",
+    "{subject} {whereabouts}; it takes up {size} of the view.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +93,7 @@ class MeasuredCaptioner:
                 masks=masks_of[track.id],
             )
             if course is not None:
-                sentences.append(_object_in_scene(course, key=f"{request.record.id} {track.id}"))
+                sentences.append(_object_in_scene(course, turn=_number_of(request.record.id) + len(sentences)))
         others = len(tracks) - len(sentences)
         if others and sentences:
             more = "One more object is" if others == 1 else f"{capitalised(number_word(others))} more objects are"
@@ -102,27 +109,18 @@ def _of_track(request: CaptionRequest) -> str:
     if course is None:
         return ""
     phrases = [_whereabouts(course), *_times(course)]
-    return capitalised(f"{with_article(noun_phrase(course))}, {_size(course)}, that {and_list(phrases)}.")
+    size = f"about {share(course.mean_area_frac)} of the frame in size"
+    return capitalised(f"{with_article(noun_phrase(course))}, {size}, that {and_list(phrases)}.")
 
 
-def _object_in_scene(course: ObjectCourse, *, key: str) -> str:
-    wording = _pick(
-        [
-            "{subject}, {size}, {whereabouts}.",
-            "There is {subject}, {size}. It {whereabouts}.",
-            "{subject} {whereabouts}. It is {size}.",
-        ],
-        key,
-    )
+def _object_in_scene(course: ObjectCourse, *, turn: int) -> str:
+    """One or two sentences; `turn` goes round the wordings, so that neighbours do not sound alike."""
+    wording = _WORDINGS[turn % len(_WORDINGS)]
     sentence = wording.format(
-        subject=with_article(noun_phrase(course)), size=_size(course), whereabouts=_whereabouts(course)
+        subject=with_article(noun_phrase(course)), size=share(course.mean_area_frac), whereabouts=_whereabouts(course)
     )
     times = _times(course)
     return capitalised(sentence) + (f" It {and_list(times)}." if times else "")
-
-
-def _size(course: ObjectCourse) -> str:
-    return f"about {share(course.mean_area_frac)} of the frame in size"
 
 
 def _whereabouts(course: ObjectCourse) -> str:
@@ -137,16 +135,19 @@ def _whereabouts(course: ObjectCourse) -> str:
             return f"{way}, from {start} to {stop} of the frame"
         followed = " while the camera follows" if _is_followed(course) else ""
         return f"{way} {at(start)} of the frame{followed}"
+    if start != stop and float(np.hypot(*np.subtract(course.places[-1], course.places[0]))) > 3 * MIN_SHIFT:
+        return f"passes from {start} to {stop} of the frame as the camera moves"
+    where = at(start) if start == stop else f"between {start} and {stop}"
     if course.extent >= 2 * MIN_SHIFT:
-        return f"moves back and forth {at(start)}"
-    return f"stays {at(start)}" + (" while its outline keeps changing" if course.stability < 0.9 else "")
+        return f"moves back and forth {where}"
+    return f"stays {where}" + (" while its outline keeps changing" if course.stability < 0.9 else "")
 
 
 def _is_followed(course: ObjectCourse) -> bool:
-    """Whether the object went a good way and yet kept its place in the frame."""
-    drift = np.subtract(course.places[-1], course.places[0])
+    """Whether the object went a good way, was never lost, and yet kept its place in the frame."""
+    drift = float(np.linalg.norm(np.subtract(course.places, course.places[0]), axis=1).max())
     net = float(np.hypot(*(course.shift or (0.0, 0.0))))
-    return net >= 4 * MIN_SHIFT and float(np.hypot(*drift)) < 0.3 * net
+    return net >= 4 * MIN_SHIFT and drift < 0.3 * net and course.hidden_s == 0
 
 
 def _times(course: ObjectCourse) -> list[str]:
@@ -154,12 +155,12 @@ def _times(course: ObjectCourse) -> list[str]:
     phrases = []
     if course.enters_s is not None:
         phrases.append(f"appears after {course.enters_s:.1f} seconds")
-    if course.hidden_s >= 0.25:
+    if course.hidden_s >= MIN_ABSENCE_S:
         phrases.append(f"is out of sight for {course.hidden_s:.1f} seconds in between")
     if course.growth >= 1.4:
-        phrases.append(f"grows to about {course.growth:.1f} times its first size")
+        phrases.append(f"comes to fill about {course.growth:.1f} times its first area")
     elif course.growth <= 0.7:
-        phrases.append(f"shrinks to about {share(course.growth)} of its first size")
+        phrases.append(f"shrinks to about {share(course.growth)} of its first area")
     if course.leaves_s is not None:
         phrases.append(f"is gone after {course.leaves_s:.1f} seconds")
     return phrases
@@ -167,7 +168,7 @@ def _times(course: ObjectCourse) -> list[str]:
 
 def _camera(camera: CameraCourse, request: CaptionRequest) -> list[str]:
     if camera.is_still:
-        return [_pick(["The camera stands still.", "The camera does not move."], request.record.id)]
+        return ["The camera stands still."]
     if camera.to_first is None:
         return []
     phrases = []
@@ -202,6 +203,6 @@ def _light(request: CaptionRequest, hidden: np.ndarray) -> list[str]:
     return sentences
 
 
-def _pick(options: Sequence[str], key: str) -> str:
-    """One of several wordings, the same for a key on every machine."""
-    return options[zlib.crc32(key.encode("utf-8")) % len(options)]
+def _number_of(key: str) -> int:
+    """A number that is the same for a key on every machine."""
+    return zlib.crc32(key.encode("utf-8"))

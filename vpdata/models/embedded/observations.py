@@ -22,6 +22,10 @@ STILL_CAMERA = 0.004
 """A `camera_motion` below this many diagonals per second is a camera that stands."""
 MIN_SHIFT = 0.03
 """Diagonals; a net displacement below it is no direction."""
+MIN_ABSENCE_S = 0.25
+"""A shorter absence is not told: a mask that starts a frame late is no entrance."""
+NUM_POSITIONS = 32
+"""Frames on which the place of an object is looked up, evenly spread over those that hold it."""
 
 Masks = NDArray[np.bool_]
 """bool [N, H, W]."""
@@ -48,13 +52,13 @@ class ObjectCourse:
     colours: tuple[str, ...]
     mean_area_frac: float
     places: tuple[tuple[float, float], ...]
-    """Centre on each key frame as shares of the frame's width and height."""
+    """Its centre from first to last sight, as shares of the frame's width and height."""
     shift: tuple[float, float] | None
     """Net displacement to the right and down against the scene; None where the camera's motion is not known."""
     extent: float
     """Largest distance between two of its positions against the scene; 0.0 where the camera's motion is not known."""
     span_s: float
-    """Time between the first and the last key frame."""
+    """Time that `shift` took."""
     growth: float
     """Area near the end of its presence over that near the start."""
     enters_s: float | None
@@ -67,18 +71,22 @@ class ObjectCourse:
 
 def observe_camera(record: Record, frames: Frames, masks: Masks) -> CameraCourse:
     """The camera over key frames; `masks` says where objects hide the scene."""
+    height, width = frames.shape[1:3]
     speed = {score.name: score.value for score in record.scores}.get("camera_motion")
     if speed is not None and speed < STILL_CAMERA:
-        standing = np.eye(2, 3)
-        return CameraCourse(to_first=(standing,) * len(frames), shift=(0.0, 0.0), zoom=1.0, is_still=True)
-    to_first = _chain([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames], masks)
-    if to_first is None or len(frames) < 2:
+        to_first = (np.eye(2, 3),) * len(frames)
+    else:
+        to_first = _chain([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames], masks)
+    if to_first is None:
         return CameraCourse(to_first=None, shift=(0.0, 0.0), zoom=1.0, is_still=False)
-    height, width = frames.shape[1:3]
-    diagonal = float(np.hypot(width, height))
-    x, y = apply(to_first[-1], width / 2, height / 2)
-    shift = ((x - width / 2) / diagonal, (y - height / 2) / diagonal)
-    return CameraCourse(to_first=to_first, shift=shift, zoom=1 / scale_of(to_first[-1]), is_still=False)
+    middle = np.array([width / 2, height / 2])
+    shifts = np.array([apply(one, *middle) - middle for one in to_first]) / np.hypot(width, height)
+    return CameraCourse(
+        to_first=to_first,
+        shift=(float(shifts[-1, 0]), float(shifts[-1, 1])),
+        zoom=1 / scale_of(to_first[-1]),
+        is_still=bool(np.linalg.norm(shifts, axis=1).max() < MIN_SHIFT / 4 and abs(1 - scale_of(to_first[-1])) < 0.02),
+    )
 
 
 def observe_object(
@@ -90,26 +98,29 @@ def observe_object(
         return None
     frames, images, masks = [frames[row] for row in shown], images[shown], masks[shown]
     camera = observe_camera(record, images, masks)
-    height, width = masks.shape[1:]
-    centres = [_centre(mask) for mask in masks]
-    way = None
-    if camera.to_first is not None:
-        way = np.array([apply(to_first, *centre) for to_first, centre in zip(camera.to_first, centres, strict=True)])
-        way /= np.hypot(width, height)
-    first, last, hidden = _presence(track)
-    fps = float(record.clip.fps)
+    seen = np.flatnonzero(np.array(track.area_frac) > 0)
+    sampled = seen[np.linspace(0, len(seen) - 1, min(len(seen), NUM_POSITIONS)).round().astype(int)]
+    clip = record.clip
+    places = [
+        _centre(decode_mask(track.masks[frame], height_px=clip.height_px, width_px=clip.width_px)) for frame in sampled
+    ]
+    # Before a standing camera every frame tells the way; else only those on which the camera's motion is known.
+    way = np.array(places) if camera.is_still else _against_scene(masks, camera)
+    fps, span = float(clip.fps), (sampled[-1] - sampled[0] if camera.is_still else frames[-1] - frames[0])
+    if way is not None:
+        way = way * (clip.width_px, clip.height_px) / np.hypot(clip.width_px, clip.height_px)
     return ObjectCourse(
         label=track.label,
         colours=main_colours(images[masks]),
         mean_area_frac=track.mean_area_frac,
-        places=tuple((x / width, y / height) for x, y in centres),
+        places=tuple(places),
         shift=None if way is None else (float(way[-1, 0] - way[0, 0]), float(way[-1, 1] - way[0, 1])),
         extent=0.0 if way is None else float(np.linalg.norm(way[:, None] - way[None], axis=-1).max()),
-        span_s=(frames[-1] - frames[0]) / fps,
+        span_s=float(span) / fps,
         growth=_growth(track),
-        enters_s=first / fps if first >= 0.3 * fps else None,
-        leaves_s=(last + 1) / fps if len(track.masks) - 1 - last >= 0.3 * fps else None,
-        hidden_s=hidden / fps,
+        enters_s=seen[0] / fps if seen[0] >= MIN_ABSENCE_S * fps else None,
+        leaves_s=(seen[-1] + 1) / fps if len(track.masks) - 1 - seen[-1] >= MIN_ABSENCE_S * fps else None,
+        hidden_s=(int(np.diff(seen).max(initial=1)) - 1) / fps,
         stability=track.stability,
     )
 
@@ -137,15 +148,20 @@ def _chain(images: Sequence[NDArray], masks: Masks) -> tuple[Affine, ...] | None
     return tuple(to_first)
 
 
+def _against_scene(masks: Masks, camera: CameraCourse) -> NDArray[np.float64] | None:
+    """float64 [N, 2]: the centre on each key frame, as shares of the first one's width and height."""
+    if camera.to_first is None:
+        return None
+    height, width = masks.shape[1:]
+    centres = [_centre(mask) for mask in masks]
+    moved = [apply(to_first, x * width, y * height) for to_first, (x, y) in zip(camera.to_first, centres, strict=True)]
+    return np.array(moved) / (width, height)
+
+
 def _centre(mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """The centroid as shares of the width and height."""
     rows, columns = np.nonzero(mask)
-    return float(columns.mean()) + 0.5, float(rows.mean()) + 0.5
-
-
-def _presence(track: Track) -> tuple[int, int, int]:
-    """First and last frame with the object, and the longest run without it in between."""
-    held = np.flatnonzero(np.array(track.area_frac) > 0)
-    return int(held[0]), int(held[-1]), int(np.diff(held).max(initial=1)) - 1
+    return (float(columns.mean()) + 0.5) / mask.shape[1], (float(rows.mean()) + 0.5) / mask.shape[0]
 
 
 def _growth(track: Track) -> float:

@@ -28,12 +28,14 @@ _DIRECTIONS = (
 
 def noun_phrase(course: ObjectCourse) -> str:
     """Label and colours. People get the colours as clothes have them, and a face gets none."""
+    # Whether it moves is said by its verb.
+    label = "object" if course.label == "moving object" else course.label
     colours = and_list(course.colours)
-    if not colours or course.label == "face":
-        return course.label
-    if course.label in ("person", "man", "woman", "child"):
-        return f"{course.label} in {colours}"
-    return f"{colours} {course.label}"
+    if not colours or label == "face":
+        return label
+    if label in ("person", "man", "woman", "child"):
+        return f"{label} in {colours}"
+    return f"{colours} {label}"
 
 
 def with_article(phrase: str) -> str:
