@@ -189,6 +189,14 @@ def test_detail_shows_tracks_scores_and_provenance(page: Page, report_run: Run) 
     assert page.run(f"{starting('.bullets tr', 'motion')}.textContent") == "motion22.5at least 0.1"
 
 
+def test_page_without_its_folder_says_what_is_missing(page: Page, report_run: Run, tmp_path: Path) -> None:
+    page.open(Path(shutil.copy(report_of(report_run), tmp_path / "report.html")), fragment="#clips")
+    page.wait_for("!document.querySelector('#problem').hidden")
+    assert page.run("document.querySelector('#problem').textContent") == (
+        "report/data/clips.js cannot be read: the folder report/ must lie beside this page."
+    )
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_enough_contrast(page: Page, report_run: Run, scheme: str) -> None:
     page.prefer(color_scheme=scheme)

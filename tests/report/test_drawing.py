@@ -36,6 +36,14 @@ def test_absent_object_leaves_the_frame_alone() -> None:
     assert (image == 100).all()
 
 
+def test_small_object_before_a_large_one_keeps_its_colour() -> None:
+    image = np.full((60, 80, 3), 100, dtype=np.uint8)
+    large, small = np.ones((1, 60, 80), dtype=np.bool_), square(25, 25)
+    draw_tracks(image, [make_track(1, "s", small), make_track(2, "l", large)], frame=0, clip_size_px=(80, 60))
+    towards = [np.abs(image[47, 40].astype(int) - colour).sum() for colour in (TRACK_COLOURS[0], TRACK_COLOURS[1])]
+    assert towards[0] < towards[1]
+
+
 def test_colours_differ_and_repeat_after_ten() -> None:
     assert len({colour_of(track) for track in range(1, 11)}) == 10
     assert colour_of(11) == colour_of(1)

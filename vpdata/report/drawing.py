@@ -51,6 +51,8 @@ def draw_tracks(
     width, height = clip_size_px
     masks = [(track, decode_mask(track.masks[frame], height_px=height, width_px=width)) for track in tracks]
     shown = [(track, _resized(mask, image.shape[1], image.shape[0])) for track, mask in masks if mask.any()]
+    # Large ones first, so that an object before another keeps its colour.
+    shown.sort(key=lambda one: -int(np.count_nonzero(one[1])))
     for track, mask in shown:
         _tint(image, mask, colour_of(track.id))
     for track, mask in shown:

@@ -66,11 +66,11 @@ function bytes(number) {
   return `${trim((number / 1000 ** power).toPrecision(3))} ${units[power]}`;
 }
 
-const clock = (seconds) => {
-  const whole = Math.floor(seconds);
-  const parts = [Math.floor(whole / 60) % 60, whole % 60].map((part) => String(part).padStart(2, "0"));
-  return `${whole >= 3600 ? `${Math.floor(whole / 3600)}:` : ""}${parts.join(":")}.${Math.floor((seconds % 1) * 10)}`;
-};
+function clock(seconds) {
+  const tenths = Math.round(seconds * 10);
+  const [hours, minutes, rest] = [Math.floor(tenths / 36000), Math.floor(tenths / 600) % 60, (tenths % 600) / 10];
+  return `${hours ? `${hours}:` : ""}${String(minutes).padStart(2, "0")}:${rest.toFixed(1).padStart(4, "0")}`;
+}
 
 // ---- data that is loaded on demand, one script per chunk, because file:// allows no fetch
 
@@ -94,7 +94,10 @@ function fromScript(name) {
     const url = `report/data/${name}.js`;
     const script = document.createElement("script");
     script.src = scriptUrls ? scriptUrls.createScriptURL(url) : url;
-    script.onerror = () => reject(new Error(`${url} is missing: keep the folder report/ beside this page`));
+    script.onerror = () => {
+      chunks.delete(name);
+      reject(new Error(`${url} cannot be read: the folder report/ must lie beside this page.`));
+    };
     script.onload = () => script.remove();
     document.head.append(script);
   });
@@ -487,8 +490,8 @@ function scoreRows(clip) {
     const value = valueOf(clip, score.name);
     const { from, to } = bounds(score);
     return el("tr", {}, el("th", { scope: "row" }, words(score.name)), el("td", {}, measure(score.name, value)),
-      el("td", { class: "scale" }, el("i", { class: "inside", style: { left: `${from}%`, right: `${100 - to}%` } }),
-        value === null ? null : el("i", { class: "here", style: { left: `${place(score, value)}%` } })),
+      el("td", {}, el("div", { class: "scale" }, el("i", { class: "inside", style: { left: `${from}%`, right: `${100 - to}%` } }),
+        value === null ? null : el("i", { class: "here", style: { left: `${place(score, value)}%` } }))),
       el("td", { class: "wanted" }, boundText(score)));
   });
   return [el("h3", {}, "Scores"), el("table", { class: "bullets" }, el("tbody", {}, ...rows))];
@@ -574,7 +577,7 @@ function wireInputs(view, keys) {
 
 let drawn = "";
 let viewed = "";
-async function render() {
+async function draw() {
   const { view, query } = state();
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== `view-${view}`;
   for (const link of document.querySelectorAll("[data-view]")) {
@@ -588,6 +591,16 @@ async function render() {
   if (list !== drawn && view === "rejects") await rejectsView(query);
   drawn = list;
   await detailView(view === "clips" ? query.get("clip") : null);
+}
+
+async function render() {
+  $("problem").hidden = true;
+  try {
+    await draw();
+  } catch (error) {
+    $("problem").textContent = error.message;
+    $("problem").hidden = false;
+  }
 }
 
 function start() {
