@@ -56,7 +56,7 @@ class CountingScorer:
 
 
 def shots_of(*num_frames: int, size: tuple[int, int] = (64, 96)) -> np.ndarray:
-    """uint8 [T, H, W, 3] RGB: per shot a red level of its own, and green bars that spell the frame's index in binary."""
+    """uint8 [T, H, W, 3] RGB: per shot a red level of its own; green bars spell the frame's index in binary."""
     frames = []
     for shot, count in enumerate(num_frames):
         for index in range(count):
