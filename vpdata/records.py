@@ -131,7 +131,7 @@ class Track:
     mean_area_frac: float
     """Mean of `area_frac` over the frames where the object is present."""
     max_area_change_frac: float
-    """Largest relative change of area between neighbouring frames that both hold the object (0.2 = 20 %)."""
+    """Largest change of area between neighbouring frames that both hold the object, over the object's mean area."""
     coverage_frac: float
     """Share of frames with the object."""
     stability: float

@@ -26,7 +26,7 @@ from vpdata.stages.detect import Detect, DetectSettings
 from vpdata.stages.filter import Filter
 from vpdata.stages.rules import FilterSettings
 from vpdata.stages.track import Track, TrackSettings
-from vpdata.stages.track_measures import measured_track
+from vpdata.media.track_measures import measured_track
 
 NUM_FRAMES, NUM_ITEMS, BAD = 16, 5, 2
 """Of the items, number `BAD` is bad; it stands among good ones, so that batches hold both."""

@@ -12,7 +12,7 @@ from vpdata.media.masks import encode_mask
 from vpdata.models.embedded.captioner import MeasuredCaptioner, MeasuredCaptionerSettings
 from vpdata.records import Score
 from vpdata.stages.caption import Caption, CaptionSettings
-from vpdata.stages.track_measures import measured_track
+from vpdata.media.track_measures import measured_track
 
 HEIGHT, WIDTH, NUM_FRAMES, FPS = 180, 320, 36, 12
 GROUND = textured_ground(height_px=300, width_px=700, seed=4)

@@ -18,7 +18,7 @@ from vpdata.stages.caption import Caption, CaptionSettings, largest_views, read_
 from vpdata.stages.detect import Detect, DetectSettings
 from vpdata.stages.track import Track as TrackStage
 from vpdata.stages.track import TrackSettings
-from vpdata.stages.track_measures import measured_track
+from vpdata.media.track_measures import measured_track
 
 NUM_FRAMES = 24
 RED = [(4 + 2 * frame, 10, 28 + 2 * frame, 40) for frame in range(NUM_FRAMES)]

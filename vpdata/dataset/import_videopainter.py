@@ -23,9 +23,9 @@ from vpdata.errors import Reason, RejectItem, RunError
 from vpdata.media.clips import ClipReader, ClipSettings, ClipWriter
 from vpdata.media.masks import Mask, encode_mask
 from vpdata.media.phash import phash_frames
+from vpdata.media.track_measures import measured_track
 from vpdata.media.video import FrameReader, VideoInfo, probe
 from vpdata.records import Caption, Clip, Record, Reject, Source, Track, Verdict, Video, clip_id, video_id
-from vpdata.stages.track_measures import measured_track
 from vpdata.storage import Folder
 
 logger = logging.getLogger(__name__)

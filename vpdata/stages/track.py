@@ -17,7 +17,7 @@ from vpdata.models.ports import Frames, MaskTracker, ModelCard
 from vpdata.records import Record
 from vpdata.stages.base import Rejected, Resources, Result, rejected
 from vpdata.stages.follow import FollowSettings, follow_objects
-from vpdata.stages.track_measures import measured_track
+from vpdata.media.track_measures import measured_track
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
