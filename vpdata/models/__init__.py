@@ -34,13 +34,13 @@ def _scenedetect() -> Any:
     return SceneDetectShots
 
 
-def _measures() -> Any:
+def _embedded_measures() -> Any:
     from vpdata.models.embedded.measures import FrameMeasures
 
     return FrameMeasures
 
 
-def _no_tags() -> Any:
+def _fixed_tags() -> Any:
     from vpdata.models.embedded.tags import FixedTags
 
     return FixedTags
@@ -66,11 +66,11 @@ def _embedded_captioner() -> Any:
 
 MODELS: dict[Role, dict[str, Callable[[], Any]]] = {
     "shot_detector": {"scenedetect": _scenedetect},
-    "tagger": {"fixed": _no_tags},
+    "tagger": {"fixed": _fixed_tags},
     "detector": {"embedded": _embedded_detector},
     "mask_tracker": {"embedded": _embedded_tracker},
     "captioner": {"embedded": _embedded_captioner},
-    "scorer": {"embedded": _measures},
+    "scorer": {"embedded": _embedded_measures},
 }
 
 

@@ -108,7 +108,10 @@ class Stage(Protocol):
         ...
 
     def prepare(self, item: Any, media: Any) -> Inputs:
-        """Open, decode and resize one `Item` from its `Media`; called ahead, on threads. Raises RejectItem for a bad item."""
+        """Open, decode and resize one `Item` from its `Media`; called ahead, on threads.
+
+        Raises RejectItem for a bad item.
+        """
         ...
 
     def process_many(self, inputs: Iterator[Any]) -> Iterator[Result | Rejected]:

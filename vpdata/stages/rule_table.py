@@ -174,7 +174,7 @@ RULES = (
         measure="track.max_area_change_frac",
         after="track",
         default=Bounds(max=0.2),
-        why="published, between neighbouring frames",
+        why="published, between neighbouring frames; as a share of the mean area, so that an object may come into sight",
     ),
     Rule(
         name="track_stability",
