@@ -37,7 +37,7 @@ class TinyInputs:
 
 @dataclass(kw_only=True)
 class TinyStage:
-    """What all of them share; `identity` is whatever `settings` say."""
+    """What all of them share; `settings` are their identity."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     resources: Resources = field(default_factory=lambda: Resources(memory_gb=0.4, timeout_s=2.0))
@@ -48,7 +48,7 @@ class TinyStage:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        return self.settings
+        return {name: value for name, value in self.settings.items() if name != "sleep_s"}
 
     @property
     def models(self) -> tuple[ModelCard, ...]:

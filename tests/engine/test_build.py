@@ -1,0 +1,221 @@
+"""The order of a build, what a run keeps, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import resource
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine.builds import build, results, write_sources
+from tests.engine.tiny_stages import TinyCut, TinyFilter, TinyInputs
+from vpdata.dataset import layout
+from vpdata.dataset.run import Run, read_rows
+from vpdata.dataset.shards import PackEntry
+from vpdata.errors import ConfigError, Reason, RunError, StorageError
+from vpdata.stages.base import Rejected, Result
+from vpdata.stages.rules import RULES, FilterSettings
+from vpdata.storage import Folder
+
+TEXTS = ["2", "0", "3", "1 calm", "", "2"]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sources(tmp_path_factory.mktemp("sources"), TEXTS)
+
+
+@pytest.fixture(scope="module")
+def finished(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of one worker; tests only read it."""
+    run = tmp_path_factory.mktemp("runs") / "one"
+    build(sources, run)
+    return run
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """The same run, to be changed."""
+    return Path(shutil.copytree(finished, tmp_path / "copied"))
+
+
+def run_of(path: Path) -> Run:
+    return Run(Folder(path))
+
+
+def plan_of(path: Path) -> list[PackEntry]:
+    return list(read_rows(Folder(path), layout.PACK_PLAN, PackEntry))
+
+
+def test_every_kept_clip_is_packed_and_every_drop_has_a_row(finished: Path) -> None:
+    run = run_of(finished)
+    assert [len(list(run.records(stage))) for stage in ("cut", "filter")] == [8, 8]
+    assert [reject.reason for reject in run.rejects("cut")] == [Reason.TOO_SHORT] * 4 + [
+        Reason.EMPTY_FILE,
+        Reason.TOO_SHORT,
+    ]
+    assert [entry.clip_id for entry in plan_of(finished)] == sorted(record.id for record in run.records("filter"))
+
+
+def test_a_finished_run_is_left_as_it_is(sources: Path, copied: Path) -> None:
+    times = {path: path.stat().st_mtime_ns for path in copied.rglob("*.parquet")}
+    assert build(sources, copied).num_clips == 8
+    assert {path: path.stat().st_mtime_ns for path in copied.rglob("*.parquet")} == times
+
+
+def test_sub_parts_small_shards_and_two_workers_keep_every_clip(sources: Path, tmp_path: Path) -> None:
+    # The mp4 of a clip has 21 to 27 bytes here: two fit into 60, three do not.
+    engine = {"videos_per_part": 3, "clips_per_part": 2, "shard_mb": 60e-6, "workers": 2}
+    build(sources, tmp_path / "run", engine=engine)
+    run = run_of(tmp_path / "run")
+    assert run.parts("cut") == ["part-00000", "part-00001"]
+    assert run.parts("filter") == [f"part-0000{part}-0{sub}" for part, sub in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]]
+    assert [record.id for record in run.records("filter")] == [record.id for record in run.records("cut")]
+    assert [entry.shard for entry in plan_of(tmp_path / "run")] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert len(list((tmp_path / "run" / "shards").iterdir())) == 4
+
+
+def test_nothing_kept_is_an_empty_data_set(tmp_path: Path) -> None:
+    sources = write_sources(tmp_path / "sources", ["", "0"])
+    summary = build(sources, tmp_path / "run")
+    assert (summary.num_clips, summary.num_shards) == (0, 0)
+    assert "empty" in str(summary)
+
+
+@dataclasses.dataclass(kw_only=True)
+class LookAlikes(TinyCut):
+    """The first two videos have the same bytes; clips of the others look the same."""
+
+    def process_many(self, inputs: Iterator[TinyInputs]) -> Iterator[Result | Rejected]:
+        for outcome in super().process_many(inputs):
+            if isinstance(outcome, Result):
+                clip = outcome.record.clip
+                is_copy = clip.video.uri in ("v00.mp4", "v01.mp4")
+                video = dataclasses.replace(clip.video, content_hash="0" * 64) if is_copy else clip.video
+                clip = dataclasses.replace(clip, video=video, phash=("f" if is_copy else "3") * 16)
+                outcome = dataclasses.replace(outcome, record=dataclasses.replace(outcome.record, clip=clip))
+            yield outcome
+
+
+def test_same_bytes_and_same_looks_are_dropped_from_the_pack(tmp_path: Path) -> None:
+    sources = write_sources(tmp_path / "sources", ["1", "1", "1", "1"])
+    summary = build(sources, tmp_path / "run", stages=[LookAlikes(), TinyFilter()], engine={"near_duplicate_frac": 0.1})
+    clips = [record.id for record in run_of(tmp_path / "run").records("filter")]
+    rejects = {reject.id: reject for reject in run_of(tmp_path / "run").rejects("pack")}
+    assert {one: reject.reason for one, reject in rejects.items()} == {
+        max(clips[:2]): Reason.DUPLICATE,
+        max(clips[2:]): Reason.NEAR_DUPLICATE,
+    }
+    assert min(clips[2:]) in rejects[max(clips[2:])].detail
+    assert (summary.num_clips, summary.num_duplicates) == (2, 2)
+    assert [entry.clip_id for entry in plan_of(tmp_path / "run")] == sorted([min(clips[:2]), min(clips[2:])])
+
+
+def only(**rules: dict) -> FilterSettings:
+    return FilterSettings(rules={rule.name: None for rule in RULES} | rules)
+
+
+def test_early_rules_drop_clips_at_once_and_may_only_become_tighter(sources: Path, tmp_path: Path) -> None:
+    assert build(sources, tmp_path / "run", rules=only(duration={"max": 0.5})).num_clips == 0
+    rejects = [reject.reason for reject in run_of(tmp_path / "run").rejects("cut")]
+    assert rejects.count(Reason.DURATION) == 8
+    assert not (tmp_path / "run" / "1-cut" / "part-00000.tar").exists()
+    with pytest.raises(RunError, match=r"duration: at most 0.5 became at most 6.*--redo cut"):
+        build(sources, tmp_path / "run", rules=only(duration={"max": 6.0}))
+    build(sources, tmp_path / "run", rules=only(duration={"max": 0.4}))
+
+
+def test_a_changed_setting_is_refused_until_its_stage_is_redone(sources: Path, finished: Path, copied: Path) -> None:
+    changed = [TinyCut(), TinyFilter(settings={"interval_s": 1.0})]
+    with pytest.raises(RunError, match=r"stage filter .*interval_s: got 1.0, the run has None.*--redo filter"):
+        build(sources, copied, stages=changed)
+    assert results(copied) == results(finished)
+    tar = copied / "1-cut" / "part-00000.tar"
+    cut_at = tar.stat().st_mtime_ns
+    build(sources, copied, stages=changed, redo="filter")
+    assert tar.stat().st_mtime_ns == cut_at
+    assert json.loads((copied / "5-filter" / "stage.json").read_text())["identity"] == {"interval_s": 1.0}
+    assert results(copied) == results(finished)
+
+
+def test_other_part_sizes_and_shard_sizes_are_refused(sources: Path, copied: Path) -> None:
+    with pytest.raises(RunError, match=r"engine\.clips_per_part: got 3, this run was made with 256"):
+        build(sources, copied, engine={"clips_per_part": 3})
+    with pytest.raises(RunError, match=r"shard_mb: got 60.0, the run has 512.0.*--redo pack"):
+        build(sources, copied, engine={"shard_mb": 60.0})
+
+
+def test_an_unknown_stage_to_redo_is_named(sources: Path, copied: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown stage 'fliter', did you mean 'filter'"):
+        build(sources, copied, redo="fliter")
+
+
+def test_what_an_interrupted_redo_left_is_not_taken_for_done(sources: Path, finished: Path, copied: Path) -> None:
+    (copied / "5-filter" / "stage.json").unlink()
+    (copied / "5-filter" / "part-00001.parquet").write_bytes(b"old")
+    for name in ("index", "shards"):
+        shutil.rmtree(copied / name)
+    (copied / "pack-plan.parquet").unlink()
+    build(sources, copied)
+    assert results(copied) == results(finished)
+
+
+def test_added_sources_become_new_parts_and_old_parts_stay(sources: Path, finished: Path, tmp_path: Path) -> None:
+    few = write_sources(tmp_path / "few", TEXTS[:4])
+    build(few, tmp_path / "run")
+    write_sources(few, TEXTS)
+    assert build(few, tmp_path / "run").num_sources == 4
+    assert build(few, tmp_path / "run", add_sources=True).num_sources == 6
+    assert results(tmp_path / "run") == results(finished)
+
+
+def test_the_source_list_is_not_read_again(copied: Path, tmp_path: Path) -> None:
+    assert build(tmp_path / "nowhere", copied).num_clips == 8
+
+
+def test_rejects_of_one_reason_run_again(sources: Path, copied: Path, tmp_path: Path) -> None:
+    folder = write_sources(tmp_path / "sources", [*TEXTS[:4], "5", TEXTS[5]])
+    summary = build(folder, copied, retry_rejects=Reason.EMPTY_FILE)
+    assert summary.num_clips == 8 + 5
+    assert Reason.EMPTY_FILE not in [reject.reason for reject in run_of(copied).rejects("cut")]
+
+
+def test_a_folder_with_other_things_is_refused(sources: Path, tmp_path: Path) -> None:
+    (tmp_path / "holiday.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"neither empty nor a run.*holiday\.txt"):
+        build(sources, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.txt"]
+
+
+def test_output_that_cannot_be_written_is_one_clear_error(sources: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"cannot (write|list)"):
+        build(sources, tmp_path / "file" / "run")
+
+
+def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(tmp_path: Path) -> None:
+    sources = write_sources(tmp_path / "sources", ["1", "1", "2", "2"])
+    big = [TinyCut(settings={"repeat": 100_000}), TinyFilter()]
+    # The first part's tar has two clips of 2.2 MB, the second part's four: only the second passes the limit.
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6_000_000, hard))
+    try:
+        with pytest.raises(StorageError, match="cannot write"):
+            build(sources, tmp_path / "run", stages=big)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert run_of(tmp_path / "run").parts("cut") == ["part-00000"]
+    assert not list((tmp_path / "run").rglob(".aside-*"))
+
+
+def test_an_error_of_ours_names_stage_part_and_record(tmp_path: Path) -> None:
+    sources = write_sources(tmp_path / "sources", ["1", "1", "2", "3 cut:raise"])
+    with pytest.raises(RunError) as caught:
+        build(sources, tmp_path / "run")
+    bad = list(run_of(tmp_path / "run").sources())[3]
+    assert str(caught.value) == f"stage cut, part-00001, record {bad.id}: ValueError: a fault of ours"
+    assert run_of(tmp_path / "run").parts("cut") == ["part-00000"]

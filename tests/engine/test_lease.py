@@ -1,0 +1,76 @@
+"""One build at a time, and a dead one never stands in the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from vpdata.engine import lease
+from vpdata.errors import RunError
+from vpdata.storage import Folder
+
+
+def _leave(folder: Path, **changes: object) -> None:
+    """A lease as another build would leave it: of this live process unless `changes` say otherwise."""
+    with lease.hold(Folder(folder)):
+        content = json.loads((folder / "lease.json").read_text())
+    (folder / "lease.json").write_text(json.dumps(content | changes))
+
+
+def test_a_lease_is_gone_when_its_build_ends(tmp_path: Path) -> None:
+    with lease.hold(Folder(tmp_path)) as proof:
+        assert (tmp_path / "lease.json").exists()
+        proof.check()
+    assert not (tmp_path / "lease.json").exists()
+
+
+def test_a_live_holder_is_named(tmp_path: Path) -> None:
+    _leave(tmp_path)
+    with pytest.raises(RunError, match=f"pid {os.getpid()} on {socket.gethostname()}"), lease.hold(Folder(tmp_path)):
+        pass
+
+
+def test_a_dead_holder_on_this_host_is_replaced_at_once(tmp_path: Path) -> None:
+    _leave(tmp_path, pid=2**22 - 1)
+    with lease.hold(Folder(tmp_path)) as proof:
+        proof.check()
+
+
+def test_a_pid_that_is_used_again_is_not_the_holder(tmp_path: Path) -> None:
+    _leave(tmp_path, started="1")
+    with lease.hold(Folder(tmp_path)) as proof:
+        proof.check()
+
+
+def test_a_holder_elsewhere_is_replaced_only_without_heartbeat(tmp_path: Path) -> None:
+    _leave(tmp_path, host="elsewhere", beat_unix_s=time.time() - 50)
+    with pytest.raises(RunError, match="elsewhere"), lease.hold(Folder(tmp_path)):
+        pass
+    _leave_again = json.loads((tmp_path / "lease.json").read_text()) | {"beat_unix_s": time.time() - 61}
+    (tmp_path / "lease.json").write_text(json.dumps(_leave_again))
+    with lease.hold(Folder(tmp_path)) as proof:
+        proof.check()
+
+
+def test_a_lost_lease_is_noticed_and_left_to_its_new_holder(tmp_path: Path) -> None:
+    with lease.hold(Folder(tmp_path)) as proof:
+        content = json.loads((tmp_path / "lease.json").read_text()) | {"id": "other", "host": "elsewhere", "pid": 7}
+        (tmp_path / "lease.json").write_text(json.dumps(content))
+        with pytest.raises(RunError, match=r"lost its lease \(held by elsewhere, pid 7 now"):
+            proof.check()
+    assert json.loads((tmp_path / "lease.json").read_text())["id"] == "other"
+
+
+def test_the_heartbeat_renews_the_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "HEARTBEAT_S", 0.01)
+    with lease.hold(Folder(tmp_path)):
+        first = json.loads((tmp_path / "lease.json").read_text())["beat_unix_s"]
+        deadline = time.monotonic() + 10
+        while json.loads((tmp_path / "lease.json").read_text())["beat_unix_s"] == first:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)

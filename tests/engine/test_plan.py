@@ -1,0 +1,56 @@
+"""What fits where: numbers worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from vpdata.engine.plan import Node, make_plan
+from vpdata.errors import ConfigError
+from vpdata.stages.base import Resources
+
+CPU = Resources(cpus=1, memory_gb=1)
+GPU = Resources(cpus=1, gpus=1, memory_gb=8, gpu_memory_gb=30)
+
+
+def test_stages_that_fit_run_at_once_and_share_what_is_left_in_turn() -> None:
+    plan = make_plan({"cut": CPU, "detect": CPU}, [Node(cpus=5, memory_gb=100)])
+    assert plan.groups == (("cut", "detect"),)
+    assert plan.workers == {"cut": 3, "detect": 2}
+
+
+def test_stages_that_do_not_fit_at_once_each_get_everything_in_turn() -> None:
+    plan = make_plan({"cut": CPU, "detect": CPU, "track": CPU}, [Node(cpus=2, memory_gb=100)])
+    assert plan.groups == (("cut",), ("detect",), ("track",))
+    assert plan.workers == {"cut": 2, "detect": 2, "track": 2}
+
+
+def test_a_fixed_pool_keeps_its_size() -> None:
+    fixed = Resources(cpus=1, memory_gb=1, workers=2)
+    assert make_plan({"cut": fixed, "detect": CPU}, [Node(cpus=8, memory_gb=100)]).workers == {"cut": 2, "detect": 6}
+
+
+def test_memory_limits_workers_as_cpus_do() -> None:
+    hungry = Resources(cpus=1, memory_gb=30)
+    assert make_plan({"cut": hungry}, [Node(cpus=8, memory_gb=100)]).workers == {"cut": 3}
+
+
+def test_a_worker_does_not_spread_over_nodes() -> None:
+    wide = Resources(cpus=3, memory_gb=1)
+    assert make_plan({"cut": wide}, [Node(cpus=4, memory_gb=9), Node(cpus=4, memory_gb=9)]).workers == {"cut": 2}
+    with pytest.raises(ConfigError, match=r"got nodes of 2 cpu, 9\.0 GB; 2 cpu, 9\.0 GB; wanted 1 x \(3 cpu, 1 GB\)"):
+        make_plan({"cut": wide}, [Node(cpus=2, memory_gb=9), Node(cpus=2, memory_gb=9)])
+
+
+def test_gpu_memory_is_summed_per_gpu() -> None:
+    # Half a GPU each by count, but 30 GB + 30 GB do not fit into one of 40.
+    half = Resources(cpus=1, gpus=0.5, memory_gb=8, gpu_memory_gb=30)
+    assert make_plan({"track": half}, [Node(cpus=8, gpus=2, memory_gb=99, gpu_memory_gb=40)]).workers == {"track": 2}
+    assert make_plan({"track": half}, [Node(cpus=8, gpus=2, memory_gb=99, gpu_memory_gb=80)]).workers == {"track": 4}
+    with pytest.raises(ConfigError, match="stage track can never run here"):
+        make_plan({"track": half}, [Node(cpus=8, gpus=2, memory_gb=99, gpu_memory_gb=24)])
+
+
+def test_one_gpu_runs_gpu_stages_one_after_the_other() -> None:
+    plan = make_plan({"cut": CPU, "detect": GPU, "track": GPU}, [Node(cpus=8, gpus=1, memory_gb=64, gpu_memory_gb=80)])
+    assert plan.groups == (("cut",), ("detect",), ("track",))
+    assert plan.workers == {"cut": 8, "detect": 1, "track": 1}

@@ -1,0 +1,80 @@
+"""The Ray engine: same bytes as the local one, lost actors, and what a cluster must prove first."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.engine.builds import build, results, start_driver, write_sources
+from tests.engine.tiny_stages import TinyCut, TinyDetect, TinyFilter
+from vpdata.errors import ConfigError
+from vpdata.stages.base import Resources
+
+pytestmark = pytest.mark.ray
+
+SMALL = Resources(cpus=0.25, memory_gb=0.3)
+THREE = [TinyCut(resources=SMALL), TinyDetect(resources=SMALL), TinyFilter(resources=SMALL)]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sources(tmp_path_factory.mktemp("sources"), ["2", "3 detect:abort@1", "", "1", "0", "4"])
+
+
+@pytest.fixture(scope="module")
+def local_results(sources: Path) -> dict[str, str]:
+    run = sources.parent / "local"
+    build(sources, run, stages=THREE)
+    return results(run)
+
+
+def test_ray_with_all_stages_at_once_gives_the_bytes_of_the_local_engine(
+    sources: Path, local_results: dict[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    build(sources, tmp_path / "run", kind="ray", stages=THREE)
+    assert results(tmp_path / "run") == local_results
+    told = capfd.readouterr().err.splitlines()
+    assert told[0].startswith("plan: all stages at once")
+    assert all(line.startswith(("plan", "  ", "cut", "detect", "filter", "pack")) for line in told), told
+
+
+def test_ray_started_by_a_build_leaves_no_token_behind(tmp_path: Path) -> None:
+    sources = write_sources(tmp_path / "sources", ["1"])
+    home = tmp_path / "home"
+    home.mkdir()
+    command = [sys.executable, "-m", "tests.engine.builds", str(sources), str(tmp_path / "run"), "ray", "1", "0"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    subprocess.run(command, check=True, timeout=120, env=clean | {"HOME": str(home)}, cwd=Path(__file__).parents[2])
+    assert not list(home.iterdir())
+
+
+def test_a_killed_actor_is_replaced_and_changes_no_byte(
+    sources: Path, local_results: dict[str, str], tmp_path: Path
+) -> None:
+    driver = start_driver(sources, tmp_path / "run", kind="ray", sleep_s=0.2)
+    deadline = time.monotonic() + 60
+    while not (actors := _actors_of(driver.pid)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.kill(actors[0], signal.SIGKILL)
+    assert driver.wait(120) == 0, driver.stderr.read()
+    assert results(tmp_path / "run") == local_results
+
+
+def test_what_can_never_fit_is_refused_with_the_numbers(sources: Path, tmp_path: Path) -> None:
+    greedy = [TinyCut(resources=Resources(cpus=1000)), TinyFilter(resources=SMALL)]
+    with pytest.raises(ConfigError, match=r"stage cut can never run here: got .* cpu.*wanted 1 x \(1000 cpu"):
+        build(sources, tmp_path / "run", kind="ray", stages=greedy)
+
+
+def _actors_of(pid: int) -> list[int]:
+    """Processes below this one whose title says that they are our actors."""
+    below = [child for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()]
+    own = [int(child) for child in below if Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"ray::Worker")]
+    return own + [actor for child in below for actor in _actors_of(int(child))]
