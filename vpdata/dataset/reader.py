@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vpdata.dataset import annotations, index, layout
+from vpdata.dataset.window import decode_window
 from vpdata.errors import RunError
-from vpdata.media.clips import ClipReader
 from vpdata.media.masks import Mask, decode_masks
 from vpdata.records import Caption, Record, Track
 from vpdata.storage import Folder
@@ -184,9 +184,9 @@ class Sample:
         if not 0 <= start < stop <= self.num_frames:
             raise IndexError(f"{self.id}: got frames {start}:{stop}, wanted a span inside 0:{self.num_frames}")
         try:
-            return ClipReader(self.mp4).read(range(start, stop))
+            return decode_window(self.mp4, start, stop).frames
         except RunError as error:
-            raise RunError(f"{self._where}: {error}") from error
+            raise RunError(f"{self._where}: {error}; run `vpdata check` on the run") from error
 
     @property
     def _where(self) -> str:
