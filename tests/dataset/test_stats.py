@@ -63,8 +63,8 @@ def test_labels_and_licences_are_counted_over_kept_clips(stats):
 def test_score_falls_into_its_bin_before_and_after_the_rules(stats):
     sharpness = histogram(stats, "sharpness")
     # 100.0 is beyond the last edge; every third clip has no sharpness.
-    assert counts_by_edge(sharpness, sharpness.kept) == {0.95: 4}
-    assert counts_by_edge(sharpness, sharpness.measured) == {0.95: 6}
+    assert counts_by_edge(sharpness, sharpness.kept) == {0.5: 4}
+    assert counts_by_edge(sharpness, sharpness.measured) == {0.5: 6}
     assert sharpness.num_missing == 1
 
 

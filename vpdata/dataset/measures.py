@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SHARE = tuple(step / 20 for step in range(21))
-_SPEED = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_SPEED = (0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _AREA = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 EDGES: Mapping[str, tuple[float, ...]] = {
@@ -18,12 +18,12 @@ EDGES: Mapping[str, tuple[float, ...]] = {
     "motion": _SPEED,
     "camera_motion": _SPEED,
     "object_motion": _SPEED,
-    "sharpness": _SHARE,
+    "sharpness": (0.0, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0),
     "exposure": _SHARE,
     "contrast": _SHARE,
     "black_border_frac": _SHARE,
     "static_frac": _SHARE,
-    "caption_words": (0.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 80.0, 100.0, 150.0, 200.0, 300.0),
+    "caption_words": (0.0, 4.0, 8.0, 12.0, 16.0, 20.0, 30.0, 40.0, 50.0, 60.0, 80.0, 100.0, 150.0, 200.0, 300.0),
     "caption_repetition_frac": _SHARE,
     "track.score": _SHARE,
     "track.mean_area_frac": _AREA,
