@@ -101,8 +101,11 @@ def test_sort_orders_by_the_score_and_puts_missing_values_last(page: Page, repor
 
 def test_pages_and_labels_are_chosen_with_the_controls(page: Page, report_run: Run) -> None:
     open_clips(page, report_run)
+    disabled = "[...document.querySelectorAll('#clips-pages button')].map((one) => one.disabled)"
+    assert page.run(disabled) == [True, False]
     page.run("document.querySelector('#clips-pages button:last-child').click()")
     page.wait_for(f"{CARDS}.length === {NUM_CLIPS - 24}")
+    assert page.run(disabled) == [False, True]
     page.run("document.querySelector('#clips-label').value = 'blue square'")
     page.run("document.querySelector('#clips-label').dispatchEvent(new Event('input'))")
     page.wait_for(f"document.querySelector('#clips-count').textContent === '{NUM_CLIPS - 1} clips of {NUM_CLIPS}'")

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import islice
+from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -85,7 +86,7 @@ def write_report(folder: Folder, settings: ReportSettings, *, single_file_sample
     rejects = [reject_row(one) for one in sample_rejects(run, count=settings.max_rejects, seed=settings.seed)]
     page = overview(stats, rule_bounds(run.config()))
     page |= {
-        "name": folder.uri.rpartition("/")[2],
+        "name": Path(folder.uri).resolve().name if folder.is_local else folder.uri.rpartition("/")[2],
         "colours": [css_colour(number + 1) for number in range(len(TRACK_COLOURS))],
         "clips_per_chunk": _CLIPS_PER_CHUNK,
         "media_embedded": single_file_sample is not None,

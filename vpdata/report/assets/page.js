@@ -7,7 +7,8 @@ const REJECTS_PER_PAGE = 50;
 const STAGE_RATIO = 16 / 9;
 const NAMES = { num_tracks: "objects", "track.score": "confidence", "track.border_frac": "at the border",
   "track.coverage_frac": "share of frames", "track.mean_area_frac": "area", "track.max_area_change_frac": "area change",
-  black_border_frac: "black borders", static_frac: "static frames", caption_words: "words of caption", caption_repetition_frac: "repetition in caption" };
+  black_border_frac: "black borders", static_frac: "static frames", caption_words: "words of caption",
+  caption_repetition_frac: "repetition in caption" };
 
 const $ = (id) => document.getElementById(id);
 const run = JSON.parse($("data-run").textContent);
@@ -17,8 +18,6 @@ const scriptUrls = globalThis.trustedTypes?.createPolicy("vpdata", {
     throw new TypeError(`not a data file of this report: ${url}`);
   },
 });
-
-// ---- building and naming
 
 function el(tag, props = {}, ...children) {
   const node = document.createElement(tag);
@@ -72,7 +71,7 @@ function clock(seconds) {
   return `${hours ? `${hours}:` : ""}${String(minutes).padStart(2, "0")}:${rest.toFixed(1).padStart(4, "0")}`;
 }
 
-// ---- data that is loaded on demand, one script per chunk, because file:// allows no fetch
+// Data come on demand, one script per chunk, because file:// allows no fetch; a single file holds them as blocks.
 
 const chunks = new Map();
 const waiting = new Map();
@@ -109,7 +108,7 @@ async function mediaUrl(clip, suffix) {
   return media[clip.id][suffix];
 }
 
-// ---- where we are: the fragment holds the whole state, so that back, reload and links work
+// The fragment of the address holds the whole state, so that back, reload and links work.
 
 function state() {
   const [view, query] = location.hash.slice(1).split("?");
@@ -129,18 +128,20 @@ function change(values, { replace = false } = {}) {
   else location.hash = next;
 }
 
-// ---- pictures: plain frame above, masked frame below; the masks switch moves the picture inside its frame
+// A picture holds the plain frame above the masked one; switching the masks moves it inside its frame. Only pictures in
+// sight are loaded, and only those play.
 
 const near = new IntersectionObserver((entries) => {
   for (const entry of entries) (entry.isIntersecting ? show : hide)(entry.target);
 }, { rootMargin: "160px" });
 const pictured = new WeakMap();
 
-function picture(clip, { eager = false } = {}) {
+function picture(clip) {
   const ratio = clip.size[0] / clip.size[1];
-  const frame = el("span", { class: ratio < STAGE_RATIO ? "frame tall" : "frame", style: { "aspect-ratio": String(ratio) } });
+  const kind = ratio < STAGE_RATIO ? "frame tall" : "frame";
+  const frame = el("span", { class: kind, style: { "aspect-ratio": String(ratio) } });
   const stage = el("span", { class: "stage" }, frame);
-  pictured.set(stage, { clip, frame, eager });
+  pictured.set(stage, { clip, frame });
   near.observe(stage);
   return stage;
 }
@@ -149,15 +150,16 @@ async function show(stage) {
   const { clip, frame } = pictured.get(stage);
   if (!frame.querySelector("img")) {
     const poster = el("img", { alt: "", decoding: "async" });
-    frame.append(poster);
+    frame.prepend(poster);
     poster.src = await mediaUrl(clip, "jpg");
   }
-  if (!clip.loop || !moving() || frame.querySelector("video")) return;
+  const url = clip.loop ? await mediaUrl(clip, "mp4") : null;
+  if (!url || !moving() || !stage.isConnected || frame.querySelector("video")) return;
   const video = el("video", { loop: true, playsinline: true, disableremoteplayback: true, "aria-hidden": "true" });
   video.muted = true;
   frame.append(video);
   video.addEventListener("playing", () => video.classList.add("playing"), { once: true });
-  video.src = await mediaUrl(clip, "mp4");
+  video.src = url;
   // Playing is refused while the video is being taken away again; the poster stays, which is what is wanted.
   video.play().catch(() => {});
 }
@@ -183,7 +185,9 @@ const moving = () => isOn("motion");
 
 function turn(name, on) {
   document.documentElement.dataset[name] = on ? "on" : "off";
-  for (const button of document.querySelectorAll(`[data-switch="${name}"]`)) button.setAttribute("aria-pressed", String(on));
+  for (const button of document.querySelectorAll(`[data-switch="${name}"]`)) {
+    button.setAttribute("aria-pressed", String(on));
+  }
   if (name !== "motion") return;
   for (const stage of document.querySelectorAll(".stage")) {
     const box = stage.getBoundingClientRect();
@@ -193,8 +197,9 @@ function turn(name, on) {
 }
 
 function switches() {
-  return [["masks", "Masks", "m"], ["motion", "Motion", "p"]].map(([name, text, key]) => el("button", { type: "button", "data-switch": name,
-    "aria-pressed": String(isOn(name)), "aria-keyshortcuts": key, onclick: () => turn(name, !isOn(name)) }, text));
+  const button = ([name, text, key]) => el("button", { type: "button", "data-switch": name, "aria-keyshortcuts": key,
+    "aria-pressed": String(isOn(name)), onclick: () => turn(name, !isOn(name)) }, text);
+  return [["masks", "Masks", "m"], ["motion", "Motion", "p"]].map(button);
 }
 
 function legend(tracks) {
@@ -209,26 +214,28 @@ function card(clip, { note = "", query = {} } = {}) {
     picture(clip),
     el("span", { class: "caption" }, text),
     el("span", { class: "tracks" }, ...legend(clip.tracks)),
-    el("span", { class: "note" }, [measure("duration_s", valueOf(clip, "duration_s")), note].filter(Boolean).join(" · ")));
+    el("span", { class: "note" }, measure("duration_s", valueOf(clip, "duration_s")) + note));
   return el("li", {}, link);
 }
-
-// ---- overview
 
 function overview() {
   const totals = run.totals;
   const dropped = run.funnel.reduce((sum, stage) => sum + fallen(stage), 0);
   const strong = (text) => el("b", {}, text);
   $("sentence").append(
-    strong(counted(totals.clips, "clip")), ` from ${counted(totals.sources, "source video")}: `, strong(span(totals.duration_s)),
+    strong(counted(totals.clips, "clip")), ` from ${counted(totals.sources, "source video")}: `,
+    strong(span(totals.duration_s)),
     " of film with ", strong(counted(totals.tracks, "masked object")), ".");
-  $("facts").append(`${counted(dropped, "video, span or clip", "videos, spans and clips")} fell out on the way, each for a reason. `
-    + `What stayed comes from ${counted(totals.videos, "video")} and fills ${counted(totals.shards, "shard")}, ${bytes(totals.bytes)}.`);
+  const lost = counted(dropped, "video, span or clip", "videos, spans and clips");
+  const room = `${counted(totals.shards, "shard")}, ${bytes(totals.bytes)}`;
+  $("facts").append(`${lost} fell out on the way, each for a reason. `,
+    `What stayed comes from ${counted(totals.videos, "video")} and fills ${room}.`);
   $("strip").append(...run.highlights.map((clip) => card(clip)));
   $("funnel").append(...run.funnel.map(funnelStage));
   $("clip-scores").append(...run.scores.filter((score) => !isOfTrack(score)).map(histogram));
   $("track-scores").append(...run.scores.filter(isOfTrack).map(histogram));
-  $("labels-lead").append(run.labels.length ? `${counted(run.num_labels, "label")} of the kept objects. Each opens its clips.` : "No clip was kept.");
+  $("labels-lead").append(run.labels.length
+    ? `${counted(run.num_labels, "label")} of the kept objects. Each opens its clips.` : "No clip was kept.");
   bars($("labels"), run.labels, (label) => address("clips", { label }));
   bars($("licences"), run.licences);
 }
@@ -238,7 +245,8 @@ const fallen = (stage) => stage.drops.reduce((sum, [, number]) => sum + number, 
 
 function funnelStage(stage) {
   const widest = Math.max(...run.funnel.map((one) => one.num_out + fallen(one)), 1);
-  const most = Math.max(...run.funnel.flatMap((one) => [...one.drops, ...one.track_drops].map(([, number]) => number)), 1);
+  const numbers = run.funnel.flatMap((one) => [...one.drops, ...one.track_drops].map(([, number]) => number));
+  const most = Math.max(...numbers, 1);
   const row = (kind) => ([reason, number]) => el("li", { class: kind },
     el("a", { href: address("rejects", { reason, stage: stage.name }) },
       el("i", { class: "drop-bar", style: { width: `${Math.max((number / most) * 100, 1)}%` } }),
@@ -249,7 +257,8 @@ function funnelStage(stage) {
       el("small", {}, dropped ? `${count(dropped)} dropped` : "all pass")),
     flow(stage, dropped, widest, false), flow(stage, dropped, widest, true),
     el("div", { class: "drops" }, el("ul", {}, ...stage.drops.map(row("clip"))),
-      stage.track_drops.length ? el("p", {}, "single objects") : null, el("ul", {}, ...stage.track_drops.map(row("single")))));
+      stage.track_drops.length ? el("p", {}, "single objects") : null,
+      el("ul", {}, ...stage.track_drops.map(row("single")))));
 }
 
 // A segment of the river: what passes runs along, what falls out bends away. Drawn twice, lying and standing; the style
@@ -262,10 +271,12 @@ function flow(stage, dropped, widest, standing) {
   const path = (...points) => points.join(" ");
   const kept = path("M", point(0, 0), "L", point(101, 0), "L", point(101, pass), "L", point(0, pass), "Z");
   const end = Math.min(Math.max(fall * 0.6, 0.6), 46);
-  const lost = path("M", point(0, pass), "L", point(0, pass + fall), "C", point(22, pass + fall), point(24, pass + fall + 20), point(24, 160),
-    "L", point(24 + end, 160), "C", point(24 + end, pass + 30), point(30 + end, pass), point(Math.min(52 + end, 100), pass), "Z");
+  const lost = path("M", point(0, pass), "L", point(0, pass + fall),
+    "C", point(22, pass + fall), point(24, pass + fall + 20), point(24, 160), "L", point(24 + end, 160),
+    "C", point(24 + end, pass + 30), point(30 + end, pass), point(Math.min(52 + end, 100), pass), "Z");
   const box = standing ? "0 0 160 100" : "0 0 100 160";
-  return svg("svg", { viewBox: box, preserveAspectRatio: "none", class: standing ? "flow standing" : "flow lying", "aria-hidden": "true" },
+  const kind = standing ? "flow standing" : "flow lying";
+  return svg("svg", { viewBox: box, preserveAspectRatio: "none", class: kind, "aria-hidden": "true" },
     ...(dropped ? [svg("path", { d: lost, class: "lost" })] : []), svg("path", { d: kept, class: "kept" }));
 }
 
@@ -285,8 +296,8 @@ function bounds(score) {
 function histogram(score) {
   const tallest = Math.max(...score.kept.map((kept, bin) => kept + score.dropped[bin]), 1);
   const step = 100 / score.kept.length;
-  const column = (bin, below, number, kind) => svg("rect", { x: bin * step + step * 0.05, width: step * 0.9, class: kind,
-    y: 60 - ((below + number) / tallest) * 58, height: (number / tallest) * 58 });
+  const column = (bin, below, number, kind) => svg("rect", { class: kind, x: bin * step + step * 0.05,
+    width: step * 0.9, y: 60 - ((below + number) / tallest) * 58, height: (number / tallest) * 58 });
   const { from, to } = bounds(score);
   const outside = [[0, from], [to, 100]].filter(([start, stop]) => stop > start)
     .map(([start, stop]) => svg("rect", { x: start, y: 0, width: stop - start, height: 60, class: "outside" }));
@@ -295,10 +306,13 @@ function histogram(score) {
   const ticks = new Set([0, Math.floor(score.edges.length / 2), score.edges.length - 1]);
   return el("figure", {},
     el("figcaption", {}, el("b", {}, words(score.name)), el("span", {}, boundText(score))),
-    svg("svg", { viewBox: "0 0 100 60", preserveAspectRatio: "none", role: "img", "aria-label": `${words(score.name)}: ${boundText(score)}` },
+    svg("svg", { viewBox: "0 0 100 60", preserveAspectRatio: "none", role: "img",
+      "aria-label": `${words(score.name)}: ${boundText(score)}` },
       ...outside,
-      ...score.kept.flatMap((kept, bin) => [column(bin, 0, kept, "kept"), column(bin, kept, score.dropped[bin], "dropped")]), ...lines),
-    el("p", { class: "axis ticks" }, ...[...ticks].map((edge) => el("span", { style: { left: `${edge * step}%` } }, measure(score.name, score.edges[edge])))),
+      ...score.kept.map((kept, bin) => column(bin, 0, kept, "kept")),
+      ...score.dropped.map((dropped, bin) => column(bin, score.kept[bin], dropped, "dropped")), ...lines),
+    el("p", { class: "axis ticks" }, ...[...ticks].map((edge) =>
+      el("span", { style: { left: `${edge * step}%` } }, measure(score.name, score.edges[edge])))),
     score.missing ? el("p", { class: "note" }, `${count(score.missing)} could not be computed`) : null);
 }
 
@@ -312,18 +326,18 @@ function boundText(score) {
 function bars(list, rows, href) {
   const most = Math.max(...rows.map(([, number]) => number), 1);
   const row = ([name, number]) => {
-    const inside = [el("i", { style: { width: `${(number / most) * 100}%` } }), el("span", {}, name), el("b", {}, count(number))];
+    const inside = [el("i", { style: { width: `${(number / most) * 100}%` } }), el("span", {}, name),
+      el("b", {}, count(number))];
     return el("li", {}, href ? el("a", { href: href(name) }, ...inside) : el("span", { class: "row" }, ...inside));
   };
   const [shown, rest] = [rows.slice(0, 16), rows.slice(16)];
   list.append(...shown.map(row));
   if (!rest.length) return;
-  const more = el("button", { type: "button", class: "more", onclick: () => more.parentNode.replaceWith(...rest.map(row)) },
+  const open = () => more.parentNode.replaceWith(...rest.map(row));
+  const more = el("button", { type: "button", class: "more", onclick: open },
     `and ${count(rest.length)} more`);
   list.append(el("li", {}, more));
 }
-
-// ---- lists: filter, sort, page
 
 function matches(haystack, text) {
   return text.toLowerCase().split(/\s+/).every((part) => haystack.includes(part));
@@ -336,10 +350,16 @@ function haystack(item, ...parts) {
 }
 
 function pager(nav, { page, pages }) {
-  const to = (target, text, label) => el("button", { type: "button", "aria-label": label, disabled: target < 1 || target > pages,
-    onclick: () => { change({ page: target > 1 ? String(target) : "" }); scrollTo({ top: 0 }); } }, text);
+  const turnTo = (target) => {
+    change({ page: target > 1 ? String(target) : "" });
+    scrollTo(0, 0);
+  };
+  const to = (target, text, label) => el("button", { type: "button", "aria-label": label,
+    disabled: target < 1 || target > pages, onclick: () => turnTo(target) }, text);
   nav.replaceChildren();
-  if (pages > 1) nav.append(to(page - 1, "← Earlier", "Previous page"), `Page ${count(page)} of ${count(pages)}`, to(page + 1, "Later →", "Next page"));
+  if (pages < 2) return;
+  nav.append(to(page - 1, "← Previous", "Previous page"), `Page ${count(page)} of ${count(pages)}`,
+    to(page + 1, "Next →", "Next page"));
 }
 
 function pageOf(items, query, size) {
@@ -373,13 +393,16 @@ function found(clips, query) {
 
 function shownOf(hits, here, total, name, spread) {
   const of = hits < here ? ` of ${count(here)}` : "";
-  return `${counted(hits, name)}${of}${here < total ? `. Here is a sample, spread over ${spread}, of the ${count(total)} in the run.` : ""}`;
+  const sample = `. Here is a sample, spread over ${spread}, of the ${count(total)} in the run.`;
+  return `${counted(hits, name)}${of}${here < total ? sample : ""}`;
 }
 
 async function clipsView(query) {
   const sortable = run.scores.filter((score) => !isOfTrack(score)).map((score) => score.name);
-  options($("clips-label"), [["", "any"], ...run.labels.map(([label, number]) => [label, `${label} (${count(number)})`])]);
-  options($("clips-sort"), [["", "as sampled"], ...sortable.flatMap((name) => [[`${name}:down`, `${words(name)}, high first`], [`${name}:up`, `${words(name)}, low first`]])]);
+  options($("clips-label"), [["", "any"],
+    ...run.labels.map(([label, number]) => [label, `${label} (${count(number)})`])]);
+  options($("clips-sort"), [["", "as sampled"], ...sortable.flatMap((name) =>
+    [[`${name}:down`, `${words(name)}, high first`], [`${name}:up`, `${words(name)}, low first`]])]);
   for (const [id, key] of [["clips-q", "q"], ["clips-label", "label"], ["clips-sort", "sort"]]) {
     if ($(id) !== document.activeElement || $(id).tagName === "SELECT") $(id).value = query.get(key) ?? "";
   }
@@ -390,7 +413,7 @@ async function clipsView(query) {
   const kept = Object.fromEntries([...query].filter(([key]) => key !== "clip"));
   release($("gallery"));
   $("gallery").replaceChildren(...items.map((clip) => card(clip, { query: kept,
-    note: sort && sort !== "duration_s" ? `${words(sort)} ${measure(sort, valueOf(clip, sort))}` : "" })));
+    note: sort && sort !== "duration_s" ? ` · ${words(sort)} ${measure(sort, valueOf(clip, sort))}` : "" })));
   $("clips-count").textContent = shownOf(hits.length, clips.length, run.totals.clips, "clip", "labels and motion");
   pager($("clips-pages"), { page, pages });
 }
@@ -403,7 +426,8 @@ async function rejectsView(query) {
       stages.set(stage.name, (stages.get(stage.name) ?? 0) + number);
     }
   }
-  const choices = (counts) => [["", "any"], ...[...counts].map(([name, number]) => [name, `${words(name)} (${count(number)})`])];
+  const choices = (counts) => [["", "any"],
+    ...[...counts].map(([name, number]) => [name, `${words(name)} (${count(number)})`])];
   options($("rejects-reason"), choices(reasons));
   options($("rejects-stage"), choices(stages));
   for (const key of ["q", "reason", "stage"]) {
@@ -413,7 +437,7 @@ async function rejectsView(query) {
   const rejects = await load("rejects");
   const [text, reason, stage] = ["q", "reason", "stage"].map((key) => query.get(key) ?? "");
   const hits = rejects.filter((one) => (!reason || one.reason === reason) && (!stage || one.stage === stage)
-    && (!text || matches(haystack(one, one.id, one.uri, one.reason, one.stage, one.detail, one.got, one.wanted), text)));
+    && (!text || matches(haystack(one, one.id, one.uri, one.reason, one.detail, one.got, one.wanted), text)));
   const { page, pages, items } = pageOf(hits, query, REJECTS_PER_PAGE);
   $("reject-rows").replaceChildren(...items.map(rejectRow));
   const total = [...stages.values()].reduce((sum, number) => sum + number, 0);
@@ -424,14 +448,13 @@ async function rejectsView(query) {
 function rejectRow(one) {
   const where = one.start_s === null ? "whole video" : `${clock(one.start_s)} to ${clock(one.stop_s)}`;
   return el("tr", {},
-    el("td", { class: "reason" }, el("b", {}, words(one.reason)), el("small", {}, one.track === null ? one.stage : `${one.stage}, object ${one.track}`)),
+    el("td", { class: "reason" }, el("b", {}, words(one.reason)),
+      el("small", {}, one.track === null ? one.stage : `${one.stage}, object ${one.track}`)),
     el("td", { "data-head": "Got" }, one.got || "–"),
     el("td", { "data-head": "Wanted" }, one.wanted || "–"),
     el("td", { "data-head": "Source" }, el("span", { class: "uri" }, one.uri), el("small", {}, where)),
     el("td", { "data-head": "What happened" }, one.detail, el("small", { class: "id" }, one.id)));
 }
-
-// ---- detail
 
 async function detailView(id) {
   const dialog = $("detail");
@@ -449,10 +472,12 @@ async function detailView(id) {
   const around = found(clips, state().query).map((one) => one.id);
   const stage = picture(clip);
   dialog.replaceChildren(
-    el("div", { class: "bar" }, neighbour(around, id, -1), neighbour(around, id, 1), el("div", { class: "switches" }, ...switches()),
+    el("div", { class: "bar" }, neighbour(around, id, -1), neighbour(around, id, 1),
+      el("div", { class: "switches" }, ...switches()),
       el("button", { type: "button", class: "close", autofocus: true, onclick: () => dialog.close() }, "Close")),
     el("div", { class: "sides" },
-      el("div", {}, el("div", {}, stage, timeline(clip, detail, stage)), el("div", { class: "after-captions" }, ...objects(detail))),
+      el("div", {}, el("div", {}, stage, timeline(clip, detail, stage)),
+        el("div", { class: "after-captions" }, ...objects(detail))),
       el("div", {}, el("div", {}, ...captions(detail)),
         el("div", { class: "after-objects" }, ...scoreRows(clip), ...provenance(clip, detail)))));
   if (!dialog.open) dialog.showModal();
@@ -462,7 +487,8 @@ async function detailView(id) {
 function neighbour(ids, id, step) {
   const target = ids[ids.indexOf(id) + step];
   return el("button", { type: "button", disabled: !target || !ids.includes(id), class: step < 0 ? "before" : "after",
-    "aria-label": step < 0 ? "Previous clip" : "Next clip", onclick: () => change({ clip: target }, { replace: true }) }, step < 0 ? "←" : "→");
+    "aria-label": step < 0 ? "Previous clip" : "Next clip",
+    onclick: () => change({ clip: target }, { replace: true }) }, step < 0 ? "←" : "→");
 }
 
 function captions(detail) {
@@ -475,13 +501,18 @@ function captions(detail) {
   ];
 }
 
+function trackMeasures(track) {
+  return [`confidence ${measure("", track.score)}`, `on ${measure("_frac", track.coverage_frac)} of frames`,
+    `${measure("_frac", track.mean_area_frac)} of the area`,
+    `largest change ${measure("_frac", track.max_area_change_frac)}`, `stability ${measure("", track.stability)}`,
+    `at the border ${measure("_frac", track.border_frac)}`].join(" · ");
+}
+
 function objects(detail) {
   const rows = detail.tracks.map((track) => el("li", {}, dot(track.id),
     el("div", {}, el("b", {}, track.label),
       ...detail.captions.filter((caption) => caption.track === track.id).map((caption) => el("p", {}, caption.text)),
-      el("p", { class: "by" }, [`confidence ${measure("", track.score)}`, `on ${measure("_frac", track.coverage_frac)} of frames`,
-        `${measure("_frac", track.mean_area_frac)} of the area`, `largest change ${measure("_frac", track.max_area_change_frac)}`,
-        `stability ${measure("", track.stability)}`, `at the border ${measure("_frac", track.border_frac)}`].join(" · ")))));
+      el("p", { class: "by" }, trackMeasures(track)))));
   return [el("h3", {}, "Objects"), el("ul", { class: "objects" }, ...rows)];
 }
 
@@ -490,7 +521,8 @@ function scoreRows(clip) {
     const value = valueOf(clip, score.name);
     const { from, to } = bounds(score);
     return el("tr", {}, el("th", { scope: "row" }, words(score.name)), el("td", {}, measure(score.name, value)),
-      el("td", {}, el("div", { class: "scale" }, el("i", { class: "inside", style: { left: `${from}%`, right: `${100 - to}%` } }),
+      el("td", {}, el("div", { class: "scale" },
+        el("i", { class: "inside", style: { left: `${from}%`, right: `${100 - to}%` } }),
         value === null ? null : el("i", { class: "here", style: { left: `${place(score, value)}%` } }))),
       el("td", { class: "wanted" }, boundText(score)));
   });
@@ -501,16 +533,19 @@ function provenance(clip, detail) {
   const video = detail.video;
   const rows = [
     ["Source", video.uri],
-    ["Span", `${clock(detail.start_s)} to ${clock(detail.stop_s)}, shot ${detail.shot + 1} (${clock(detail.shot_start_s)} to ${clock(detail.shot_stop_s)})`],
-    ["Clip", `${clip.size[0]}×${clip.size[1]}, ${counted(detail.num_frames, "frame")} at ${measure("", detail.fps)} fps`],
-    ["Video", `${video.width_px}×${video.height_px}, ${measure("", video.fps)} fps, ${video.codec}, ${bytes(video.size_bytes)}`],
+    ["Span", `${clock(detail.start_s)} to ${clock(detail.stop_s)}`],
+    ["Shot", `${detail.shot + 1}, ${clock(detail.shot_start_s)} to ${clock(detail.shot_stop_s)}`],
+    ["Clip", `${clip.size.join("×")}, ${counted(detail.num_frames, "frame")} at ${measure("", detail.fps)} fps`],
+    ["Video", [`${video.width_px}×${video.height_px}`, `${measure("", video.fps)} fps`, video.codec,
+      bytes(video.size_bytes)].join(", ")],
     ["Licence", video.licence ?? "not stated"],
     ["Attribution", video.attribution],
     ["Id", clip.id],
     ["SHA-256", detail.sha256],
   ];
   return [el("h3", {}, "Where it comes from"),
-    el("dl", {}, ...rows.filter(([, text]) => text).flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]))];
+    el("dl", {}, ...rows.filter(([, text]) => text)
+      .flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]))];
 }
 
 // Area of every object over the clip; the part that the loop shows is lit, and a line follows the picture.
@@ -518,9 +553,10 @@ function timeline(clip, detail, stage) {
   const tallest = Math.max(...detail.tracks.flatMap((track) => track.area), 1e-6);
   const lanes = detail.tracks.map((track) => {
     const step = 100 / Math.max(track.area.length - 1, 1);
-    const ridge = track.area.map((area, at) => `${(at * step).toFixed(2)} ${(20 - (area / tallest) * 19).toFixed(2)}`).join(" L ");
-    return el("div", { class: "lane" }, dot(track.id), svg("svg", { viewBox: "0 0 100 20", preserveAspectRatio: "none", role: "img", "aria-label": `Area of ${track.label} over time` },
-      svg("path", { d: `M 0 20 L ${ridge} L 100 20 Z`, fill: colour(track.id) })));
+    const points = track.area.map((area, at) => `${(at * step).toFixed(2)} ${(20 - (area / tallest) * 19).toFixed(2)}`);
+    return el("div", { class: "lane" }, dot(track.id), svg("svg", { viewBox: "0 0 100 20", preserveAspectRatio: "none",
+      role: "img", "aria-label": `Area of ${track.label} over time` },
+      svg("path", { d: `M 0 20 L ${points.join(" L ")} L 100 20 Z`, fill: colour(track.id) })));
   });
   const [from, to] = detail.loop_frames.map((frame) => frame / detail.num_frames);
   const head = el("i", { class: "head" });
@@ -533,11 +569,11 @@ function timeline(clip, detail, stage) {
   };
   requestAnimationFrame(follow);
   const lit = el("i", { class: "lit", style: { left: `${from * 100}%`, right: `${100 - to * 100}%` } });
-  return el("div", { class: "timeline" }, el("div", { class: "lanes" }, ...lanes, el("div", { class: "over" }, lit, head)),
-    el("p", { class: "axis" }, el("span", {}, "0 s"), el("span", {}, "mask area over the clip"), el("span", {}, measure("_s", valueOf(clip, "duration_s")))));
+  const length = measure("_s", valueOf(clip, "duration_s"));
+  return el("div", { class: "timeline" },
+    el("div", { class: "lanes" }, ...lanes, el("div", { class: "over" }, lit, head)),
+    el("p", { class: "axis" }, ...["0 s", "mask area over the clip", length].map((text) => el("span", {}, text))));
 }
-
-// ---- keys and wiring
 
 function moveFocus(event) {
   const cards = [...event.currentTarget.querySelectorAll(".card")];
@@ -546,7 +582,8 @@ function moveFocus(event) {
   const top = cards[0].offsetTop;
   const columns = Math.max(cards.findIndex((one) => one.offsetTop > top), 1);
   const across = cards.every((one) => one.offsetTop === top) ? cards.length : columns;
-  const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across, Home: -at, End: cards.length - 1 - at }[event.key];
+  const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across, Home: -at,
+    End: cards.length - 1 - at }[event.key];
   if (step === undefined) return;
   event.preventDefault();
   cards[Math.min(Math.max(at + step, 0), cards.length - 1)].focus();
@@ -613,7 +650,11 @@ function start() {
   wireInputs("clips", ["q", "label", "sort"]);
   wireInputs("rejects", ["q", "reason", "stage"]);
   for (const list of [$("gallery"), $("strip")]) list.addEventListener("keydown", moveFocus);
-  $("detail").addEventListener("close", () => { release($("detail")); $("detail").replaceChildren(); change({ clip: "" }, { replace: true }); });
+  $("detail").addEventListener("close", () => {
+    release($("detail"));
+    $("detail").replaceChildren();
+    change({ clip: "" }, { replace: true });
+  });
   document.addEventListener("keydown", shortcuts);
   addEventListener("hashchange", render);
   render();
