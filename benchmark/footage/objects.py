@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.footage.backdrops import clutter
+
 Shape = Literal["disc", "box", "star", "blob", "figure"]
 Texture = Literal["plain", "stripes", "checks", "speckle"]
 SHAPES: tuple[Shape, ...] = ("disc", "box", "star", "blob", "figure")
@@ -39,10 +41,21 @@ class Sprite:
 
 
 def make_sprite(
-    rng: np.random.Generator, *, size_px: int, colour: str, shape: Shape | None = None, texture: Texture | None = None
+    rng: np.random.Generator,
+    *,
+    size_px: int,
+    colour: str | None,
+    shape: Shape | None = None,
+    texture: Texture | None = None,
 ) -> Sprite:
-    """An object about `size_px` across; shape and texture are drawn where they are not given."""
+    """An object about `size_px` across; shape and texture are drawn where they are not given.
+
+    One without a `colour` is camouflaged: its surface is a piece of drawn background, in many dull colours.
+    """
     shape = shape or SHAPES[rng.integers(len(SHAPES))]
+    if colour is None:
+        surface = clutter(rng, height_px=size_px, width_px=size_px)
+        return Sprite(label=f"camouflaged {shape}", image=surface, mask=_outline(rng, size_px, shape))
     texture = texture or TEXTURES[rng.integers(len(TEXTURES))]
     brightness = _texture(rng, size_px, texture)
     image = np.clip(np.array(COLOURS[colour]) * brightness[..., None], 0, 255).astype(np.uint8)

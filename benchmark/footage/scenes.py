@@ -64,17 +64,20 @@ def scene(
     is_panning: bool = False,
     backdrop: NDArray[np.uint8] | None = None,
     size_frac: float = 0.3,
+    is_camouflaged: bool = False,
 ) -> Footage:
     """A shot of `kind`; objects are about `size_frac` of the frame's height across.
 
     `backdrop` is a picture uint8 [H', W', 3] RGB that the camera looks at (scaled to fit), or frames
-    uint8 [>= T, H, W, 3] that bring their own camera; None draws one.
+    uint8 [>= T, H, W, 3] that bring their own camera; None draws one. A camouflaged object has the dull colours of
+    a drawn background instead of one bright colour.
     """
     rng = np.random.default_rng((seed, KINDS.index(kind), is_panning))
     frames, corners = _backdrop_frames(rng, backdrop, num_frames, height_px, width_px, is_panning)
     size_px = round(size_frac * height_px)
     colours = [str(colour) for colour in rng.permutation(sorted(COLOURS))]
-    actors = [_Actor(sprite=make_sprite(rng, size_px=size_px, colour=colours[0]), **_walk(rng, kind, frames, size_px))]
+    sprite = make_sprite(rng, size_px=size_px, colour=None if is_camouflaged else colours[0])
+    actors = [_Actor(sprite=sprite, **_walk(rng, kind, frames, size_px))]
     if kind == "crossing":
         # A walk from right to left at the same height meets the first object in the middle of the shot.
         other = make_sprite(rng, size_px=round(size_px * 1.3), colour=colours[1])

@@ -1,4 +1,4 @@
-"""Region similarity J and contour accuracy F of DAVIS (Perazzi et al., CVPR 2016), as its 2017 evaluation code has them."""
+"""Region similarity J and contour accuracy F (Perazzi et al., CVPR 2016) as in the evaluation code of DAVIS 2017."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BOUND_TH = 0.008
 
 
 def j_and_f(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> tuple[float, float]:
-    """Mean J and mean F in [0, 1] of one object over bool [T, H, W], without the first and the last frame as in DAVIS."""
+    """Mean J and mean F in [0, 1] of one object over bool [T, H, W], but for the first and last frame, as in DAVIS."""
     if truth.shape != found.shape or len(truth) < 3:
         raise ValueError(f"got masks {truth.shape} and {found.shape}, wanted the same shape and at least 3 frames")
     pairs = list(zip(truth[1:-1], found[1:-1], strict=True))
