@@ -196,20 +196,6 @@ def test_sound_run_has_no_problems(finished_run):
     assert check(finished_run) == []
 
 
-def test_remote_run_is_checked_alike(finished_run):
-    remote = Folder(f"memory://test-check-{finished_run.folder.uri.strip('/').replace('/', '-')}")
-    for name in (layout.RUN_CONFIG, layout.PACK_PLAN):
-        remote.write(name, finished_run.folder.read(name))
-    for kind in (layout.SHARDS, layout.INDEX):
-        for name in finished_run.folder.child(kind).names():
-            remote.child(kind).write(name, finished_run.folder.child(kind).read(name))
-    assert check(Run(remote)) == []
-    data = bytearray(remote.child(layout.SHARDS).read("vpdata-000002.tar"))
-    data[600] ^= 1
-    remote.child(layout.SHARDS).write("vpdata-000002.tar", bytes(data))
-    assert check(Run(remote))[0].where == f"shards/vpdata-000002.tar: {IDS[4]}"
-
-
 def test_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(RunError, match=r"is not a run: it holds no run\.yaml"):
         check(Run(Folder(tmp_path)))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import vpdata
-from tests.runs import HEIGHT_PX, NUM_FRAMES, WIDTH_PX, make_footage, make_source
+from tests.runs import HEIGHT_PX, NUM_FRAMES, WIDTH_PX, make_footage, make_run, make_source
 from vpdata.dataset import layout
 from vpdata.dataset.index import read_index
 from vpdata.dataset.reader import INDEX_COLUMNS, Dataset
@@ -112,15 +112,17 @@ def test_relative_paths_open(finished_run, monkeypatch):
     assert len(vpdata.open_dataset("vpdata-000000.tar")) == 2
 
 
-def test_remote_run_opens_like_a_local_one(finished_run, dataset):
-    remote = Folder(f"memory://test-reader-{finished_run.folder.uri.strip('/').replace('/', '-')}")
-    for kind in (layout.SHARDS, layout.INDEX):
-        for name in finished_run.folder.child(kind).names():
-            remote.child(kind).write(name, finished_run.folder.child(kind).read(name))
-    found = vpdata.open_dataset(remote.uri)
-    assert found.ids == dataset.ids
-    assert found[1].record == dataset[1].record
-    assert np.array_equal(found[1].read_frames(3, 6), dataset[1].read_frames(3, 6))
+def test_run_that_still_lacks_a_shard_is_refused_but_its_shards_open(run):
+    run.folder.remove("index/vpdata-000001.parquet")
+    with pytest.raises(RunError, match=r"2 of the 3 shards.*vpdata build"):
+        vpdata.open_dataset(run.folder.uri)
+    assert len(vpdata.open_dataset(f"{run.folder.uri}/shards")) == 3
+
+
+def test_finished_run_that_kept_nothing_is_an_empty_data_set(tmp_path):
+    dataset = vpdata.open_dataset(make_run(tmp_path / "run", num_clips=0).folder.uri)
+    assert len(dataset) == 0
+    assert list(dataset) == []
 
 
 def test_find_select_and_slice_give_the_named_clips(dataset):

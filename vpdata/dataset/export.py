@@ -67,10 +67,10 @@ def _videopainter(run: Run, folder: Folder) -> Exported:
         # As published: twelve digits, and a name without `.0.mp4` is a Pexels video.
         name = f"{position:012d}_{sample.id}.mp4"
         folder.write(files.video_uri(name), sample.mp4)
-        dtype = np.dtype(np.uint8 if max(track.id for track in tracks) <= 255 else np.uint16)
+        dtype = np.dtype(np.uint8 if max((track.id for track in tracks), default=0) <= 255 else np.uint16)
         with folder.writing(files.masks_uri(name)) as path:
-            maps = layers.label_maps(tracks, num_frames=clip.num_frames)
-            write_label_maps(path, maps, shape=(clip.num_frames, clip.height_px, clip.width_px), dtype=dtype)
+            shape = (clip.num_frames, clip.height_px, clip.width_px)
+            write_label_maps(path, layers.label_maps(tracks, shape=shape), shape=shape, dtype=dtype)
         caption = next((caption.text for caption in sample.captions if caption.scope is None), "")
         for track in tracks:
             rows.writerow((name, 0, clip.num_frames, _number(clip.fps), track.id, caption))
@@ -89,10 +89,10 @@ class _Layers:
     def hidden_frac(self) -> float:
         return 1 - self._num_shown_px / self._num_masked_px if self._num_masked_px else 0.0
 
-    def label_maps(self, tracks: Sequence[SampleTrack], *, num_frames: int) -> Iterator[LabelMap]:
+    def label_maps(self, tracks: Sequence[SampleTrack], *, shape: tuple[int, int, int]) -> Iterator[LabelMap]:
         lowest_first = sorted(tracks, key=lambda track: -track.data.mean_area_frac)
-        for frame in range(num_frames):
-            labels = np.zeros((tracks[0].height_px, tracks[0].width_px), dtype=np.uint16)
+        for frame in range(shape[0]):
+            labels = np.zeros(shape[1:], dtype=np.uint16)
             for track in lowest_first:
                 mask = track.mask(frame)
                 labels[mask] = track.id

@@ -11,9 +11,11 @@ from typing import overload
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vpdata.dataset import annotations, index, layout
+from vpdata.dataset.run import RangedFile
 from vpdata.dataset.window import decode_window
 from vpdata.errors import RunError
 from vpdata.media.masks import Mask, decode_masks
@@ -28,12 +30,15 @@ INDEX_COLUMNS = ("id", "shard", "num_frames", *_SPAN_COLUMNS)
 def open_dataset(uri: str | Path) -> Dataset:
     """The data set in a run folder, in its `shards/` or `index/`, or in one shard; local or on any store of `Folder`.
 
-    Reads only the index. RunError where there is none.
+    Reads only the index. RunError where there is none, or where a run still lacks shards of its plan; its `shards/`
+    opens with those that are there.
     """
-    root, shard = _root_and_shard(uri)
+    root, place = _root_and_place(uri)
     index_folder = root.child(layout.INDEX)
-    names = [layout.index_of_shard(shard)] if shard else index_folder.names(".parquet")
-    if not names or not all(index_folder.exists(name) for name in names):
+    names = [layout.index_of_shard(place)] if place.endswith(".tar") else index_folder.names(".parquet")
+    if place == "" and root.exists(layout.PACK_PLAN):
+        _refuse_unfinished(root, num_packed=len(names))
+    elif not names or not all(map(index_folder.exists, names)):
         raise RunError(
             f"{uri}: got no index in {index_folder.uri}, wanted a run folder that `vpdata build` has finished, "
             "its shards/ or index/, or one of its shards"
@@ -41,12 +46,23 @@ def open_dataset(uri: str | Path) -> Dataset:
     return Dataset(root.child(layout.SHARDS), index.read_index(index_folder, names, INDEX_COLUMNS))
 
 
-def _root_and_shard(uri: str | Path) -> tuple[Folder, str | None]:
+def _refuse_unfinished(root: Folder, *, num_packed: int) -> None:
+    plan = pq.ParquetFile(RangedFile(root, layout.PACK_PLAN)).read(columns=["shard"])
+    num_planned = max(plan["shard"].to_pylist(), default=-1) + 1
+    if num_packed < num_planned:
+        raise RunError(
+            f"{root.uri}: got {num_packed} of the {num_planned} shards that are planned; run the same `vpdata build` "
+            f"again, or open {root.uri}/{layout.SHARDS} to read those that are there"
+        )
+
+
+def _root_and_place(uri: str | Path) -> tuple[Folder, str]:
+    """The run's folder, and what of it was named: "", "shards", "index" or the name of a shard."""
     whole = str(uri) if "://" in str(uri) else str(Path(uri).absolute())
     parent, _, name = whole.rstrip("/").rpartition("/")
     if name.endswith(".tar"):
         return Folder(parent.rpartition("/")[0]), name
-    return Folder(parent if name in (layout.SHARDS, layout.INDEX) else whole), None
+    return (Folder(parent), name) if name in (layout.SHARDS, layout.INDEX) else (Folder(whole), "")
 
 
 class Dataset(Sequence["Sample"]):
