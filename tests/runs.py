@@ -228,7 +228,7 @@ REJECTS: dict[str, list[Reject]] = {
 """Written beside the first part."""
 RUN_CONFIG = {
     "vpdata_version": "0.1.0",
-    "config": {"cut": {"min_s": 2.0}, "filter": {"motion": {"min": 0.1}}},
+    "config": {"cut": {"min_s": 2.0}, "filter": {"rules": {"motion": {"min": 0.1}}}},
     "models": [
         {
             "role": "captioner",

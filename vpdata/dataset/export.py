@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,8 +20,6 @@ from vpdata.dataset.run import Run
 from vpdata.errors import RunError
 from vpdata.storage import Folder
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
@@ -34,21 +31,19 @@ class Exported:
     hidden_frac: float
     """Share of all mask pixels that the layout could not hold, since a smaller object lies over them."""
 
+    def __str__(self) -> str:
+        return (
+            f"exported {self.num_clips} clips in {self.num_rows} rows; "
+            f"{self.hidden_frac:.1%} of the mask pixels were lost below smaller objects"
+        )
+
 
 def export(run: Run, output: str | Path, *, format: Literal["videopainter", "hf"]) -> Exported:
     """Write the whole data set to `output`, a new folder, local or remote. RunError where it is not empty."""
     folder = Folder(output)
     if folder.names():
         raise RunError(f"{folder.uri} is not empty; give a new folder as --output, or remove this one")
-    exported = _videopainter(run, folder) if format == "videopainter" else _hugging_face(run, folder)
-    logger.info(
-        "%s: %d clips in %d rows, %.2f %% of the mask pixels hidden by smaller objects",
-        folder.uri,
-        exported.num_clips,
-        exported.num_rows,
-        100 * exported.hidden_frac,
-    )
-    return exported
+    return _videopainter(run, folder) if format == "videopainter" else _hugging_face(run, folder)
 
 
 def _hugging_face(run: Run, folder: Folder) -> Exported:

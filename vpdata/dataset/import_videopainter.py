@@ -15,9 +15,11 @@ import vpdata
 from vpdata import codec
 from vpdata.dataset import annotations, layout
 from vpdata.dataset import videopainter_files as files
+from vpdata.dataset.card import write_card
 from vpdata.dataset.label_maps import LabelMaps
 from vpdata.dataset.run import Run, parquet_bytes
 from vpdata.dataset.shards import Member, PackEntry, TarWriter, write_shard
+from vpdata.dataset.stats import write_stats
 from vpdata.dataset.videopainter_files import Span
 from vpdata.errors import Reason, RejectItem, RunError
 from vpdata.media.clips import ClipReader, ClipSettings, ClipWriter
@@ -65,6 +67,8 @@ def import_videopainter(source: str | Path, output: str | Path) -> Run:
     run.folder.write(layout.PACK_PLAN, parquet_bytes(codec.to_table(plan, PackEntry)))
     for shard in sorted({entry.shard for entry in plan}):
         write_shard(run, [entry for entry in plan if entry.shard == shard], shard=shard)
+    write_stats(run)
+    write_card(run)
     logger.info("%s: imported %d clips of %d videos", run.folder.uri, len(plan), len(names))
     return run
 
