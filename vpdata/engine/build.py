@@ -14,17 +14,17 @@ from vpdata import __version__
 from vpdata.config import to_plain
 from vpdata.dataset import layout
 from vpdata.dataset.run import RangedFile, Run
-from vpdata.engine import again, fingerprint, lease, runwide
+from vpdata.engine import again, fingerprint, lease
 from vpdata.engine.cluster import Cluster
 from vpdata.engine.dispatch import Dispatch
 from vpdata.engine.freeze import freeze_sources
 from vpdata.engine.lease import LeaseProof
 from vpdata.engine.local import local_cluster
+from vpdata.engine.pack import PackJob, unpacked
 from vpdata.engine.parts import StageJob, num_records, sub_parts
 from vpdata.engine.plan import make_plan
 from vpdata.engine.preflight import make_errand
 from vpdata.engine.progress import Progress
-from vpdata.engine.runwide import PackJob
 from vpdata.engine.settings import EngineSettings
 from vpdata.engine.work import Counts, Job
 from vpdata.errors import Reason, RunError
@@ -92,13 +92,13 @@ def build_run(
                 lease=proof,
                 stage=stage,
                 previous=previous,
-                source=source,
+                source=source if previous == "source" else None,
                 rules=fingerprint.early_rules_of(states[stage.name]),
                 engine=engine,
             )
             for stage, previous in zip(stages, ["source", *(stage.name for stage in stages)], strict=False)
         ]
-        _Build(run, jobs, engine, proof, progress).finish(kind)
+        _Build(run, source, jobs, engine, proof, progress).finish(kind)
     return _summary(run)
 
 
@@ -120,25 +120,31 @@ class _Build:
     """What is left to do of a run."""
 
     def __init__(
-        self, run: Run, jobs: Sequence[StageJob], engine: EngineSettings, proof: LeaseProof, progress: Progress
+        self,
+        run: Run,
+        source: Input,
+        jobs: Sequence[StageJob],
+        engine: EngineSettings,
+        proof: LeaseProof,
+        progress: Progress,
     ) -> None:
-        self._run, self._jobs, self._engine = run, jobs, engine
+        self._run, self._source, self._jobs, self._engine = run, source, jobs, engine
         self._proof, self._progress = proof, progress
 
     def finish(self, kind: EngineKind) -> None:
         """Do it; a finished run starts no worker."""
-        if self._run.folder.exists(layout.PACK_PLAN) and not runwide.unpacked(self._run):
+        if self._run.folder.exists(layout.PACK_PLAN) and not unpacked(self._run):
             return
         for folder in (*map(self._run.stage_folder, layout.STAGE_FOLDERS), self._run.folder):
             folder.sweep()
         needs = {job.name: job.resources for job in self._jobs}
-        with _cluster_of(kind, self._engine, self._run, self._jobs[0].source, needs) as cluster:
+        with _cluster_of(kind, self._engine, self._run, self._source, needs) as cluster:
             if not self._run.folder.exists(layout.PACK_PLAN):
                 self._run_stages(cluster)
                 for job in self._jobs:
                     self._run.stage_folder(job.name).child(layout.PROGRESS).remove_all()
-                runwide.plan_pack(self._run, engine=self._engine, lease=self._proof)
-            self._pack(cluster)
+                self._pack(cluster, [layout.PACK_PLAN])
+            self._pack(cluster, unpacked(self._run))
 
     def _run_stages(self, cluster: Cluster) -> None:
         needs = {job.name: job.resources for job in self._jobs}
@@ -148,9 +154,10 @@ class _Build:
             jobs = [job for job in self._jobs if job.name in group]
             self._dispatch(cluster, jobs, {job.name: self._waiting(job) for job in jobs})
 
-    def _pack(self, cluster: Cluster) -> None:
-        job = PackJob(run_folder=self._run, lease=self._proof)
-        self._dispatch(cluster, [job], {job.name: runwide.unpacked(self._run)})
+    def _pack(self, cluster: Cluster, names: Sequence[str]) -> None:
+        job = PackJob(run_folder=self._run, lease=self._proof, engine=self._engine)
+        self._progress.known(job.name, num_parts=len(names), done=0)
+        self._dispatch(cluster, [job], {job.name: names})
 
     def _dispatch(self, cluster: Cluster, jobs: Sequence[Job], waiting: Mapping[str, Sequence[str]]) -> None:
         def staff(left: Sequence[Job]) -> Mapping[str, int]:

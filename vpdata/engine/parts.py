@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
@@ -20,10 +21,12 @@ from vpdata.engine.settings import EngineSettings
 from vpdata.engine.work import Counts, Work
 from vpdata.errors import RejectItem, RunError
 from vpdata.records import Record, Reject, Source
-from vpdata.sources import Input
 from vpdata.stages import base
 from vpdata.stages.base import Inputs, Item, Rejected, Resources, Result, Stage
 from vpdata.stages.rules import FilterSettings, judge
+
+if TYPE_CHECKING:
+    from vpdata.sources import Input
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,8 @@ class StageJob:
     stage: Stage
     previous: str
     """The stage whose parts are the items, or "source"."""
-    source: Input
+    source: Input | None
+    """Only for the first stage."""
     rules: FilterSettings | None
     """Judge every record by these right after the stage; None: not before the filter stage."""
     engine: EngineSettings
@@ -126,7 +130,7 @@ class StageJob:
     def _open_media(self, part: str, items: Sequence[Item]) -> OpenMedia:
         if not self.stage.needs_media:
             return lambda item: nullcontext(b"")
-        if self.previous == "source":
+        if self.source is not None:
             return self.source.local_file  # type: ignore[return-value]  # the items of the first stage are sources
         return _clip_opener(self.run_folder, part, items)
 

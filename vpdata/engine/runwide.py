@@ -1,9 +1,8 @@
-"""What needs the whole run: duplicates, the plan of the shards, and the packing of one shard."""
+"""What needs the whole run: finding duplicates, and planning which clip goes to which shard."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,81 +11,46 @@ import pyarrow.parquet as pq
 from vpdata import codec
 from vpdata.dataset import annotations, layout
 from vpdata.dataset.run import RangedFile, Run, parquet_bytes, read_rows
-from vpdata.dataset.shards import PackEntry, write_shard
+from vpdata.dataset.shards import PackEntry
 from vpdata.engine.lease import LeaseProof
 from vpdata.engine.settings import EngineSettings
-from vpdata.engine.work import Counts, Work
 from vpdata.errors import Reason
 from vpdata.records import Record, Reject
-from vpdata.stages.base import Resources
 from vpdata.stages.duplicates import exact_duplicates, near_duplicates
 
-_COLUMNS = ["id", "clip.phash", "clip.video.id", "clip.video.content_hash"]
-_SHORT = {"id": "id", "clip.phash": "phash", "clip.video.id": "video", "clip.video.content_hash": "content_hash"}
-_NO_SIZES = pa.table({"id": pa.array([], pa.string()), "num_bytes": pa.array([], pa.int64())})
-_NO_CLIPS = pa.table({name: pa.array([], pa.string()) for name in [*_SHORT.values(), "part"]})
+_COLUMNS = {"id": "id", "clip.phash": "phash", "clip.video.id": "video", "clip.video.content_hash": "content_hash"}
+"""Of a part's file, and what they are called here."""
+_CLIPS = pa.schema([*((name, pa.string()) for name in _COLUMNS.values()), ("part", pa.int32())])
+_SIZES = pa.schema([("id", pa.string()), ("num_bytes", pa.int64())])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackJob:
-    """Packs shards of the plan; a `vpdata.engine.work.Job` whose work is named like the shard's index file."""
+def plan_pack(run: Run, *, engine: EngineSettings, lease: LeaseProof) -> tuple[int, int]:
+    """Write the rejects of the run-wide pass and, last, the plan of the shards; how many are kept and rejected.
 
-    run_folder: Run
-    lease: LeaseProof
-    resources: Resources = field(default_factory=lambda: Resources(memory_gb=2.0))
-
-    @property
-    def name(self) -> str:
-        return "pack"
-
-    @property
-    def has_items(self) -> bool:
-        return False
-
-    def setup(self) -> None:
-        pass
-
-    def run(self, work: Work, alive: Callable[[int], None]) -> Counts:
-        number = int(work.name.removeprefix("vpdata-").removesuffix(".parquet"))
-        plan = pq.read_table(RangedFile(self.run_folder.folder, layout.PACK_PLAN), filters=[("shard", "=", number)])
-        entries = list(codec.from_table(plan, PackEntry))
-        self.lease.check()
-        write_shard(self.run_folder, entries, shard=number)
-        return Counts(name=work.name, num_items=len(entries), num_records=len(entries), num_rejects=0)
-
-
-def unpacked(run: Run) -> list[str]:
-    """Index files that the plan asks for and that are not there yet."""
-    shards = pq.read_table(RangedFile(run.folder, layout.PACK_PLAN), columns=["shard"])["shard"].unique().to_pylist()
-    done = set(run.folder.child(layout.INDEX).names(".parquet"))
-    return [name for name in map(layout.index_file, shards) if name not in done]
-
-
-def plan_pack(run: Run, *, engine: EngineSettings, lease: LeaseProof) -> None:
-    """Find duplicates among all kept clips and write which clip goes to which shard; the plan is written last."""
-    clips = _kept_clips(run)
+    About 600 bytes of memory a clip, most of it while perceptual hashes are compared.
+    """
+    parts = run.parts("filter")
+    clips = _kept_clips(run, parts)
     reasons = _duplicates(clips, engine.near_duplicate_frac)
-    rejects = list(_rejects(run, clips, reasons))
-    kept = clips.filter(~pc.field("id").isin(pa.array(reasons, pa.string())))
-    plan = _plan(run, kept, shard_mb=engine.shard_mb)
+    dropped = pc.field("id").isin(pa.array(reasons, pa.string()))
+    rejects = list(_rejects(run, parts, clips.filter(dropped), reasons))
+    plan = _plan(run, parts, clips.filter(~dropped).select(["id", "part"]), shard_mb=engine.shard_mb)
     lease.check()
     run.folder.write(layout.RUNWIDE_REJECTS, parquet_bytes(codec.to_table(rejects, Reject)))
     run.folder.write(layout.PACK_PLAN, parquet_bytes(plan))
+    return len(plan), len(rejects)
 
 
-def _kept_clips(run: Run) -> pa.Table:
-    """Columns id, phash, video, content_hash and part of the clips that passed all rules.
-
-    Only these columns are held, as Arrow: about 200 bytes a clip, so that a million clips fit a small driver.
-    """
+def _kept_clips(run: Run, parts: Sequence[str]) -> pa.Table:
+    """Columns id, phash, video, content_hash and part (its position in `parts`) of the clips that passed all rules."""
     folder = run.stage_folder("filter")
-    tables = []
-    for part in run.parts("filter"):
-        table = pq.ParquetFile(RangedFile(folder, layout.records_file(part))).read(columns=_COLUMNS)
-        table = table.replace_schema_metadata().flatten().flatten()
-        table = table.rename_columns([_SHORT[name] for name in table.column_names])
-        tables.append(table.append_column("part", pa.repeat(part, len(table)).dictionary_encode()))
-    return pa.concat_tables(tables).unify_dictionaries() if tables else _NO_CLIPS
+    tables = [_CLIPS.empty_table()]
+    for number, part in enumerate(parts):
+        table = pq.ParquetFile(RangedFile(folder, layout.records_file(part))).read(columns=list(_COLUMNS))
+        table = table.flatten().flatten()
+        table = table.append_column("part", pa.repeat(pa.scalar(number, pa.int32()), len(table)))
+        tables.append(table.rename_columns(_COLUMNS | {"part": "part"}).select(_CLIPS.names).cast(_CLIPS))
+    return pa.concat_tables(tables)
 
 
 def _duplicates(clips: pa.Table, max_distance_frac: float | None) -> dict[str, tuple[Reason, str]]:
@@ -104,16 +68,19 @@ def _duplicates(clips: pa.Table, max_distance_frac: float | None) -> dict[str, t
     return dropped
 
 
-def _rejects(run: Run, clips: pa.Table, reasons: dict[str, tuple[Reason, str]]) -> Iterator[Reject]:
+def _rejects(
+    run: Run, parts: Sequence[str], dropped: pa.Table, reasons: Mapping[str, tuple[Reason, str]]
+) -> Iterator[Reject]:
     """One reject per dropped clip, in part order."""
     details = {
         Reason.DUPLICATE: "the source has the same bytes as video {}",
         Reason.NEAR_DUPLICATE: "the clip looks like {}, which is kept",
     }
-    dropped = clips.filter(pc.field("id").isin(pa.array(reasons, pa.string())))
-    for part in sorted(dropped["part"].unique().to_pylist()):
-        ids = set(dropped.filter(pc.field("part") == part)["id"].to_pylist())
-        for record in read_rows(run.stage_folder("filter"), layout.records_file(part), Record, ids=ids):
+    ids_by_part: dict[int, set[str]] = {}
+    for row in dropped.select(["id", "part"]).to_pylist():
+        ids_by_part.setdefault(row["part"], set()).add(row["id"])
+    for number, ids in sorted(ids_by_part.items()):
+        for record in read_rows(run.stage_folder("filter"), layout.records_file(parts[number]), Record, ids=ids):
             reason, kept = reasons[record.id]
             yield Reject(
                 id=record.id,
@@ -127,27 +94,32 @@ def _rejects(run: Run, clips: pa.Table, reasons: dict[str, tuple[Reason, str]]) 
             )
 
 
-def _plan(run: Run, kept: pa.Table, *, shard_mb: float) -> pa.Table:
+def _plan(run: Run, parts: Sequence[str], kept: pa.Table, *, shard_mb: float) -> pa.Table:
     """Rows of `PackEntry` in id order; a shard is closed before the clip that would make it too large."""
-    table = kept.select(["id", "part"]).join(_mp4_sizes(run, kept), keys="id").sort_by("id")
+    wholes = {layout.whole_part_of(parts[int(number)]) for number in set(kept["part"].to_numpy())}
+    table = kept.join(_mp4_sizes(run, sorted(wholes)), keys="id").sort_by("id")
     shards, shard, held = [], 0, 0
     for num_bytes in table["num_bytes"].to_numpy():
         if held and held + num_bytes > shard_mb * 1e6:
             shard, held = shard + 1, 0
         held += num_bytes
         shards.append(shard)
-    columns = {"clip_id": table["id"], "part": table["part"].cast(pa.string()), "shard": pa.array(shards, pa.int64())}
+    columns = {
+        "clip_id": table["id"],
+        "part": pa.array(parts, pa.string()).take(table["part"].combine_chunks()),
+        "shard": pa.array(shards, pa.int64()),
+    }
     return pa.table(columns, schema=codec.schema_of(PackEntry))
 
 
-def _mp4_sizes(run: Run, kept: pa.Table) -> pa.Table:
-    """Columns id and num_bytes of all mp4s in the tars that hold kept clips."""
+def _mp4_sizes(run: Run, parts: Sequence[str]) -> pa.Table:
+    """Columns id and num_bytes of all mp4s in the tars of `cut`."""
     folder = run.stage_folder("cut")
-    tables = [_NO_SIZES]
-    for whole in sorted({layout.whole_part_of(part) for part in kept["part"].unique().to_pylist()}):
+    tables = [_SIZES.empty_table()]
+    for part in parts:
         members = pq.read_table(
-            RangedFile(folder, layout.members_file(whole)), columns=["clip_id", "suffix", "num_bytes"]
+            RangedFile(folder, layout.members_file(part)), columns=["clip_id", "suffix", "num_bytes"]
         )
-        members = members.replace_schema_metadata().filter(pc.field("suffix") == annotations.VIDEO)
-        tables.append(pa.table({"id": members["clip_id"], "num_bytes": members["num_bytes"]}))
+        members = members.filter(pc.field("suffix") == annotations.VIDEO)
+        tables.append(pa.table([members["clip_id"], members["num_bytes"]], schema=_SIZES))
     return pa.concat_tables(tables)

@@ -17,6 +17,8 @@ class EngineSettings:
     """Size of a shard in megabytes (10^6 bytes) of mp4; one clip alone may be larger."""
     near_duplicate_frac: float | None = 0.1
     """Clips whose perceptual hashes differ in at most this share of their bits are near-duplicates; None: keep all."""
+    pack_memory_gb: float = 2.0
+    """Limit of the process that compares all clips (600 bytes a clip), and of those that pack shards."""
     workers: int | None = None
     """Worker processes of the local engine; None: one per core."""
     prefetch_mb: float = 512.0
@@ -31,7 +33,7 @@ class EngineSettings:
     """How long an autoscaling cluster may take to grow to what the plan needs."""
 
     def __post_init__(self) -> None:
-        for name in ("videos_per_part", "clips_per_part", "shard_mb", "workers", "prefetch_threads"):
+        for name in ("videos_per_part", "clips_per_part", "shard_mb", "pack_memory_gb", "workers", "prefetch_threads"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name}: got {value}, wanted more than 0")
