@@ -38,7 +38,7 @@ FPS, WIDTH_PX, HEIGHT_PX = 25, 1280, 720
 SHOTS_S = (7.0, 9.0, 8.0)
 """All longer than `min_s` and none longer than `max_s`: every frame is kept by everybody."""
 NUM_WORKERS = 2
-FILM_S, FILM_FPS, FILM_WIDTH_PX, FILM_HEIGHT_PX = 4 * 3600, 12, 320, 180
+FILM_S, FILM_FPS, FILM_WIDTH_PX, FILM_HEIGHT_PX = 4 * 3600, 8, 320, 180
 
 Frames = Iterator[NDArray[np.uint8]]
 """uint8 [H, W, 3] RGB."""
@@ -227,10 +227,8 @@ def measure_film(folder: Path) -> None:
             window = np.ascontiguousarray(period[:FILM_HEIGHT_PX, x : x + FILM_WIDTH_PX])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(window, format="rgb24")))
         container.mux(stream.encode())
-    generated_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     spans = json.loads(ours([path], with_scores=True))
     peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    assert generated_mb < peak_mb, "the cutting process must be the largest child"
     print(f"{FILM_S // 3600} h, {FILM_S * FILM_FPS} frames, {len(spans)} clips, peak memory {peak_mb:.0f} MB")
 
 

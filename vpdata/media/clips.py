@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -143,6 +144,8 @@ class _Decord:
 class _PyAV:
     def __init__(self, data: bytes) -> None:
         self._container = av.open(io.BytesIO(data), "r", format="mp4", options={"enable_drefs": "0"})
+        # Its parts refer to each other: unless closed, the decoder's frames would wait for the garbage collector.
+        weakref.finalize(self, self._container.close)
         if not self._container.streams.video:
             raise RuntimeError("there is no video stream")
         self._stream = self._container.streams.video[0]
@@ -173,13 +176,13 @@ class ClipWriter:
             raise ValueError(f"got a clip of {width_px}x{height_px} px, wanted even sizes")
         settings = settings or ClipSettings()
         self.num_frames = 0
-        self._buffer = io.BytesIO()
+        self._buffer = buffer = io.BytesIO()
         self._container = av.open(
-            self._buffer,
+            buffer,
             "w",
             format="mp4",
             # To move the index to the front, the muxer reads back what it has written.
-            io_open=lambda _url, _flags, _options: io.BytesIO(self._buffer.getvalue()),
+            io_open=lambda _url, _flags, _options: io.BytesIO(buffer.getvalue()),
             options={"movflags": "+faststart", "fflags": "+bitexact"},
         )
         self._stream = stream = self._container.add_stream("libx264", rate=fps)
@@ -212,6 +215,10 @@ class ClipWriter:
         self._container.mux(self._stream.encode())
         self._container.close()
         return self._buffer.getvalue()
+
+    def discard(self) -> None:
+        """Give up the clip and free the encoder now; its parts refer to each other and would wait for the collector."""
+        self._container.close()
 
 
 def _is_whole(data: bytes) -> bool:

@@ -271,6 +271,7 @@ class _Encoding:
     def finish(self, min_frames: int, spill: IO[bytes]) -> _Span:
         start, stop = self._start, self._start + self.num_frames
         if self.num_frames < min_frames:
+            self._writer.discard()
             return _Span(shot=self._shot, start=start, stop=stop, encoded=None)
         data = self._writer.finish()
         try:
