@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import resource
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -247,6 +248,7 @@ def test_a_store_that_is_down_is_a_storage_error(bucket_of_a_dead_store):  # noq
             use("a.txt")
 
 
-def test_a_missing_package_is_named_with_its_extra():
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(ConfigError, match=r"vpdata\[cloud\]"):
         Folder("gs://bucket/run").read("a.txt")
