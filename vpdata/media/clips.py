@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from av.error import FFmpegError
 from av.video.frame import PictureType
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
 from numpy.typing import NDArray
 
 from vpdata.errors import RunError
@@ -203,7 +203,10 @@ class ClipWriter:
         """Append one frame: uint8 [H, W, 3] RGB, or a BT.709 limited yuv420p frame of the clip's size."""
         if isinstance(image, np.ndarray):
             image = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU709,
+                dst_color_range=ColorRange.MPEG,
+                interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT,
             )
         image.pts, image.time_base = self.num_frames, 1 / self._stream.codec_context.framerate
         image.pict_type = PictureType.NONE  # else x264 repeats the source's choice of key frames

@@ -195,9 +195,10 @@ class Thumbnails:
     def __init__(self, width_px: int, height_px: int, *, is_bgr: bool = False, is_smooth: bool = True) -> None:
         self._size = width_px, height_px
         self._format = "bgr24" if is_bgr else "rgb24"
-        # One reformatter keeps its tables; averaging costs twice the time of picking pixels.
+        # One reformatter keeps its tables. Averaging costs twice the time of picking pixels, exactness a tenth.
         self._reformatter = VideoReformatter()
-        self._interpolation = Interpolation.AREA if is_smooth else Interpolation.FAST_BILINEAR
+        scaler = Interpolation.AREA if is_smooth else Interpolation.FAST_BILINEAR
+        self._interpolation = scaler | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
     def of(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
         """uint8 [H, W, 3] RGB or BGR of a normalised frame."""
