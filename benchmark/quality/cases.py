@@ -43,9 +43,8 @@ class Case:
     footage: Footage
 
 
-def mask_cases(real: Path | None, *, num_seeds: int) -> Iterator[Case]:
+def mask_cases(real: Path | None, *, num_seeds: int, num_frames: int = 50) -> Iterator[Case]:
     """Every kind of shot, still and panning, on drawn backgrounds and, where `real` is given, on its frames."""
-
     for camera, name, folder in product(
         ("still", "panning"), (*KINDS, "camouflaged"), (None, real) if real else (None,)
     ):
@@ -56,6 +55,7 @@ def mask_cases(real: Path | None, *, num_seeds: int) -> Iterator[Case]:
                 is_panning=camera == "panning",
                 is_camouflaged=name == "camouflaged",
                 backdrop=_still(folder, seed) if folder else None,
+                num_frames=num_frames,
                 height_px=HEIGHT_PX,
                 width_px=WIDTH_PX,
             )
