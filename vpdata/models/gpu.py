@@ -1,0 +1,50 @@
+"""Device, dtype and memory of models that run on torch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
+
+import torch
+
+from vpdata.errors import BackendError, Reason, RejectItem
+
+Device = Literal["cuda", "cpu"]
+Dtype = Literal["bfloat16", "float16", "float32"]
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+_log = logging.getLogger(__name__)
+
+
+def torch_device(name: Device) -> torch.device:
+    """The device of that name; BackendError for "cuda" where no GPU can be used."""
+    if name == "cuda" and not torch.cuda.is_available():
+        reason = "finds no GPU" if torch.version.cuda else "is a build without CUDA"
+        raise BackendError(f"got device 'cuda', but torch {torch.__version__} {reason}; give the model `device: cpu`")
+    return torch.device(name)
+
+
+def torch_dtype(name: Dtype) -> torch.dtype:
+    """The dtype of that name."""
+    return getattr(torch, name)
+
+
+def halving(call: Callable[[Sequence[Item]], Sequence[Answer]], items: Sequence[Item]) -> list[Answer]:
+    """`call(items)`, asked in halves where the GPU's memory does not hold them all.
+
+    RejectItem(gpu_memory) where one item does not fit alone. No item is asked for twice that fitted once.
+    """
+    try:
+        return list(call(items))
+    except torch.OutOfMemoryError as error:
+        if len(items) < 2:
+            detail = f"one item does not fit into the GPU's memory: {error}"
+            raise RejectItem(Reason.GPU_MEMORY, detail, wanted="a smaller item, or a GPU with more memory") from error
+        _log.warning("a batch of %d does not fit into the GPU's memory: %s; it is halved", len(items), error)
+    # Only here, below the handler: while it runs, the traceback keeps the tensors of the failed call alive.
+    torch.cuda.empty_cache()
+    middle = len(items) // 2
+    return halving(call, items[:middle]) + halving(call, items[middle:])
