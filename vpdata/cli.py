@@ -119,10 +119,14 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
+    from vpdata.config import fill
+    from vpdata.dataset.run import Run
     from vpdata.report import ReportSettings, write_report
     from vpdata.storage import Folder
 
-    write_report(Folder(args.run), ReportSettings(), single_file_sample=args.sample)
+    folder = Folder(args.run)
+    settings = fill(ReportSettings, Run(folder).config()["config"].get("report", {}), where="report")
+    print(write_report(folder, settings, single_file_sample=args.sample))
     return 0
 
 
@@ -140,14 +144,16 @@ def _export(args: argparse.Namespace) -> int:
     from vpdata.dataset.run import Run
     from vpdata.storage import Folder
 
-    export(Run(Folder(args.run)), args.output, format=args.format)
+    print(export(Run(Folder(args.run)), args.output, format=args.format))
     return 0
 
 
 def _import(args: argparse.Namespace) -> int:
     from vpdata.dataset.import_videopainter import import_videopainter
+    from vpdata.dataset.reader import open_dataset
 
-    import_videopainter(args.source, args.output)
+    run = import_videopainter(args.source, args.output)
+    print(f"{len(open_dataset(run.folder.uri))} clips are in {run.folder.uri}")
     return 0
 
 
