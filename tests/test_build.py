@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 import vpdata
 from benchmark.footage import scene, write_video
@@ -109,7 +110,7 @@ def test_no_home_path_and_no_secret_reaches_the_run(videos, run, tmp_path):
 def test_inspect_prints_the_record_and_draws_the_masks(run, tmp_path, capsys):
     sample = next(iter(vpdata.open_dataset(run)))
     assert main(["inspect", str(run), sample.id, "--sheet", str(tmp_path / "sheet.jpg")]) == 0
-    assert json.loads(capsys.readouterr().out)["id"] == sample.id
+    assert yaml.safe_load(capsys.readouterr().out)["id"] == sample.id
     assert (tmp_path / "sheet.jpg").stat().st_size > 5000
 
 

@@ -72,7 +72,9 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from vpdata.codec import to_json
+    import yaml
+
+    from vpdata.codec import to_builtins
     from vpdata.dataset.reader import open_dataset
     from vpdata.report.sheet import write_sheet
 
@@ -84,7 +86,11 @@ def _inspect(args: argparse.Namespace) -> int:
             )
         return 0
     sample = dataset.find(args.clip)
-    print(to_json(sample.record).decode())
+    record = to_builtins(sample.record)
+    for track in record["tracks"]:
+        # One entry per frame: the sheet shows them better.
+        del track["masks"], track["area_frac"]
+    print(yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=100), end="")
     sheet = args.sheet or f"{sample.id}.jpg"
     write_sheet(sample, sheet)
     print(f"contact sheet: {sheet}", file=sys.stderr)
