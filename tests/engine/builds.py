@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from tests.engine.tiny_stages import TinyCut, TinyDetect, TinyFilter
 from vpdata.engine import BuildSummary, EngineSettings, build_run
+from vpdata.records import video_id
 from vpdata.sources import Input, SourceSettings
 from vpdata.stages.base import Stage
 from vpdata.stages.rules import FilterSettings
@@ -21,11 +22,15 @@ from vpdata.stages.rules import FilterSettings
 NO_RULES = FilterSettings(early=False)
 
 
+NAMES = sorted((f"v{number:02d}.mp4" for number in range(16)), key=video_id)
+"""File names in the order of the ids that they give, which is the order of the videos in a run."""
+
+
 def write_sources(folder: Path, texts: Sequence[str]) -> Path:
-    """One "video" per text, named by its position."""
+    """One "video" per text; they keep their order in a run."""
     folder.mkdir(exist_ok=True)
-    for number, text in enumerate(texts):
-        (folder / f"v{number:02d}.mp4").write_text(text)
+    for name, text in zip(NAMES, texts, strict=False):
+        (folder / name).write_text(text)
     return folder
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.builds import build, results, write_sources
+from tests.engine.builds import NAMES, build, results, write_sources
 from tests.engine.tiny_stages import TinyCut, TinyFilter, TinyInputs
 from vpdata.dataset import layout
 from vpdata.dataset.run import Run, read_rows
@@ -94,7 +94,7 @@ class LookAlikes(TinyCut):
         for outcome in super().process_many(inputs):
             if isinstance(outcome, Result):
                 clip = outcome.record.clip
-                is_copy = clip.video.uri in ("v00.mp4", "v01.mp4")
+                is_copy = clip.video.uri in NAMES[:2]
                 video = dataclasses.replace(clip.video, content_hash="0" * 64) if is_copy else clip.video
                 clip = dataclasses.replace(clip, video=video, phash=("f" if is_copy else "3") * 16)
                 outcome = dataclasses.replace(outcome, record=dataclasses.replace(outcome.record, clip=clip))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.builds import write_sources
+from tests.engine.builds import NAMES, write_sources
 from vpdata.engine import preflight
 from vpdata.errors import ConfigError, RunError
 from vpdata.sources import Input, SourceSettings
@@ -30,7 +30,7 @@ def test_a_node_that_cannot_reach_the_run_or_a_source_says_so(tmp_path: Path) ->
     assert "probe" in preflight.visit(errand).faults[0]
     errand.run.write(errand.probe, b"")
     assert preflight.visit(errand).faults == ()
-    (tmp_path / "sources" / "v00.mp4").unlink()
+    (tmp_path / "sources" / NAMES[0]).unlink()
     (fault,) = preflight.visit(errand).faults
     assert "source_gone" in fault
 

@@ -54,6 +54,8 @@ def freeze_sources(
 def _append(run: Run, sources: Sequence[Source], *, first_part: int, engine: EngineSettings) -> None:
     size = engine.videos_per_part
     assert size is not None
+    # In id order, as the shards are: a shard then takes its clips from few parts (three times less CPU in all).
+    sources = sorted(sources, key=lambda one: one.id)
     for number, first in enumerate(range(0, len(sources), size), start=first_part):
         table = codec.to_table(sources[first : first + size], Source)
         run.stage_folder("source").write(layout.records_file(layout.part_name(number)), parquet_bytes(table))
