@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import resource
 import shutil
@@ -13,6 +14,7 @@ import pytest
 
 from tests.engine.builds import NAMES, build, results, write_sources
 from tests.engine.tiny_stages import TinyCut, TinyFilter, TinyInputs
+from tests.s3_server import bucket, s3_endpoint  # noqa: F401  fixtures
 from vpdata.dataset import layout
 from vpdata.dataset.run import Run, read_rows
 from vpdata.dataset.shards import PackEntry
@@ -219,3 +221,11 @@ def test_an_error_of_ours_names_stage_part_and_record(tmp_path: Path) -> None:
     bad = list(run_of(tmp_path / "run").sources())[3]
     assert str(caught.value) == f"stage cut, part-00001, record {bad.id}: ValueError: a fault of ours"
     assert run_of(tmp_path / "run").parts("cut") == ["part-00000"]
+
+
+def test_a_run_in_a_bucket_has_the_bytes_of_a_local_one(sources: Path, finished: Path, bucket: str) -> None:  # noqa: F811
+    # Flushing after every item writes and reads back the progress files too.
+    build(sources, f"{bucket}/run", engine={"flush_every_s": 0.0})
+    found = {name: Folder(f"{bucket}/run").read(name) for name in results(finished)}
+    assert {name: hashlib.sha256(content).hexdigest() for name, content in found.items()} == results(finished)
+    assert build(sources, f"{bucket}/run").num_clips == 8

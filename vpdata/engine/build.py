@@ -23,7 +23,7 @@ from vpdata.engine.local import local_cluster
 from vpdata.engine.pack import PackJob, unpacked
 from vpdata.engine.parts import StageJob, num_records, sub_parts
 from vpdata.engine.plan import make_plan
-from vpdata.engine.preflight import make_errand
+from vpdata.engine.preflight import make_errand, refuse_relative
 from vpdata.engine.progress import Progress
 from vpdata.engine.settings import EngineSettings
 from vpdata.engine.work import Counts, Job
@@ -75,6 +75,8 @@ def build_run(
     the folder is no run, is being built, or was made with other settings; StorageError where the disk is full or a
     server is down. In every case the finished parts stay, and the same call goes on.
     """
+    if kind == "ray":
+        refuse_relative(run_uri, num_nodes=1)
     run = Run(Folder(run_uri))
     _refuse_other_folders(run.folder)
     with lease.hold(run.folder) as proof, Progress([*(stage.name for stage in stages), again.PACK]) as progress:
@@ -129,7 +131,8 @@ class _Build:
         progress: Progress,
     ) -> None:
         self._run, self._source, self._jobs, self._engine = run, source, jobs, engine
-        self._proof, self._progress = proof, progress
+        self._progress = progress
+        self._pack_job = PackJob(run_folder=run, lease=proof, engine=engine)
 
     def finish(self, kind: EngineKind) -> None:
         """Do it; a finished run starts no worker."""
@@ -139,6 +142,8 @@ class _Build:
             folder.sweep()
         needs = {job.name: job.resources for job in self._jobs}
         with _cluster_of(kind, self._engine, self._run, self._source, needs) as cluster:
+            # What cannot run in the end is refused at the start.
+            make_plan({again.PACK: self._pack_job.resources}, cluster.nodes)
             if not self._run.folder.exists(layout.PACK_PLAN):
                 self._run_stages(cluster)
                 for job in self._jobs:
@@ -155,9 +160,8 @@ class _Build:
             self._dispatch(cluster, jobs, {job.name: self._waiting(job) for job in jobs})
 
     def _pack(self, cluster: Cluster, names: Sequence[str]) -> None:
-        job = PackJob(run_folder=self._run, lease=self._proof, engine=self._engine)
-        self._progress.known(job.name, num_parts=len(names), done=0)
-        self._dispatch(cluster, [job], {job.name: names})
+        self._progress.known(again.PACK, num_parts=len(names), done=0)
+        self._dispatch(cluster, [self._pack_job], {again.PACK: names})
 
     def _dispatch(self, cluster: Cluster, jobs: Sequence[Job], waiting: Mapping[str, Sequence[str]]) -> None:
         def staff(left: Sequence[Job]) -> Mapping[str, int]:

@@ -102,6 +102,9 @@ def _read(folder: Folder) -> _Holder | None:
         if folder.exists(layout.LEASE):
             raise
         return None
+    except (ValueError, TypeError):
+        # Not written by us, and whoever did cannot be asked whether he lives.
+        return None
 
 
 def _content(own_id: str) -> bytes:

@@ -75,30 +75,23 @@ class StageJob:
             if work.careful or work.alone:
                 stop = min(first + 1, len(items)) if work.alone else len(items)
                 for index in range(first, stop):
-                    self._process(items, range(index, index + 1), work.name, output, alive, num_threads=0)
+                    self._process(work, items, range(index, index + 1), output, alive)
                     output.flush()
                     alive(output.num_durable)
             else:
-                threads = self.engine.prefetch_threads if self.stage.needs_media else 0
-                self._process(items, range(first, len(items)), work.name, output, alive, num_threads=threads)
+                self._process(work, items, range(first, len(items)), output, alive)
             if work.alone:
                 return Counts(name=work.name, num_items=1, num_records=0, num_rejects=0)
             return output.commit()
 
     def _process(
-        self,
-        items: Sequence[Item],
-        span: range,
-        part: str,
-        output: PartOutput,
-        alive: Callable[[int], None],
-        *,
-        num_threads: int,
+        self, work: Work, items: Sequence[Item], span: range, output: PartOutput, alive: Callable[[int], None]
     ) -> None:
+        is_ahead = self.stage.needs_media and not (work.careful or work.alone)
         prefetch = Prefetch(
             self.stage,
-            self._open_media(part, items[span.start : span.stop]),
-            num_threads=num_threads,
+            self._open_media(work.name, items[span.start : span.stop]),
+            num_threads=self.engine.prefetch_threads if is_ahead else 0,
             # What is prepared ahead counts towards the stage's memory and must leave room for the stage itself.
             max_bytes=round(min(self.engine.prefetch_mb * 1e6, self.resources.memory_gb * 1e9 / 4)),
         )

@@ -112,7 +112,7 @@ def _refusal(stage: str, need: Resources, nodes: Sequence[Node]) -> str:
     has = "; ".join(_node_text(node) for node in nodes) or "no node"
     return (
         f"stage {stage} can never run here: got nodes of {has}; wanted {need.workers or 1} x ({_need_text(need)}). "
-        f"Lower {stage}.resources, or add nodes"
+        f"Lower {'engine.pack_memory_gb' if stage == 'pack' else f'{stage}.resources'}, or add nodes"
     )
 
 

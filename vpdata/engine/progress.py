@@ -54,9 +54,9 @@ class Progress:
             self._stream.write(f"{text}\n")
 
     def known(self, stage: str, *, num_parts: int, done: int) -> None:
-        """How many parts a stage has, as far as anybody knows, and how many are done."""
+        """A stage starts: how many parts it has, as far as anybody knows, and how many are done."""
         line = self._lines[stage]
-        line.num_parts, line.parts_done = num_parts, done
+        line.num_parts, line.parts_done, line.started_at = num_parts, done, time.monotonic()
 
     def part_done(self, stage: str, counts: Counts) -> None:
         """One more part is finished."""
@@ -72,10 +72,6 @@ class Progress:
                 f"({line.parts_done}/{line.num_parts} parts)\n"
             )
             self._stream.flush()
-
-    def started(self, stage: str) -> None:
-        """The clock of a stage's rate and remaining time starts."""
-        self._lines[stage].started_at = time.monotonic()
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False)

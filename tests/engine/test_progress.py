@@ -1,0 +1,36 @@
+"""What a person sees: a live table on a terminal, one plain line per part elsewhere."""
+
+from __future__ import annotations
+
+import io
+
+from vpdata.engine.progress import Progress
+from vpdata.engine.work import Counts
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def _tell(stream: io.StringIO) -> None:
+    with Progress(["cut", "filter"], stream) as progress:
+        progress.note("plan: two stages")
+        progress.known("cut", num_parts=4, done=1)
+        progress.part_done("cut", Counts(name="part-00001", num_items=3, num_records=12, num_rejects=2))
+
+
+def test_a_pipe_gets_one_plain_line_per_part() -> None:
+    stream = io.StringIO()
+    _tell(stream)
+    assert stream.getvalue() == "plan: two stages\ncut part-00001: 12 records, 2 rejects (2/4 parts)\n"
+
+
+def test_a_terminal_gets_one_line_per_stage_with_rate_and_time_left() -> None:
+    stream = Terminal()
+    _tell(stream)
+    (line,) = [line for line in stream.getvalue().splitlines() if line.startswith("cut")][-1:]
+    stage, parts, clips, rejects, rate, left = line.split()
+    assert (stage, parts, clips, rejects) == ("cut", "2/4", "12", "2")
+    assert float(rate) > 0
+    assert left.startswith("0:")
