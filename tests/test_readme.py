@@ -19,10 +19,10 @@ def test_the_sample_runs_and_prints_a_line_per_track_and_caption(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})
-    record = next(iter(run.records("filter")))
+    record = min(run.records("filter"), key=lambda record: record.id)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + len(record.tracks) + len(record.captions)
-    assert lines[0].startswith(record.id)
+    assert lines[0].startswith(f"{record.id} (")
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
