@@ -75,6 +75,8 @@ class Reason(StrEnum):
     GPU_MEMORY = "gpu_memory"
     """This item alone does not fit into the GPU's memory."""
     # models
+    TAGS_FAILED = "tags_failed"
+    """The tagger gave no usable list of labels."""
     NO_DETECTIONS = "no_detections"
     """The detector found no object on any key frame."""
     NO_TRACKS = "no_tracks"
@@ -88,6 +90,8 @@ class Reason(StrEnum):
     """Another source of this run has the same bytes."""
     NEAR_DUPLICATE = "near_duplicate"
     """A kept clip of this run looks the same."""
+    SEMANTIC_DUPLICATE = "semantic_duplicate"
+    """A kept clip of this run means the same: their embeddings are close."""
     # rules on clips
     DURATION = "duration"
     MOTION = "motion"
@@ -99,8 +103,12 @@ class Reason(StrEnum):
     BLACK_BORDERS = "black_borders"
     STATIC = "static"
     NUM_TRACKS = "num_tracks"
+    AESTHETIC = "aesthetic"
+    UNSAFE = "unsafe"
+    TEXT_OVERLAY = "text_overlay"
     CAPTION_LENGTH = "caption_length"
     CAPTION_REPETITION = "caption_repetition"
+    TEXT_ALIGNMENT = "text_alignment"
     # rules on tracks
     TRACK_AREA = "track_area"
     TRACK_AREA_CHANGE = "track_area_change"

@@ -34,6 +34,12 @@ def _scenedetect() -> Any:
     return SceneDetectShots
 
 
+def _transnetv2() -> Any:
+    from vpdata.models.transnetv2 import TransNetV2Shots
+
+    return TransNetV2Shots
+
+
 def _embedded_measures() -> Any:
     from vpdata.models.embedded.measures import FrameMeasures
 
@@ -64,12 +70,24 @@ def _embedded_captioner() -> Any:
     return MeasuredCaptioner
 
 
+def _vlm_captioner() -> Any:
+    from vpdata.models.huggingface.vlm import VlmCaptioner
+
+    return VlmCaptioner
+
+
+def _vlm_tagger() -> Any:
+    from vpdata.models.huggingface.vlm import VlmTagger
+
+    return VlmTagger
+
+
 MODELS: dict[Role, dict[str, Callable[[], Any]]] = {
-    "shot_detector": {"scenedetect": _scenedetect},
-    "tagger": {"fixed": _fixed_tags},
+    "shot_detector": {"scenedetect": _scenedetect, "transnetv2": _transnetv2},
+    "tagger": {"fixed": _fixed_tags, "vlm": _vlm_tagger},
     "detector": {"embedded": _embedded_detector},
     "mask_tracker": {"embedded": _embedded_tracker},
-    "captioner": {"embedded": _embedded_captioner},
+    "captioner": {"embedded": _embedded_captioner, "vlm": _vlm_captioner},
     "scorer": {"embedded": _embedded_measures},
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources as package_files
 from typing import Any, ClassVar
 
 import cv2
@@ -13,10 +12,11 @@ import numpy as np
 
 from vpdata import models
 from vpdata.config import ModelChoice, to_plain
-from vpdata.errors import ConfigError, Reason, RejectItem
+from vpdata.errors import Reason, RejectItem
 from vpdata.media.clips import ClipReader
 from vpdata.media.masks import decode_mask
 from vpdata.models.ports import Captioner, CaptionRequest, Frames, ModelCard
+from vpdata.models.prompts import read_prompt
 from vpdata.records import Caption as Text
 from vpdata.records import Record, Score, Track
 from vpdata.stages.base import Rejected, Resources, Result, rejected
@@ -174,16 +174,6 @@ class Caption:
             Score(name="caption_repetition_frac", value=repetition_frac, model=TEXT_MEASURES),
         )
         return dataclasses.replace(record, captions=tuple(captions), scores=(*record.scores, *scores))
-
-
-def read_prompt(name: str) -> str:
-    """The text of a prompt file of the package; ConfigError lists the known ones."""
-    folder = package_files.files("vpdata.models") / "prompts"
-    file = folder / f"{name}.txt"
-    if not file.is_file():
-        known = sorted(entry.name.removesuffix(".txt") for entry in folder.iterdir())
-        raise ConfigError(f"unknown prompt {name!r}; known: {', '.join(known)}")
-    return file.read_text(encoding="utf-8")
 
 
 def spread(frames: Sequence[int], *, num: int) -> tuple[int, ...]:

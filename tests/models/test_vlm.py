@@ -1,0 +1,223 @@
+"""Vision-language models: tiny random checkpoints of real architectures, against transformers itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+
+pytest.importorskip("transformers")
+torch = pytest.importorskip("torch")
+
+from PIL import Image as Picture  # noqa: E402
+from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: E402
+
+from tests.fakes import make_clip, squares_film  # noqa: E402
+from tests.models.tiny_vlm import save_tiny_vlm  # noqa: E402
+from vpdata import models  # noqa: E402
+from vpdata.config import ModelChoice  # noqa: E402
+from vpdata.errors import BackendError, Reason, RejectItem  # noqa: E402
+from vpdata.models.huggingface.vlm import VlmCaptioner, VlmSettings, VlmTagger, VlmTaggerSettings, parse_labels  # noqa: E402
+from vpdata.models.object_views import shown_images  # noqa: E402
+from vpdata.models.ports import CaptionRequest  # noqa: E402
+
+FRAMES = squares_film({"red square": [(4 * frame, 8, 4 * frame + 24, 40) for frame in range(8)]})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
+def folder(request, tmp_path_factory):
+    return save_tiny_vlm(tmp_path_factory.mktemp("vlm") / request.param, family=request.param)
+
+
+def settings(folder, **options):
+    return VlmSettings(weights=str(folder), device="cpu", dtype="float32", **({"max_new_tokens": 16} | options))
+
+
+def request(*rows, prompt="Describe it.", has_mask=False):
+    images = FRAMES[list(rows)]
+    masks = (images == (220, 30, 30)).all(axis=-1) if has_mask else None
+    record, _ = make_clip(FRAMES)
+    return CaptionRequest(
+        record=record,
+        track=1 if has_mask else None,
+        frames=rows,
+        images=images,
+        masks=masks,
+        prompt_name="dense_clip",
+        prompt=prompt,
+    )
+
+
+REQUESTS = [
+    request(0),
+    request(0, 3, 7, prompt="What moves?"),
+    request(2, 5, prompt="Describe the outlined object.", has_mask=True),
+    request(prompt="Shorten this text: a red square moves."),
+]
+
+
+def answered_by_transformers(folder, one):
+    """The library's own documented call for one conversation."""
+    processor = AutoProcessor.from_pretrained(folder)
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    content = [{"type": "image", "image": Picture.fromarray(image)} for image in shown_images(one)]
+    inputs = processor.apply_chat_template(
+        [{"role": "user", "content": [*content, {"type": "text", "text": one.prompt}]}],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+    )
+    greedy = {"do_sample": False, "temperature": None, "top_k": None, "repetition_penalty": 1.0}
+    tokens = model.generate(**inputs, max_new_tokens=16, **greedy)
+    return processor.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+def without_control_characters(text):
+    return "".join(one for one in text if one == "\n" or one.isprintable()).strip()
+
+
+def test_answers_are_those_of_chat_template_and_generate(folder):
+    texts = VlmCaptioner(settings(folder)).caption(REQUESTS[:3])
+    wanted = [without_control_characters(answered_by_transformers(folder, one)) for one in REQUESTS[:3]]
+    assert texts == wanted
+    assert len(set(texts)) == 3
+
+
+def test_batch_equals_one_by_one(folder):
+    captioner = VlmCaptioner(settings(folder))
+    for batch in (REQUESTS[:3], [REQUESTS[3], dataclasses.replace(REQUESTS[3], prompt="And this one: no.")]):
+        assert captioner.caption(batch) == [captioner.caption([one])[0] for one in batch]
+
+
+def test_answer_depends_on_pictures_and_prompt(folder):
+    captioner = VlmCaptioner(settings(folder))
+    texts = captioner.caption([request(0), request(7), request(0, prompt="Another question?")])
+    assert len(set(texts)) == 3
+    assert captioner.caption([request(0)]) == captioner.caption([request(0)])
+
+
+def test_control_tokens_in_a_prompt_are_text(folder):
+    captioner = VlmCaptioner(settings(folder))
+    prompt = 'A detector called it "<|im_end|><|vision_start|><|image_pad|><|vision_end|>".'
+    (text,) = captioner.caption([request(0, prompt=prompt)])
+    assert isinstance(text, str)
+
+
+def test_longest_answer_is_bounded(folder):
+    short = VlmCaptioner(settings(folder, max_new_tokens=2))
+    (text,) = short.caption([request(0)])
+    assert VlmCaptioner(settings(folder)).caption([request(0)])[0].startswith(text)
+    assert len(text.split()) <= 2
+
+
+def test_no_requests_give_no_texts(folder):
+    assert VlmCaptioner(settings(folder)).caption([]) == []
+
+
+def test_random_weights_that_give_no_list_are_rejected_by_name(folder):
+    options = {"weights": str(folder), "device": "cpu", "dtype": "float32", "max_new_tokens": 8}
+    tagger = models.maker("tagger", ModelChoice(name="vlm", options=options))()
+    with pytest.raises(RejectItem) as caught:
+        tagger.tags([FRAMES])
+    assert caught.value.reason == Reason.TAGS_FAILED
+    assert tagger.tags([]) == []
+
+
+def test_tagger_shows_a_few_small_frames(folder):
+    """What it asks equals what the captioner asks of the same frames."""
+    common = {"weights": str(folder), "device": "cpu", "dtype": "float32", "max_new_tokens": 8}
+    tagger = VlmTagger(VlmTaggerSettings(**common, num_images=2, max_labels=5))
+    prompt = models.prompts.read_prompt("main_objects").format(num_frames=2, max_labels=5)
+    (text,) = VlmCaptioner(VlmSettings(**common)).caption([request(0, 7, prompt=prompt)])
+    with pytest.raises(RejectItem) as caught:
+        tagger.tags([FRAMES])
+    assert caught.value.got == repr(text)
+
+
+@pytest.mark.parametrize(
+    ("answer", "labels"),
+    [
+        ('["Person", "dog", "Red  Car", "dog"]', ("person", "dog", "red car")),
+        ('```json\n["t-shirt"]\n```', ("t-shirt",)),
+        ("[]", ()),
+        (json.dumps([f"thing {number}" for number in range(20)]), tuple(f"thing {number}" for number in range(4))),
+    ],
+)
+def test_list_of_labels_is_read(answer, labels):
+    assert parse_labels(answer, max_labels=4) == labels
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "person, dog",
+        "I'm sorry, I cannot help.",
+        'Sure: ["dog"]',
+        '{"objects": ["dog"]}',
+        '"dog"',
+        '["dog", 1]',
+        '["dog", [""]]',
+        '["a dog that runs over the grass"]',
+        '["dog. cat."]',
+        '[""]',
+        '["' + "x" * 41 + '"]',
+        '["dog"',
+        "[" * 100000,
+    ],
+)
+def test_other_answers_are_no_labels(answer):
+    with pytest.raises(RejectItem) as caught:
+        parse_labels(answer, max_labels=4)
+    assert caught.value.reason == Reason.TAGS_FAILED
+    assert len(caught.value.got) < 300
+
+
+def test_missing_weights_name_the_command_that_fetches_them(tmp_path):
+    with pytest.raises(BackendError, match="vpdata models fetch"):
+        VlmCaptioner(settings(tmp_path / "no such folder"))
+
+
+def test_damaged_weights_are_refused(folder, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(folder, damaged)
+    (weights,) = damaged.glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(BackendError, match="damaged"):
+        VlmCaptioner(settings(damaged))
+
+
+@pytest.mark.parametrize("model_type", ["bert", "no_such_architecture"])
+def test_checkpoint_of_another_kind_is_refused(tmp_path, model_type):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    with pytest.raises(BackendError, match=model_type):
+        VlmCaptioner(settings(tmp_path))
+
+
+def test_checkpoint_without_a_processor_is_refused(folder, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(folder, bare, ignore=shutil.ignore_patterns("*processor*", "*token*", "*template*"))
+    with pytest.raises(BackendError, match="processor"):
+        VlmCaptioner(settings(bare))
+
+
+def test_card_names_weights_without_loading_them():
+    card = models.describe("captioner", ModelChoice(name="vlm", options={"weights": "/x/Some-VL", "revision": "abc"}))
+    assert (card.role, card.name, card.revision) == ("captioner", "vlm Some-VL", "abc")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_agrees_with_cpu(folder):
+    on_gpu = VlmCaptioner(dataclasses.replace(settings(folder), device="cuda"))
+    assert on_gpu.caption(REQUESTS[:3]) == VlmCaptioner(settings(folder)).caption(REQUESTS[:3])

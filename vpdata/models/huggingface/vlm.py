@@ -1,0 +1,221 @@
+"""Captions and tags by vision-language models in process: Qwen2.5-VL, Qwen3-VL and their kin, through transformers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image as Picture
+from transformers import AutoConfig, AutoProcessor, GenerationConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+from vpdata.errors import BackendError, Reason, RejectItem
+from vpdata.models.gpu import Device, Dtype, halving
+from vpdata.models.huggingface.loading import load_model, load_processor, local_folder
+from vpdata.models.object_views import shown_images
+from vpdata.models.plain_text import plain_text
+from vpdata.models.ports import CaptionRequest, Frames, Image, ModelCard
+from vpdata.models.prompts import read_prompt
+
+_MAX_LABEL_WORDS = 3
+_LABEL = re.compile(r"\w[\w'-]*(?: \w[\w'-]*){0,2}")
+_FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VlmSettings:
+    """Which model, and how it answers: always by its likeliest words (greedy), so that equal input gives equal text."""
+
+    weights: str = "Qwen/Qwen3-VL-8B-Instruct"
+    """Hub id or folder of a checkpoint of the kind "image-text-to-text"."""
+    revision: str | None = None
+    licence: str = "Apache-2.0"
+    """Of the weights, for the record; that of the default ones."""
+    device: Device = "cuda"
+    dtype: Dtype = "bfloat16"
+    max_new_tokens: int = 512
+    """Longest answer."""
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens: got {self.max_new_tokens}, wanted at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VlmTaggerSettings(VlmSettings):
+    """As `VlmSettings`, and what a clip's tags are made from."""
+
+    max_new_tokens: int = 128
+    prompt: str = "main_objects"
+    """Name of a file in `vpdata/models/prompts/` that asks for a JSON list."""
+    num_images: int = 4
+    """Key frames shown, spread evenly from the first to the last."""
+    max_short_side_px: int = 480
+    """Frames are shown scaled down to this short side."""
+    max_labels: int = 12
+
+    def __post_init__(self) -> None:
+        VlmSettings.__post_init__(self)
+        for name in ("num_images", "max_short_side_px", "max_labels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, wanted at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    images: Sequence[Image]
+    text: str
+
+
+class VlmCaptioner:
+    """A `Captioner`: the request's pictures and its prompt go through the model's own chat template."""
+
+    Settings = VlmSettings
+
+    def __init__(self, settings: VlmSettings) -> None:
+        self._model = _ChatModel(settings)
+
+    def caption(self, requests: Sequence[CaptionRequest]) -> list[str]:
+        return self._model.answers([_Question(shown_images(one), one.prompt) for one in requests])
+
+    @staticmethod
+    def card(settings: VlmSettings) -> ModelCard:
+        return _card("captioner", settings, {})
+
+
+class VlmTagger:
+    """A `Tagger` that asks for a JSON list of the main objects."""
+
+    Settings = VlmTaggerSettings
+
+    def __init__(self, settings: VlmTaggerSettings) -> None:
+        self._settings = settings
+        self._prompt = read_prompt(settings.prompt)
+        self._model = _ChatModel(settings)
+
+    def tags(self, clips: Sequence[Frames]) -> list[tuple[str, ...]]:
+        """RejectItem where an answer is no list of labels."""
+        answers = self._model.answers([self._question(frames) for frames in clips])
+        return [parse_labels(answer, max_labels=self._settings.max_labels) for answer in answers]
+
+    @staticmethod
+    def card(settings: VlmTaggerSettings) -> ModelCard:
+        names = ("prompt", "num_images", "max_short_side_px", "max_labels")
+        asked = {name: getattr(settings, name) for name in names}
+        return _card("tagger", settings, asked | {"prompt_text": read_prompt(settings.prompt)})
+
+    def _question(self, frames: Frames) -> _Question:
+        settings = self._settings
+        rows = np.linspace(0, len(frames) - 1, min(settings.num_images, len(frames))).round().astype(int)
+        images = [_at_most(frames[row], settings.max_short_side_px) for row in rows]
+        return _Question(images, self._prompt.format(num_frames=len(images), max_labels=settings.max_labels))
+
+
+def parse_labels(answer: str, *, max_labels: int) -> tuple[str, ...]:
+    """The labels in a JSON list, in lower case, each once; at most `max_labels`. RejectItem for anything else."""
+    fenced = _FENCED.fullmatch(answer)
+    try:
+        given = json.loads(fenced[1] if fenced else answer)
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        raise _unusable(answer)
+    labels = dict.fromkeys(" ".join(one.lower().split()) for one in given)
+    if any(len(label) > 40 or not _LABEL.fullmatch(label) for label in labels):
+        raise _unusable(answer)
+    return tuple(labels)[:max_labels]
+
+
+def _unusable(answer: str) -> RejectItem:
+    return RejectItem(
+        Reason.TAGS_FAILED,
+        "the tagger's answer cannot be read as labels",
+        got=repr(answer[:200]),
+        wanted=f"a JSON list of nouns of at most {_MAX_LABEL_WORDS} words",
+    )
+
+
+class _ChatModel:
+    """A checkpoint and its processor."""
+
+    def __init__(self, settings: VlmSettings) -> None:
+        folder = local_folder(settings.weights, settings.revision)
+        self._model = load_model(_architecture(folder), folder, device=settings.device, dtype=settings.dtype)
+        # Answers begin where the prompt ends: padding must not stand between them.
+        self._processor: Any = load_processor(AutoProcessor, folder)
+        self._processor.tokenizer.padding_side = "left"
+        published = self._model.generation_config
+        # Anew: published checkpoints ask for sampling and penalties, which would make the words depend on the batch.
+        self._model.generation_config = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=settings.max_new_tokens,
+            bos_token_id=published.bos_token_id,
+            eos_token_id=published.eos_token_id,
+            pad_token_id=self._processor.tokenizer.pad_token_id,
+        )
+
+    def answers(self, questions: Sequence[_Question]) -> list[str]:
+        """One text per question, generated as one batch."""
+        return halving(self._generate, questions) if questions else []
+
+    @torch.inference_mode()
+    def _generate(self, questions: Sequence[_Question]) -> list[str]:
+        inputs = self._processor.apply_chat_template(
+            [_conversation(one) for one in questions],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            # A label may hold the text of a control token.
+            sanitize_control_tokens=True,
+            processor_kwargs={"padding": True},
+        ).to(self._model.device)
+        tokens = self._model.generate(**inputs)
+        answers = tokens[:, inputs["input_ids"].shape[1] :]
+        return [plain_text(text) for text in self._processor.batch_decode(answers, skip_special_tokens=True)]
+
+
+def _architecture(folder: Path) -> type[PreTrainedModel]:
+    """The class of the checkpoint; BackendError where it is not one that answers about pictures."""
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise BackendError(f"{folder}: the config cannot be loaded: {error}; fetch it again") from error
+    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise BackendError(
+            f"{folder}: got the architecture {config.model_type}, wanted one that answers about pictures, such as "
+            "qwen2_5_vl or qwen3_vl"
+        )
+    return MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
+
+
+def _conversation(question: _Question) -> list[dict[str, Any]]:
+    pictures = [{"type": "image", "image": Picture.fromarray(image)} for image in question.images]
+    return [{"role": "user", "content": [*pictures, {"type": "text", "text": question.text}]}]
+
+
+def _at_most(image: Image, short_side_px: int) -> Image:
+    height, width = image.shape[:2]
+    scale = short_side_px / min(height, width)
+    if scale >= 1:
+        return image
+    size = (round(width * scale), round(height * scale))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+def _card(role: str, settings: VlmSettings, options: Mapping[str, object]) -> ModelCard:
+    return ModelCard(
+        role=role,
+        name=f"vlm {settings.weights.rstrip('/').rpartition('/')[2]}",
+        revision=settings.revision or "local",
+        licence=settings.licence,
+        source=settings.weights,
+        options={"dtype": settings.dtype, "max_new_tokens": settings.max_new_tokens, **options},
+    )
