@@ -26,8 +26,12 @@ ScoreName = Literal[
     "contrast",
     "black_border_frac",
     "static_frac",
+    "aesthetic",
+    "unsafe",
+    "text_overlay_frac",
     "caption_words",
     "caption_repetition_frac",
+    "text_alignment",
 ]
 """Closed list of clip scores; `docs/format.md` gives the unit and range of each."""
 
@@ -165,6 +169,16 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Embedding:
+    """Where a clip lies among others by what it shows: clips that mean the same point the same way."""
+
+    model: str
+    """What made it, with its version; only embeddings of one model compare."""
+    values: str = field(repr=False)
+    """Vector of unit length: base64 of float16, little-endian."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What the rules said of a clip."""
 
@@ -185,7 +199,8 @@ class Record:
     tracks: tuple[Track, ...] | None = None
     captions: tuple[Caption, ...] | None = None
     scores: tuple[Score, ...] = ()
-    """Appended to by every stage that measures."""
+    """Appended to by every stage that measures; one that measures again replaces what was measured before."""
+    embedding: Embedding | None = None
     verdict: Verdict | None = None
 
     def score(self, name: ScoreName) -> float | None:

@@ -154,6 +154,30 @@ class Scorer(Protocol):
         ...
 
 
+class TextScorer(Protocol):
+    """Measures how well a text fits a clip."""
+
+    max_short_side_px: int
+    """Frames are handed over scaled down to this short side."""
+
+    def score(self, frames: Frames, text: str) -> Mapping[ScoreName, float | None]:
+        """Scores of one text with one clip's key frames; None where one cannot be computed (say, an empty text)."""
+        ...
+
+
+class Embedder(Protocol):
+    """Places a clip among others by what it shows."""
+
+    sample_fps: float
+    """Frames per second wanted, evenly spread."""
+    max_short_side_px: int
+    """Frames are handed over scaled down to this short side."""
+
+    def embed(self, frames: Frames) -> NDArray[np.float32]:
+        """float32 [D] of unit length; the cosine of two clips is 1 where they mean the same."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
     """What a run must say about a model it used."""

@@ -53,7 +53,7 @@ class Rule:
     """Key under `filter.rules`, and the value of the `Reason` that its rejects carry."""
     measure: str
     """`duration_s`, `num_tracks`, the name of a score, or `track.` and a field of `Track`."""
-    after: Literal["cut", "track", "caption"]
+    after: Literal["cut", "detect", "track", "caption"]
     """Stage after which the measure is known."""
     default: Bounds
     why: str
@@ -156,6 +156,27 @@ RULES = (
         why="off: nothing is published, and objects at rest are training data too",
     ),
     Rule(
+        name="aesthetic",
+        measure="aesthetic",
+        after="detect",
+        default=Bounds(),
+        why="off: only some scorers of `detect` measure it; others who curate video keep 3.5, or 4.5, and more",
+    ),
+    Rule(
+        name="unsafe",
+        measure="unsafe",
+        after="detect",
+        default=Bounds(),
+        why="off: only some scorers of `detect` measure it, and a bound must be tried on a sample of the footage",
+    ),
+    Rule(
+        name="text_overlay",
+        measure="text_overlay_frac",
+        after="detect",
+        default=Bounds(),
+        why="off: only some scorers of `detect` measure it; one line of subtitles covers about 0.02",
+    ),
+    Rule(
         name="track_area",
         measure="track.mean_area_frac",
         after="track",
@@ -210,5 +231,12 @@ RULES = (
         after="caption",
         default=Bounds(max=0.5),
         why="plain sentences about four alike objects measured 0.34; a model caught in a loop is near 1",
+    ),
+    Rule(
+        name="text_alignment",
+        measure="text_alignment",
+        after="caption",
+        default=Bounds(),
+        why="off: only with caption.text_scorer; pairs that fit are at about 0.25 with CLIP ViT-L/14, strangers at 0.15",
     ),
 )
