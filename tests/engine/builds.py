@@ -1,6 +1,6 @@
 """Builds with tiny stages: in this process, or in a driver process of their own that a test may kill.
 
-As a script: `python -m tests.engine.builds SOURCES RUN ENGINE WORKERS [SLEEP_S]`.
+As a script: `python -m tests.engine.builds SOURCES RUN ENGINE WORKERS SLEEP_S [RAY_ADDRESS]`.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ def results(run: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sources_, run_, kind_, workers_, sleep_s_ = sys.argv[1:]
+    sources_, run_, kind_, workers_, sleep_s_, address_ = (*sys.argv[1:], "local")[:6]
     settings_ = {"sleep_s": float(sleep_s_)}
     build(
         Path(sources_),
         run_,
         kind=kind_,  # type: ignore[arg-type]
         stages=[TinyCut(settings=settings_), TinyDetect(settings=settings_), TinyFilter()],
-        engine={"workers": int(workers_), "flush_every_s": 0.0},
+        engine={"workers": int(workers_), "flush_every_s": 0.0, "ray_address": address_},
     )

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +23,7 @@ from vpdata.stages.base import Resources
 
 pytestmark = pytest.mark.ray
 
+ROOT = Path(__file__).parents[2]
 SMALL = Resources(cpus=0.25, memory_gb=0.3)
 THREE = [TinyCut(resources=SMALL), TinyDetect(resources=SMALL), TinyFilter(resources=SMALL)]
 
@@ -50,7 +56,7 @@ def test_ray_started_by_a_build_leaves_no_token_behind(tmp_path: Path) -> None:
     home.mkdir()
     command = [sys.executable, "-m", "tests.engine.builds", str(sources), str(tmp_path / "run"), "ray", "1", "0"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    subprocess.run(command, check=True, timeout=120, env=clean | {"HOME": str(home)}, cwd=Path(__file__).parents[2])
+    subprocess.run(command, check=True, timeout=120, env=clean | {"HOME": str(home)}, cwd=ROOT)
     assert not list(home.iterdir())
 
 
@@ -71,6 +77,49 @@ def test_what_can_never_fit_is_refused_with_the_numbers(sources: Path, tmp_path:
     greedy = [TinyCut(resources=Resources(cpus=1000)), TinyFilter(resources=SMALL)]
     with pytest.raises(ConfigError, match=r"stage cut can never run here: got .* cpu.*wanted 1 x \(1000 cpu"):
         build(sources, tmp_path / "run", kind="ray", stages=greedy)
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A Ray head on loopback with a token of its own; the environment that leads to it."""
+    (tmp_path / "token").write_text(secrets.token_hex(32))
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment = clean | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+    with socket.socket() as free, tempfile.TemporaryDirectory(prefix="ray") as short_folder:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        free.close()
+        command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2"]
+        command += [f"--port={address.partition(':')[2]}", f"--temp-dir={short_folder}", "--include-dashboard=false"]
+        process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert any("--block" in line or "will now block" in line for line in process.stdout)
+        yield environment | {"RAY_ADDRESS": address}
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(60)
+
+
+@pytest.mark.slow
+def test_a_running_cluster_is_joined_checked_and_left_running(
+    sources: Path, local_results: dict[str, str], head: dict[str, str], tmp_path: Path
+) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "tests.engine.builds",
+        str(sources),
+        str(tmp_path / "run"),
+        "ray",
+        "1",
+        "0",
+        "auto",
+    ]
+    for _ in range(2):
+        built = subprocess.run(command, cwd=ROOT, env=head, stderr=subprocess.PIPE, text=True, timeout=200, check=False)
+        assert built.returncode == 0, built.stderr
+        assert results(tmp_path / "run") == local_results
+        assert not [path.name for path in (tmp_path / "run").iterdir() if path.name.startswith("probe")]
+        shutil.rmtree(tmp_path / "run")
 
 
 def _actors_of(pid: int) -> list[int]:

@@ -131,10 +131,10 @@ def _visit_all(errand: preflight.Errand) -> list[Node]:
     preflight.refuse_relative(errand.run.uri, num_nodes=len(nodes))
     errand.run.write(errand.probe, b"")
     try:
-        task = ray.remote(preflight.visit).options(num_cpus=0, max_retries=1)
+        visit = ray.remote(preflight.visit)
+        places = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
         answers = [
-            task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(errand)
-            for node in nodes
+            visit.options(num_cpus=0, max_retries=1, scheduling_strategy=place).remote(errand) for place in places
         ]
         findings = ray.get(answers)
     except RayTaskError as error:
