@@ -43,8 +43,8 @@ class ColourModel:
         return self._table[bins]
 
     def similarity(self, bins: NDArray[np.intp]) -> float:
-        """Bhattacharyya coefficient in [0, 1] between some pixels' colours and the object's."""
-        return float(np.sqrt(_histogram(bins) * self._object).sum())
+        """Bhattacharyya coefficient in [0, 1] between some pixels' colours and the object's first look."""
+        return float(np.sqrt(_histogram(bins) * self._reference).sum())
 
     def learn(self, bins: NDArray[np.intp], mask: Mask, surroundings: Mask, *, object_rate: float) -> None:
         """Take a frame in: the background quickly; the object at `object_rate`, never losing its first look."""

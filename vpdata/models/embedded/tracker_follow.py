@@ -24,6 +24,10 @@ _MIN_SIMILARITY = 0.6
 """Colours less similar than this are something else's."""
 _ALIKE = 0.3
 """The same for the mean colour evidence, as a share of what is usual for the object."""
+_FAR_FROM_WHOLE, _FAR_FROM_PART, _DEEP_INSIDE = -6.0, -1.8, 2.25
+"""Log-odds of being the object's by place: far outside where it is expected whole, or partly hidden, and inside it."""
+_PER_PIXEL, _PER_COLOUR, _PER_MOTION, _LIKE_BACKGROUND, _UNLIKE_BACKGROUND = 0.75, 2.25, 1.5, 3.0, 1.0
+"""Log-odds per pixel from the outline, and per unit of each evidence."""
 GAP_PX = 4
 """Pixels this near to an outline may be the object's or the background's, and teach neither."""
 
@@ -92,14 +96,17 @@ class Follower:
         window = _window(mask, margin_px=self._reach())
         is_whole = self._is_whole(mask)
         # What is seen whole grows by its outline alone; what was partly hidden may show again all around.
-        prior = np.clip(signed_distance(mask[window]) / 2, -4 if is_whole else -1.2, 1.5)
+        far = _FAR_FROM_WHOLE if is_whole else _FAR_FROM_PART
+        log_odds = np.clip(_PER_PIXEL * signed_distance(mask[window]), far, _DEEP_INSIDE)
         colour = cv2.GaussianBlur(self._colours.evidence(view.bins[window]), (0, 0), 1.0)
+        log_odds += _PER_COLOUR * self._colours.separability * colour
         own = view.flow[window] - view.camera[window]
-        motion = motion_evidence(own, median_flow(own, mask[window]) if is_whole else self._velocity)
+        typical = median_flow(own, mask[window]) if is_whole else self._velocity
+        log_odds += _PER_MOTION * motion_evidence(own, typical)
         plate = cv2.blur(self._plate.evidence(view.image, window), (3, 3))
-        logit = prior + 1.5 * self._colours.separability * colour + motion + np.where(plate < 0, 2, 0.7) * plate
+        log_odds += np.where(plate < 0, _LIKE_BACKGROUND, _UNLIKE_BACKGROUND) * plate
         alpha = np.zeros_like(expected)
-        alpha[window] = snap_to_edges((1 / (1 + np.exp(-1.5 * logit))).astype(np.float32), view.guide[window])
+        alpha[window] = snap_to_edges((1 / (1 + np.exp(-log_odds))).astype(np.float32), view.guide[window])
         mask = np.zeros_like(mask)
         mask[window] = largest_parts(alpha[window] > 0.5, min_share=0.15)
         return np.where(mask, np.maximum(alpha, 0.51), np.minimum(alpha, 0.49)).astype(np.float32)
@@ -118,18 +125,21 @@ class Follower:
             return
         self.mask, self.alpha, self.confidence, self._num_hidden = mask, alpha, similarity, 0
         self._centre = _centre(mask)
-        is_whole = self._is_whole(mask)
+        self._learn(view, area=area, evidence=evidence)
+
+    def _learn(self, view: View, *, area: float, evidence: float) -> None:
+        is_whole = self._is_whole(self.mask)
         self._usual_area += (0.1 if is_whole else 0.01) * (area - self._usual_area)
-        covered = grown(mask, GAP_PX)
-        near = np.zeros_like(mask)
-        window = _window(mask, margin_px=self._reach())
+        covered = grown(self.mask, GAP_PX)
+        near = np.zeros_like(covered)
+        window = _window(self.mask, margin_px=self._reach())
         near[window] = ~covered[window]
         # While part of the object is out of sight, what is around the rest may be the object, or cover it.
         self._plate.learn(view.image, covered if is_whole else covered | near)
         is_sure = is_whole and evidence > 0.7 * self._usual_evidence
         if is_sure:
             self._usual_evidence += 0.05 * (evidence - self._usual_evidence)
-        self._colours.learn(view.bins, mask, near, object_rate=0.04 if is_sure else 0.0)
+        self._colours.learn(view.bins, self.mask, near, object_rate=0.04 if is_sure else 0.0)
 
     def _hide(self) -> None:
         self.mask = np.zeros_like(self.mask)

@@ -78,6 +78,6 @@ def motion_evidence(own: Flow, typical: NDArray[np.float32]) -> NDArray[np.float
     gap = float(typical @ typical)
     if gap < 0.5:
         return np.zeros(own.shape[:2], dtype=np.float32)
-    to_object = own - typical
-    difference = (own * own).sum(axis=-1) - (to_object * to_object).sum(axis=-1)
-    return np.clip(difference / gap, -1, 1).astype(np.float32)
+    along = own[..., 0] * typical[0] + own[..., 1] * typical[1]
+    # (|own|^2 - |own - typical|^2) / |typical|^2, written out.
+    return np.clip(2 * along / gap - 1, -1, 1).astype(np.float32)

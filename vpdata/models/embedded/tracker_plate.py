@@ -37,7 +37,8 @@ class BackgroundPlate:
     def evidence(self, image: NDArray[np.uint8], window: tuple[slice, slice]) -> NDArray[np.float32]:
         """In [-1, 1] per pixel of the window: -1 shows the known background, 1 something else, 0 unknown."""
         seen, plate = image[window], self._image[window]
-        difference = cv2.absdiff(seen, plate).max(axis=2).astype(np.float32)
+        red, green, blue = cv2.split(cv2.absdiff(seen, plate))
+        difference = np.maximum(np.maximum(red, green), blue).astype(np.float32)
         # An edge that is half a pixel off differs by half its height.
         grey = plate[..., 1]
         edge = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)).astype(np.float32)
