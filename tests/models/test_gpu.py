@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from vpdata.errors import BackendError, Reason, RejectItem  # noqa: E402
-from vpdata.models.gpu import halving, torch_device, torch_dtype  # noqa: E402
+from vpdata.errors import BackendError, Reason, RejectItem
+from vpdata.models.gpu import halving, torch_device, torch_dtype
 
 
 class SmallGpu:

@@ -128,7 +128,7 @@ class GroundingDino:
         ]
 
     def _words(self, label: str, *, max_tokens: int) -> list[int]:
-        """Token ids of a label in lower case, without what would end its phrase: ".", "?", and special tokens."""
+        """Token ids of a label in lower case, without "." and "?", which would end its phrase."""
         tokens = self._tokenizer(label.lower(), add_special_tokens=False)["input_ids"]
         words = [token for token in tokens if token not in self._separators]
         if not 0 < len(words) <= max_tokens:
