@@ -2,7 +2,7 @@
 
     python -m benchmark.perf.engine [--videos 20000] [--engine local] [--folder FOLDER]
 
-Prints clips per second, peak memory of the driver and of the largest worker, and what a finished run takes.
+Prints one line of the table in `engine.md`. The CPU column leaves out what Ray runs.
 """
 
 from __future__ import annotations
@@ -137,11 +137,15 @@ def stages() -> list[Nothing]:
 
 
 class PeakMemory:
-    """Samples the resident memory of this process and of its children, by name, while it is entered."""
+    """Samples the resident memory of the driver and of its workers while it is entered."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: Path) -> None:
         self.driver_mb = 0.0
         self.worker_mb = 0.0
+        """Of the largest worker of a stage or of the pack."""
+        self.run_wide_mb = 0.0
+        """Of the one process that looks at all clips."""
+        self._run = run
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
@@ -156,7 +160,15 @@ class PeakMemory:
     def _sample(self) -> None:
         while not self._stop.wait(0.5):
             self.driver_mb = max(self.driver_mb, _resident_mb(os.getpid()))
-            self.worker_mb = max([self.worker_mb, *map(_resident_mb, _descendants(os.getpid()))])
+            largest_mb = max(map(_resident_mb, _descendants(os.getpid())), default=0.0)
+            if self._is_run_wide():
+                self.run_wide_mb = max(self.run_wide_mb, largest_mb)
+            else:
+                self.worker_mb = max(self.worker_mb, largest_mb)
+
+    def _is_run_wide(self) -> bool:
+        num_parts = [len(list((self._run / name).glob("part-*[0-9].parquet"))) for name in ("0-source", "5-filter")]
+        return num_parts[0] == num_parts[1] > 0 and not (self._run / "pack-plan.parquet").exists()
 
 
 def _resident_mb(pid: int) -> float:
@@ -197,13 +209,13 @@ def measure(num_videos: int, *, kind: Literal["ray", "local"], folder: Path) -> 
         )
         return time.monotonic() - started_at
 
-    with PeakMemory() as memory:
+    with PeakMemory(folder / "run") as memory:
         first_s = build()
     cpu = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     again_s = build()
     print(
         f"| {kind} | {num_videos} | {first_s:.1f} | {num_videos / first_s:.0f} | {cpu:.1f} | "
-        f"{memory.driver_mb:.0f} | {memory.worker_mb:.0f} | {again_s:.2f} |"
+        f"{memory.driver_mb:.0f} | {memory.worker_mb:.0f} | {memory.run_wide_mb:.0f} | {again_s:.2f} |"
     )
 
 

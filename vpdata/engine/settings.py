@@ -18,7 +18,7 @@ class EngineSettings:
     near_duplicate_frac: float | None = 0.1
     """Clips whose perceptual hashes differ in at most this share of their bits are near-duplicates; None: keep all."""
     pack_memory_gb: float = 2.0
-    """Limit of the process that compares all clips (600 bytes a clip), and of those that pack shards."""
+    """Limit of the process that compares all clips (1.5 kB a clip), and of those that pack shards."""
     workers: int | None = None
     """Worker processes of the local engine; None: one per core."""
     prefetch_mb: float = 512.0
