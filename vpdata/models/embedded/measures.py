@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -103,13 +103,26 @@ class FrameMeasures:
             return None, None, None
         size = scaled_size(width, height, _FLOW_SHORT_SIDE_PX)
         small = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
-        parts = np.zeros(3)
-        for before, after in pairwise(small):
-            flow = self._flow.calc(before, after, None)[::_GRID_PX, ::_GRID_PX].astype(np.float64)  # pyright: ignore
-            camera = _affine_part(flow)
-            parts += [np.linalg.norm(part, axis=-1).mean() for part in (flow, camera, flow - camera)]
-        motion, camera, objects = parts / (len(small) - 1) / float(np.hypot(*size)) * fps
-        return float(motion), float(camera), float(objects)
+        flows = (
+            self._flow.calc(before, after, None)[::_GRID_PX, ::_GRID_PX]  # pyright: ignore
+            for before, after in pairwise(small)
+        )
+        return mean_motion(flows, diagonal_px=float(np.hypot(*size)), fps=fps)
+
+
+def mean_motion(flows: Iterable[NDArray[np.floating]], *, diagonal_px: float, fps: float) -> tuple[float, float, float]:
+    """Mean length of dense flows, of the camera's part of them, and of what remains, in frame diagonals per second.
+
+    `flows` are [H, W, 2] (x, y) in pixels between frames `fps` apart, at least one. The camera's part is the robust
+    affine motion fitted to each.
+    """
+    parts = []
+    for flow in flows:
+        flow = flow.astype(np.float64)
+        camera = _affine_part(flow)
+        parts.append([np.linalg.norm(part, axis=-1).mean() for part in (flow, camera, flow - camera)])
+    motion, camera, objects = np.sum(parts, axis=0) / len(parts) / diagonal_px * fps
+    return float(motion), float(camera), float(objects)
 
 
 def _affine_part(flow: NDArray[np.float64]) -> NDArray[np.float64]:

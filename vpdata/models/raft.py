@@ -1,0 +1,117 @@
+"""Motion of a clip from RAFT, a neural optical flow, in the same measures and units as `FrameMeasures`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+import torchvision
+from numpy.typing import NDArray
+from torchvision.models.optical_flow import raft_large, raft_small
+
+from vpdata.models.embedded.measures import mean_motion
+from vpdata.models.gpu import Device, halving, torch_device
+from vpdata.models.ports import Frames, Image, ModelCard
+from vpdata.models.tensors import fill_module, read_tensors
+from vpdata.records import ScoreName
+
+_MULTIPLE_PX = 8
+_MIN_SIDE_PX = 128
+"""RAFT compares features at up to 1/64 of the size, and needs at least two of them."""
+_GRID_PX = 8
+"""RAFT finds motion at an eighth of the size and interpolates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaftSettings:
+    """Which weights, and how densely clips are sampled."""
+
+    weights: str
+    """Folder with `model.safetensors`: torchvision's weights of that size."""
+    revision: str | None = None
+    size: Literal["large", "small"] = "large"
+    device: Device = "cuda"
+    sample_fps: float = 4.0
+    """Frames per second between which motion is measured."""
+    short_side_px: int = 360
+    """Size at which it is measured."""
+    batch_size: int = 8
+    """Pairs of frames per call of the network."""
+
+    def __post_init__(self) -> None:
+        if self.sample_fps <= 0:
+            raise ValueError(f"sample_fps: got {self.sample_fps}, wanted more than 0")
+        if self.short_side_px < _MIN_SIDE_PX:
+            raise ValueError(f"short_side_px: got {self.short_side_px}, wanted at least {_MIN_SIDE_PX}")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size: got {self.batch_size}, wanted at least 1")
+
+
+class RaftMotion:
+    """Measures motion, camera_motion and object_motion by RAFT (Teed and Deng, ECCV 2020), always in float32.
+
+    None for fewer than two frames.
+    """
+
+    Settings = RaftSettings
+
+    def __init__(self, settings: RaftSettings) -> None:
+        self.sample_fps = settings.sample_fps
+        self.max_short_side_px = settings.short_side_px
+        self._batch_size = settings.batch_size
+        self._device = torch_device(settings.device)
+        tensors = read_tensors(settings.weights, settings.revision)
+        network = raft_large() if settings.size == "large" else raft_small()
+        fill_module(network, tensors, where=f"{settings.weights} (RAFT {settings.size})")
+        self._network = network.to(self._device).eval()
+
+    @staticmethod
+    def card(settings: RaftSettings) -> ModelCard:
+        """Name, revision and licence."""
+        return ModelCard(
+            role="scorer",
+            name=f"raft-{settings.size}",
+            revision=settings.revision or "local",
+            licence="BSD-3-Clause",
+            source=f"{settings.weights} in torchvision {torchvision.__version__}",
+            options={"sample_fps": settings.sample_fps, "short_side_px": settings.short_side_px},
+        )
+
+    def score(self, frames: Frames, *, fps: float) -> Mapping[ScoreName, float | None]:
+        """The three motions of one clip, in frame diagonals per second."""
+        if len(frames) < 2:
+            return {"motion": None, "camera_motion": None, "object_motion": None}
+        pairs = list(pairwise(frames))
+        flows: list[NDArray[np.float32]] = []
+        for start in range(0, len(pairs), self._batch_size):
+            flows += halving(self.flows, pairs[start : start + self._batch_size])
+        height, width = frames.shape[1:3]
+        grids = (flow[::_GRID_PX, ::_GRID_PX] for flow in flows)
+        motion, camera, objects = mean_motion(grids, diagonal_px=float(np.hypot(height, width)), fps=fps)
+        return {"motion": motion, "camera_motion": camera, "object_motion": objects}
+
+    @torch.inference_mode()
+    def flows(self, pairs: Sequence[tuple[Image, Image]]) -> list[NDArray[np.float32]]:
+        """For each pair of frames of one size, where each pixel of the first is in the second.
+
+        float32 [H', W', 2] (x, y) in pixels of the frames; H' and W' are their size made fit for RAFT.
+        """
+        height, width = pairs[0][0].shape[:2]
+        size = _fit(width), _fit(height)
+        before, after = (self._tensor([cv2.resize(pair[side], size) for pair in pairs]) for side in (0, 1))
+        flow = self._network(before, after)[-1].permute(0, 2, 3, 1).cpu().numpy()
+        return list(flow * np.array([width / size[0], height / size[1]], dtype=np.float32))
+
+    def _tensor(self, images: Sequence[Image]) -> torch.Tensor:
+        """float32 [N, 3, H, W] in [-1, 1]."""
+        pixels = torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2)
+        return pixels.float().div_(127.5).sub_(1)
+
+
+def _fit(side_px: int) -> int:
+    return max(_MIN_SIDE_PX, round(side_px / _MULTIPLE_PX) * _MULTIPLE_PX)
