@@ -9,15 +9,15 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
-from safetensors.torch import load_file, save_file  # noqa: E402
-from torchvision.models.optical_flow import Raft_Small_Weights, raft_small  # noqa: E402
+from safetensors.torch import load_file, save_file
+from torchvision.models.optical_flow import Raft_Small_Weights, raft_small
 
-from tests.fakes import textured_ground  # noqa: E402
-from vpdata.config import ModelChoice  # noqa: E402
-from vpdata.errors import BackendError  # noqa: E402
-from vpdata.models import describe, maker  # noqa: E402
-from vpdata.models.embedded.measures import mean_motion  # noqa: E402
-from vpdata.models.raft import RaftMotion, RaftSettings  # noqa: E402
+from tests.fakes import textured_ground
+from vpdata.config import ModelChoice
+from vpdata.errors import BackendError
+from vpdata.models import describe, maker
+from vpdata.models.embedded.measures import mean_motion
+from vpdata.models.raft import RaftMotion, RaftSettings
 
 torch.set_num_threads(1)
 

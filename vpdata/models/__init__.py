@@ -46,6 +46,18 @@ def _embedded_measures() -> Any:
     return FrameMeasures
 
 
+def _raft() -> Any:
+    from vpdata.models.raft import RaftMotion
+
+    return RaftMotion
+
+
+def _text_overlay() -> Any:
+    from vpdata.models.text_overlay import TextOverlay
+
+    return TextOverlay
+
+
 def _fixed_tags() -> Any:
     from vpdata.models.embedded.tags import FixedTags
 
@@ -88,7 +100,7 @@ MODELS: dict[Role, dict[str, Callable[[], Any]]] = {
     "detector": {"embedded": _embedded_detector},
     "mask_tracker": {"embedded": _embedded_tracker},
     "captioner": {"embedded": _embedded_captioner, "vlm": _vlm_captioner},
-    "scorer": {"embedded": _embedded_measures},
+    "scorer": {"embedded": _embedded_measures, "raft": _raft, "text_overlay": _text_overlay},
 }
 
 
