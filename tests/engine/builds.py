@@ -40,6 +40,7 @@ def build(
     *,
     kind: Literal["ray", "local"] = "local",
     stages: Sequence[Stage] | None = None,
+    source: Input | None = None,
     rules: FilterSettings = NO_RULES,
     engine: Mapping[str, Any] | None = None,
     **options: Any,
@@ -48,7 +49,7 @@ def build(
     settings = {"videos_per_part": 2, "workers": 1, "near_duplicate_frac": None, "ray_address": "local"}
     return build_run(
         str(run),
-        source=Input(str(sources), SourceSettings()),
+        source=source or Input(str(sources), SourceSettings()),
         stages=stages or [TinyCut(), TinyFilter()],
         filter=rules,
         engine=EngineSettings(**(settings | dict(engine or {}))),

@@ -7,6 +7,8 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from tests.engine.builds import build, results, start_driver, write_sources
 from tests.engine.tiny_stages import TinyCut, TinyDetect, TinyFilter
 from vpdata.dataset.run import Run
 from vpdata.errors import BackendError, ConfigError, Reason, RunError
-from vpdata.records import Reject
+from vpdata.records import Reject, Source
+from vpdata.sources import Input, SourceSettings
 from vpdata.stages.base import Resources
 from vpdata.storage import Folder
 
@@ -58,6 +61,23 @@ def test_a_source_that_crashes_cut_takes_no_other_with_it(tmp_path: Path) -> Non
     bad = list(run.sources())[1]
     assert [reject.id for reject in run.rejects("cut") if reject.reason is Reason.WORKER_CRASH] == [bad.id]
     assert len(kept(tmp_path / "run")) == 4
+
+
+class SlowInput(Input):
+    """A server that takes twice as long as an item may."""
+
+    @contextmanager
+    def local_file(self, source: Source) -> Iterator[Path]:
+        with super().local_file(source) as path:
+            time.sleep(3.0)
+            yield path
+
+
+def test_a_slow_download_is_not_the_items_time(tmp_path: Path) -> None:
+    sources = write_sources(tmp_path / "sources", ["1"])
+    stages = [TinyCut(resources=Resources(memory_gb=0.4, timeout_s=1.5)), TinyFilter()]
+    build(sources, tmp_path / "run", stages=stages, source=SlowInput(str(sources), SourceSettings()))
+    assert len(kept(tmp_path / "run")) == 1
 
 
 def test_a_crash_while_loading_is_the_models_fault(tmp_path: Path) -> None:

@@ -61,13 +61,14 @@ def main() -> None:
 
 
 def _work(job: Job, connection: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
-    said_at, said = 0.0, -1
+    said_at, said, speaking = 0.0, -1, threading.Lock()
 
     def alive(num_durable: int) -> None:
         nonlocal said_at, said
-        if num_durable != said or time.monotonic() - said_at >= _SIGN_OF_LIFE_S:
-            said_at, said = time.monotonic(), num_durable
-            connection.send(num_durable)
+        with speaking:
+            if num_durable != said or time.monotonic() - said_at >= _SIGN_OF_LIFE_S:
+                said_at, said = time.monotonic(), num_durable
+                connection.send(num_durable)
 
     while True:
         work: Work = pickle.loads(inbox.get())

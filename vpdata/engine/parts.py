@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
@@ -27,6 +29,8 @@ from vpdata.stages.rules import FilterSettings, judge
 
 if TYPE_CHECKING:
     from vpdata.sources import Input
+
+_SIGN_OF_LIFE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +94,7 @@ class StageJob:
         is_ahead = self.stage.needs_media and not (work.careful or work.alone)
         prefetch = Prefetch(
             self.stage,
-            self._open_media(work.name, items[span.start : span.stop]),
+            self._open_media(work.name, items[span.start : span.stop], lambda: alive(output.num_durable)),
             num_threads=self.engine.prefetch_threads if is_ahead else 0,
             # What is prepared ahead counts towards the stage's memory and must leave room for the stage itself.
             max_bytes=round(min(self.engine.prefetch_mb * 1e6, self.resources.memory_gb * 1e9 / 4)),
@@ -120,11 +124,11 @@ class StageJob:
         if record is not None:
             output.add(record, outcome.members)
 
-    def _open_media(self, part: str, items: Sequence[Item]) -> OpenMedia:
+    def _open_media(self, part: str, items: Sequence[Item], alive: Callable[[], None]) -> OpenMedia:
         if not self.stage.needs_media:
             return lambda item: nullcontext(b"")
         if self.source is not None:
-            return self.source.local_file  # type: ignore[return-value]  # the items of the first stage are sources
+            return _source_opener(self.source, alive)
         return _clip_opener(self.run_folder, part, items)
 
 
@@ -153,6 +157,37 @@ def sub_parts(part: str, *, num_clips: int, clips_per_part: int) -> list[str]:
         return [part]
     number = int(part.removeprefix("part-"))
     return [layout.part_name(number, sub_part) for sub_part in range(-(-num_clips // clips_per_part))]
+
+
+def _source_opener(source: Input, alive: Callable[[], None]) -> OpenMedia:
+    """Opens the file of a source; a download has limits of its own, so it does not count as the item's time."""
+
+    @contextmanager
+    def open_source(item: Item) -> Iterator[Path]:
+        assert isinstance(item, Source)
+        with ExitStack() as stack:
+            with _signs_of_life(alive):
+                path = stack.enter_context(source.local_file(item))
+            yield path
+
+    return open_source
+
+
+@contextmanager
+def _signs_of_life(alive: Callable[[], None]) -> Iterator[None]:
+    is_over = threading.Event()
+
+    def tell() -> None:
+        while not is_over.wait(_SIGN_OF_LIFE_S):
+            alive()
+
+    thread = threading.Thread(target=tell, name="signs-of-life", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def _clip_opener(run: Run, part: str, records: Sequence[Item]) -> OpenMedia:

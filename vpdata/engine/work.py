@@ -66,7 +66,10 @@ class Job(Protocol):
         ...
 
     def run(self, work: Work, alive: Callable[[int], None]) -> Counts:
-        """Do one piece of work; `alive` is told the number of durable items, at the start and after every outcome."""
+        """Do one piece of work; `alive` is told the number of durable items, at the start and after every outcome.
+
+        It may be called from any thread, but not after `run` has returned.
+        """
         ...
 
 
