@@ -90,7 +90,11 @@ def save_owlv2(folder: Path) -> Path:
     )
     torch.manual_seed(0)
     model = Owlv2ForObjectDetection(config)
-    torch.nn.init.normal_(model.class_head.dense0.weight)
+    for weights in (*model.owlv2.text_model.parameters(), *model.class_head.parameters()):
+        torch.nn.init.normal_(weights, std=0.3)  # by default so small that all labels have nearly the same score
+    torch.nn.init.normal_(
+        model.box_head.dense2.weight, std=0.02
+    )  # by default so large that boxes lie on the image's edges
     model.save_pretrained(folder)
     tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=32)
     Owlv2Processor(Owlv2ImageProcessor(size={"height": 64, "width": 64}), tokenizer).save_pretrained(folder)

@@ -1,0 +1,109 @@
+"""Checkpoints that are missing, damaged, or of another kind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+pytest.importorskip("transformers")
+torch = pytest.importorskip("torch")
+
+from safetensors.torch import load_file, save_file
+from transformers import GroundingDinoForObjectDetection, Owlv2ForObjectDetection, Owlv2Processor
+
+from tests.models.tiny_detectors import save_owlv2
+from vpdata.config import ModelChoice
+from vpdata.errors import BackendError
+from vpdata.models import maker
+from vpdata.models.huggingface.loading import load_model, load_processor, local_folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return save_owlv2(tmp_path_factory.mktemp("owlv2"))
+
+
+@pytest.fixture
+def folder(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "copy")
+
+
+def load(folder, kind=Owlv2ForObjectDetection, **where):
+    return load_model(kind, folder, **({"device": "cpu", "dtype": "float32"} | where))
+
+
+def test_weights_are_those_of_the_file_ready_for_inference(folder):
+    model = load(folder)
+    stored = load_file(folder / "model.safetensors")
+    assert not model.training
+    assert all(torch.equal(stored[name], weights) for name, weights in model.state_dict().items())
+    assert load(folder, dtype="bfloat16").dtype == torch.bfloat16
+
+
+def test_missing_folder_names_the_command_that_fetches_it(tmp_path):
+    with pytest.raises(BackendError, match=r"at revision abc .*vpdata models fetch some/model"):
+        local_folder("some/model", "abc")
+
+
+def test_another_architecture_is_refused(folder):
+    with pytest.raises(BackendError, match="got the architecture owlv2, wanted grounding-dino"):
+        load(folder, GroundingDinoForObjectDetection)
+
+
+def test_truncated_weights_are_refused(folder):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(BackendError, match=str(folder)):
+        load(folder)
+
+
+def test_weights_that_lack_a_tensor_are_refused(folder):
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["box_head.dense0.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BackendError, match="lacks 1 of the weights, such as box_head"):
+        load(folder)
+
+
+def test_weights_of_another_size_are_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["vision_config"]["hidden_size"] = 64
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BackendError, match="cannot be loaded"):
+        load(folder)
+
+
+def test_pickled_weights_are_never_opened(folder):
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    with pytest.raises(BackendError, match="safetensors"):
+        load(folder)
+
+
+@pytest.mark.parametrize("content", [None, "", "{"])
+def test_missing_or_damaged_config_is_refused(folder, content):
+    (folder / "config.json").unlink()
+    if content is not None:
+        (folder / "config.json").write_text(content)
+    with pytest.raises(BackendError, match=r"config\.json"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "processor_config.json"])
+def test_missing_and_damaged_processor_is_refused(folder, name):
+    load_processor(Owlv2Processor, folder)
+    (folder / name).write_text("{")
+    with pytest.raises(BackendError, match="processor"):
+        load_processor(Owlv2Processor, folder)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    with pytest.raises(BackendError, match="processor"):
+        load_processor(Owlv2Processor, folder)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_gpu_is_the_default_and_refused_where_there_is_none(folder):
+    with pytest.raises(BackendError, match="device: cpu"):
+        maker("detector", ModelChoice(name="owlv2", options={"weights": str(folder)}))()
