@@ -70,16 +70,46 @@ def _embedded_detector() -> Any:
     return EmbeddedDetector
 
 
+def _grounding_dino() -> Any:
+    from vpdata.models.huggingface.grounding_dino import GroundingDino
+
+    return GroundingDino
+
+
+def _owlv2() -> Any:
+    from vpdata.models.huggingface.owlv2 import Owlv2
+
+    return Owlv2
+
+
 def _embedded_tracker() -> Any:
     from vpdata.models.embedded.tracker import FlowTracker
 
     return FlowTracker
 
 
+def _sam2() -> Any:
+    from vpdata.models.huggingface.sam2 import Sam2
+
+    return Sam2
+
+
+def _sam2_package() -> Any:
+    from vpdata.models.sam2_package import Sam2Package
+
+    return Sam2Package
+
+
 def _embedded_captioner() -> Any:
     from vpdata.models.embedded.captioner import MeasuredCaptioner
 
     return MeasuredCaptioner
+
+
+def _openai_captioner() -> Any:
+    from vpdata.models.openai_captioner import OpenAICaptioner
+
+    return OpenAICaptioner
 
 
 def _vlm_captioner() -> Any:
@@ -97,9 +127,9 @@ def _vlm_tagger() -> Any:
 MODELS: dict[Role, dict[str, Callable[[], Any]]] = {
     "shot_detector": {"scenedetect": _scenedetect, "transnetv2": _transnetv2},
     "tagger": {"fixed": _fixed_tags, "vlm": _vlm_tagger},
-    "detector": {"embedded": _embedded_detector},
-    "mask_tracker": {"embedded": _embedded_tracker},
-    "captioner": {"embedded": _embedded_captioner, "vlm": _vlm_captioner},
+    "detector": {"embedded": _embedded_detector, "grounding-dino": _grounding_dino, "owlv2": _owlv2},
+    "mask_tracker": {"embedded": _embedded_tracker, "sam2": _sam2, "sam2-package": _sam2_package},
+    "captioner": {"embedded": _embedded_captioner, "vlm": _vlm_captioner, "openai": _openai_captioner},
     "scorer": {"embedded": _embedded_measures, "raft": _raft, "text_overlay": _text_overlay},
 }
 
