@@ -18,6 +18,7 @@ help:
 
 .venv/.dev: .venv/.base
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m tools.torchvision_cpu_hook
 	@touch $@
 
 footage/demo/.complete: .venv/.base tools/demo_footage.py benchmark/footage.py
