@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.caption_server import CaptionServer
 from vpdata import models
 from vpdata.config import ModelChoice
 from vpdata.models import MODELS, Role
@@ -32,4 +35,27 @@ def _tiny_vlm() -> Any:
         return models.maker("captioner", ModelChoice(name="vlm", options=options))()
 
 
-TINY: dict[Role, dict[str, Callable[[], Any]]] = {"captioner": {"vlm": _tiny_vlm}}
+def _tiny_sam2(name: str, package: str) -> Any:
+    pytest.importorskip(package)
+    from tests.models.tiny_sam2 import save_tiny_sam2
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"weights": str(save_tiny_sam2(Path(folder))), "device": "cpu", "dtype": "float32"}
+        return models.maker("mask_tracker", ModelChoice(name=name, options=options))()
+
+
+def _behind_a_server() -> Any:
+    server = CaptionServer()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    options = {"base_url": server.base_url, "model": "any"}
+    return models.maker("captioner", ModelChoice(name="openai", options=options))()
+
+
+TINY: dict[Role, dict[str, Callable[[], Any]]] = {
+    "captioner": {"openai": _behind_a_server, "vlm": _tiny_vlm},
+    "mask_tracker": {
+        "sam2": partial(_tiny_sam2, "sam2", "transformers"),
+        "sam2-package": partial(_tiny_sam2, "sam2-package", "sam2"),
+    },
+}
+"""With random weights: they keep what a port promises about form, and see nothing."""

@@ -10,7 +10,7 @@ from vpdata.config import ModelChoice, fill, nearest
 from vpdata.errors import BackendError, ConfigError
 from vpdata.models.ports import ModelCard
 
-Role = Literal["shot_detector", "tagger", "detector", "mask_tracker", "captioner", "scorer"]
+Role = Literal["shot_detector", "tagger", "detector", "mask_tracker", "captioner", "scorer", "text_scorer", "embedder"]
 
 
 class ModelClass(Protocol):
@@ -56,6 +56,24 @@ def _text_overlay() -> Any:
     from vpdata.models.text_overlay import TextOverlay
 
     return TextOverlay
+
+
+def _clip_scores() -> Any:
+    from vpdata.models.openclip.scores import ClipScores
+
+    return ClipScores
+
+
+def _clip_alignment() -> Any:
+    from vpdata.models.openclip.scores import ClipAlignment
+
+    return ClipAlignment
+
+
+def _clip_embedder() -> Any:
+    from vpdata.models.openclip.scores import ClipEmbedder
+
+    return ClipEmbedder
 
 
 def _fixed_tags() -> Any:
@@ -130,7 +148,14 @@ MODELS: dict[Role, dict[str, Callable[[], Any]]] = {
     "detector": {"embedded": _embedded_detector, "grounding-dino": _grounding_dino, "owlv2": _owlv2},
     "mask_tracker": {"embedded": _embedded_tracker, "sam2": _sam2, "sam2-package": _sam2_package},
     "captioner": {"embedded": _embedded_captioner, "vlm": _vlm_captioner, "openai": _openai_captioner},
-    "scorer": {"embedded": _embedded_measures, "raft": _raft, "text_overlay": _text_overlay},
+    "scorer": {
+        "embedded": _embedded_measures,
+        "openclip": _clip_scores,
+        "raft": _raft,
+        "text_overlay": _text_overlay,
+    },
+    "text_scorer": {"openclip": _clip_alignment},
+    "embedder": {"openclip": _clip_embedder},
 }
 
 

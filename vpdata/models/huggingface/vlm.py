@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image as Picture
-from transformers import AutoConfig, AutoProcessor, GenerationConfig, PreTrainedModel
+from transformers import AutoConfig, AutoProcessor, GenerationConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from vpdata.errors import BackendError, Reason, RejectItem
@@ -24,6 +24,8 @@ from vpdata.models.plain_text import plain_text
 from vpdata.models.ports import CaptionRequest, Frames, Image, ModelCard
 from vpdata.models.prompts import read_prompt
 
+_ANY_PROCESSOR: Any = AutoProcessor
+"""It opens the class that a folder names, and is none itself."""
 _MAX_LABEL_WORDS = 3
 _LABEL = re.compile(r"\w[\w'-]*(?: \w[\w'-]*){0,2}")
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
@@ -147,9 +149,10 @@ class _ChatModel:
 
     def __init__(self, settings: VlmSettings) -> None:
         folder = local_folder(settings.weights, settings.revision)
-        self._model = load_model(_architecture(folder), folder, device=settings.device, dtype=settings.dtype)
+        kind = _architecture(folder)
+        self._model: Any = load_model(kind, folder, device=settings.device, dtype=settings.dtype)
         # Answers begin where the prompt ends: padding must not stand between them.
-        self._processor: Any = load_processor(AutoProcessor, folder)
+        self._processor: Any = load_processor(_ANY_PROCESSOR, folder)
         self._processor.tokenizer.padding_side = "left"
         published = self._model.generation_config
         # Anew: published checkpoints ask for sampling and penalties, which would make the words depend on the batch.
@@ -182,7 +185,7 @@ class _ChatModel:
         return [plain_text(text) for text in self._processor.batch_decode(answers, skip_special_tokens=True)]
 
 
-def _architecture(folder: Path) -> type[PreTrainedModel]:
+def _architecture(folder: Path) -> Any:
     """The class of the checkpoint; BackendError where it is not one that answers about pictures."""
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

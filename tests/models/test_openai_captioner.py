@@ -1,0 +1,187 @@
+"""Many captions from a server: at once, in order, paid once."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from tests.caption_server import fails, says, serving, slowly
+from tests.fakes import make_clip, squares_film
+from vpdata import models
+from vpdata.config import ModelChoice, to_plain
+from vpdata.errors import BackendError, ConfigError, StorageError
+from vpdata.models.answers import question_key
+from vpdata.models.openai_captioner import Cost, OpenAICaptioner, OpenAICaptionerSettings
+from vpdata.models.ports import CaptionRequest
+
+FRAMES = squares_film({"red square": [(4 * frame, 8, 4 * frame + 24, 40) for frame in range(8)]})
+
+
+@pytest.fixture
+def server():
+    with serving() as running:
+        yield running
+
+
+def captioner(server, **options):
+    patience = {"request_timeout_s": 5.0, "max_attempts": 2, "wait_for_s": 0.4}
+    return OpenAICaptioner(OpenAICaptionerSettings(base_url=server.base_url, model="a-vlm", **(patience | options)))
+
+
+def request(number, *, is_track=False):
+    record, _ = make_clip(FRAMES)
+    images = FRAMES[[0, 4]]
+    return CaptionRequest(
+        record=record,
+        track=1 if is_track else None,
+        frames=(0, 4),
+        images=images,
+        masks=(images == (220, 30, 30)).all(axis=-1) if is_track else None,
+        prompt_name="dense_clip",
+        prompt=f"Question {number}",
+    )
+
+
+REQUESTS = [request(number) for number in range(8)]
+
+
+def test_texts_come_in_the_order_of_the_requests(server):
+    server.choose = lambda prompt, number: slowly(0.02 * (8 - int(prompt.split()[1])), says(f"Answer to {prompt}"))
+    texts = captioner(server, concurrency=8).caption(REQUESTS)
+    assert texts == [f"Answer to Question {number}" for number in range(8)]
+    assert captioner(server).caption([]) == []
+
+
+def test_requests_are_on_their_way_at_once_and_no_more_than_allowed(server):
+    all_there = threading.Barrier(4, timeout=10)
+
+    def meet(handler):
+        all_there.wait()
+        says("We met.")(handler)
+
+    server.choose = lambda prompt, number: meet
+    assert captioner(server, concurrency=4).caption(REQUESTS) == ["We met."] * 8
+    assert server.most_at_once == 4
+
+
+def test_an_object_is_shown_outlined_and_alone(server):
+    captioner(server).caption([request(0), request(0, is_track=True)])
+    num_parts = sorted(len(one.body["messages"][0]["content"]) for one in server.asked)
+    assert num_parts == [2 + 1, 2 * 2 + 1]
+
+
+def test_request_that_fails_alone_costs_the_others_nothing(server):
+    server.choose = lambda prompt, number: fails(422) if prompt == "Question 3" else says("Fine.")
+    assert captioner(server).caption(REQUESTS) == ["Fine."] * 3 + [""] + ["Fine."] * 4
+    assert len(server.asked) == 8 + 1
+
+
+def test_finished_work_is_never_paid_twice(server, tmp_path):
+    first = captioner(server, answers=str(tmp_path))
+    texts = first.caption(REQUESTS[:3])
+    assert captioner(server, answers=str(tmp_path)).caption(REQUESTS) == [
+        *texts,
+        *captioner(server).caption(REQUESTS[3:]),
+    ]
+    assert sorted(server.prompts) == sorted(one.prompt for one in [*REQUESTS, *REQUESTS[3:]])
+    num_asked = len(server.asked)
+    assert captioner(server, answers=str(tmp_path)).caption(REQUESTS[:3]) == texts
+    assert len(server.asked) == num_asked
+
+
+def test_answers_outlive_a_server_that_breaks_down(server, tmp_path):
+    server.choose = lambda prompt, number: says(f"Answer to {prompt}") if number < 5 else fails(503)
+    with pytest.raises(BackendError, match="finished work is kept"):
+        captioner(server, answers=str(tmp_path), concurrency=1).caption(REQUESTS)
+    num_asked = len(server.asked)
+    server.choose = lambda prompt, number: says(f"Answer to {prompt}")
+    texts = captioner(server, answers=str(tmp_path), concurrency=1).caption(REQUESTS)
+    assert texts == [f"Answer to Question {number}" for number in range(8)]
+    assert server.prompts[num_asked:] == ["Question 5", "Question 6", "Question 7"]
+
+
+def test_empty_answers_are_kept_too(server, tmp_path):
+    server.choose = lambda prompt, number: says("", finish_reason="content_filter")
+    for _ in range(2):
+        assert captioner(server, answers=str(tmp_path)).caption(REQUESTS[:1]) == [""]
+    assert len(server.asked) == 1
+
+
+def test_request_that_failed_is_asked_again_in_the_next_run(server, tmp_path):
+    server.choose = lambda prompt, number: fails(400) if number == 0 else says("Fine.")
+    assert captioner(server, answers=str(tmp_path)).caption(REQUESTS[:1]) == [""]
+    assert captioner(server, answers=str(tmp_path)).caption(REQUESTS[:1]) == ["Fine."]
+
+
+def test_damaged_answer_is_named_and_not_paid_again_in_silence(server, tmp_path):
+    captioner(server, answers=str(tmp_path)).caption(REQUESTS[:1])
+    (file,) = tmp_path.rglob("*.json")
+    for damage in ("{", "[]", json.dumps({"text": "x"})):
+        file.write_text(damage)
+        with pytest.raises(StorageError, match=file.name):
+            captioner(server, answers=str(tmp_path)).caption(REQUESTS[:1])
+
+
+def test_key_of_an_answer_holds_all_that_it_depends_on():
+    common = {"model": "a", "prompt": "p", "images": [FRAMES[0], FRAMES[1]], "parameters": {"seed": 1, "top_p": 0.5}}
+    keys = {
+        question_key(**(common | change))
+        for change in (
+            {},
+            {"model": "b"},
+            {"prompt": "q"},
+            {"images": [FRAMES[1], FRAMES[0]]},
+            {"images": [FRAMES[0]]},
+            {"images": [FRAMES[0].reshape(96, 64, 3), FRAMES[1]]},
+            {"parameters": {"seed": 2, "top_p": 0.5}},
+        )
+    }
+    assert len(keys) == 7
+    assert question_key(**common) == question_key(**(common | {"parameters": {"top_p": 0.5, "seed": 1}}))
+    assert question_key(**common) == question_key(**(common | {"images": [np.array(one) for one in common["images"]]}))
+
+
+def test_cost_is_counted_from_tokens_and_prices(server, tmp_path, caplog):
+    caplog.set_level("INFO")
+    server.choose = lambda prompt, number: says("Fine.", input_tokens=2_000, output_tokens=50)
+    prices = {"usd_per_million_input_tokens": 2.5, "usd_per_million_output_tokens": 10.0}
+    asking = captioner(server, answers=str(tmp_path), **prices)
+    assert asking.cost == Cost()
+    asking.caption(REQUESTS[:4])
+    asking.caption(REQUESTS[2:5])
+    # 5 answers: 10 000 tokens at 2.5 and 250 at 10 USD per million.
+    usd = pytest.approx(0.025 + 0.0025)
+    assert asking.cost == Cost(num_paid=5, num_kept=2, input_tokens=10_000, output_tokens=250, usd=usd)
+    assert "a-vlm: 5 answers paid and 2 kept so far, 10000 tokens in, 250 out, 0.0275 USD" in caplog.text
+
+
+def test_key_reaches_no_file_card_or_setting(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("A_KEY", "sk-planted-0123456789")
+    options = {"base_url": server.base_url, "model": "a-vlm", "api_key_env": "A_KEY", "answers": str(tmp_path)}
+    choice = ModelChoice(name="openai", options=options)
+    models.maker("captioner", choice)().caption(REQUESTS[:2])
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"Answer" in written or b"answer" in written
+    told = repr(models.describe("captioner", choice)) + repr(to_plain(choice))
+    assert b"sk-planted" not in written
+    assert "sk-planted" not in told
+
+
+def test_moving_the_server_or_its_prices_changes_nothing_that_a_run_depends_on():
+    choices = [
+        ModelChoice(name="openai", options={"base_url": url, "model": "m", "usd_per_million_input_tokens": price})
+        for url, price in (("http://one/v1", 1.0), ("http://two/v1", 2))
+    ]
+    one, two = (models.describe("captioner", choice) for choice in choices)
+    assert one == two
+    assert one.name == "openai m"
+
+
+def test_wrong_options_are_refused():
+    for wrong in ({"usd_per_million_input_tokens": -1}, {"api_key": "sk-1"}, {"answer": "x"}):
+        options = {"base_url": "http://host/v1", "model": "m"} | wrong
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            models.describe("captioner", ModelChoice(name="openai", options=options))

@@ -1,0 +1,319 @@
+"""One request to a caption server that is slow, rate-limits, errors, returns junk or hangs."""
+
+from __future__ import annotations
+
+import email.utils
+import itertools
+import json
+import logging
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from tests.caption_server import breaks_off, drips, fails, floods, hangs, says, sends, serving, slowly
+from vpdata.config import fill
+from vpdata.errors import BackendError, ConfigError
+from vpdata.models.answers import Answer
+from vpdata.models.openai_server import ChatServer, ServerSettings
+
+KEY = "sk-planted-0123456789"
+PLAIN = "What colour is this? Answer with one word."
+PICTURE = np.zeros((64, 64, 3), np.uint8)
+PICTURE[:, 32:] = (220, 30, 30)
+
+JUNK = {
+    "status 500": fails(500),
+    "junk": sends(b"\x00\xff not JSON"),
+    "truncated JSON": sends(b'{"choices": [{"message": {"content": "a re'),
+    "broken off": breaks_off,
+    "web page": sends(b"<html>sign in</html>", content_type="text/html"),
+    "no content type": sends(b"hello", content_type=""),
+    "no choices": sends(b'{"choices": []}'),
+    "null choices": sends(b'{"choices": null}'),
+    "list": sends(b"[]"),
+    "number as text": says(7),
+    "parts as text": says([{"type": "image_url"}]),
+    "deep": sends(b"[" * 200_000),
+    "huge": sends(b'{"choices": "' + b"x" * 2_000_000 + b'"}'),
+    "endless": floods,
+    "broken compression": sends(b"no gzip", content_encoding="gzip"),
+    "hang": hangs(1.0),
+    "drip": drips(1.5),
+}
+
+
+@pytest.fixture
+def server():
+    with serving() as running:
+        yield running
+
+
+def client(server, *, sleep=time.sleep, **options):
+    patience = {"request_timeout_s": 0.5, "max_attempts": 2, "wait_for_s": 4.0}
+    return ChatServer(ServerSettings(base_url=server.base_url, model="a-vlm", **(patience | options)), sleep=sleep)
+
+
+def no_sleep(seconds):
+    """For tests of what is done, not when."""
+
+
+def first(behaviour, *, num=1):
+    """So for the first requests, well for all others."""
+    return lambda prompt, number: behaviour if number < num else says("a red square")
+
+
+def gaps_s(server):
+    return [after.at_s - before.at_s for before, after in itertools.pairwise(server.asked)]
+
+
+def test_server_gets_model_parameters_pictures_and_prompt(server, monkeypatch):
+    monkeypatch.setenv("A_KEY", KEY)
+    asking = client(server, api_key_env="A_KEY", parameters={"max_tokens": 7, "seed": 1})
+    answer = asking.answer("Describe it.", images=[PICTURE])
+    assert answer == Answer(text="An answer to Describe it.", input_tokens=100, output_tokens=10)
+    (asked,) = server.asked
+    assert asked.path == "/v1/chat/completions"
+    assert asked.headers["authorization"] == f"Bearer {KEY}"
+    assert (asked.body["model"], asked.body["max_tokens"], asked.body["seed"]) == ("a-vlm", 7, 1)
+    ((message),) = asked.body["messages"]
+    picture, text = message["content"]
+    assert (message["role"], text) == ("user", {"type": "text", "text": "Describe it."})
+    assert np.abs(decoded(picture["image_url"]["url"]).astype(int) - PICTURE).mean() < 4
+
+
+def decoded(url):
+    import io
+    from urllib.request import urlopen
+
+    from PIL import Image
+
+    with urlopen(url) as data:
+        return np.asarray(Image.open(io.BytesIO(data.read())))
+
+
+def test_server_without_a_key_gets_none(server):
+    client(server).answer("Describe it.", images=[])
+    assert "authorization" not in server.asked[0].headers
+
+
+def test_rate_limit_is_waited_out_as_long_as_the_server_says(server):
+    server.choose = first(fails(429, retry_after="1"))
+    assert client(server).answer("Describe it.", images=[]).text == "a red square"
+    assert gaps_s(server)[0] >= 1.0
+
+
+def test_rate_limit_may_be_a_date(server):
+    server.choose = first(fails(429, retry_after=email.utils.formatdate(time.time() + 3, usegmt=True)))
+    slept_s = []
+    client(server, sleep=slept_s.append).answer("Describe it.", images=[])
+    # The date has no fractions of a second, and the machine may be slow.
+    assert 0.6 < max(slept_s) <= 3
+
+
+@pytest.mark.parametrize("header", ["soon", "-3", "nan", "Wed, 99 Nov 2026 99:99:99 GMT", ""])
+def test_senseless_retry_after_is_passed_over(server, header):
+    server.choose = first(fails(503, retry_after=header))
+    slept_s = []
+    client(server, sleep=slept_s.append).answer("Describe it.", images=[])
+    assert sum(slept_s) == pytest.approx(0.6, abs=0.1)
+
+
+def test_rate_limit_of_one_request_holds_back_all(server):
+    server.choose = lambda prompt, number: fails(429, retry_after="1") if number == 0 else says("yes")
+    asking = client(server)
+    limited = threading.Thread(target=asking.answer, args=("first",), kwargs={"images": []})
+    limited.start()
+    while not server.asked:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    asking.answer("second", images=[])
+    limited.join()
+    assert min(one.at_s for one in server.asked[1:]) - server.asked[0].at_s >= 1.0
+
+
+def test_waits_grow_while_a_server_is_overloaded(server):
+    server.choose = first(fails(503), num=9)
+    slept_s = []
+    asking = client(server, sleep=slept_s.append, wait_for_s=300.0)
+    assert asking.answer("Describe it.", images=[]).text == "a red square"
+    waits_s = [seconds for seconds in slept_s if seconds]
+    wanted = [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    assert [low <= seconds <= 1.25 * low for low, seconds in zip(wanted, waits_s, strict=True)] == [True] * 9
+
+
+@pytest.mark.parametrize("junk", JUNK.values(), ids=JUNK.keys())
+def test_request_that_failed_is_sent_again(server, junk):
+    server.choose = first(junk)
+    assert client(server, sleep=no_sleep).answer("Describe it.", images=[PICTURE]).text == "a red square"
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("name", ["status 500", "junk", "broken off", "endless", "hang"])
+def test_request_that_fails_while_others_do_not_gets_no_answer(server, caplog, name):
+    server.choose = lambda prompt, number: JUNK[name] if prompt == "bad" else says("grey")
+    asking = client(server, sleep=no_sleep)
+    assert asking.answer("bad", images=[PICTURE]) is None
+    assert asking.answer("good", images=[PICTURE]).text == "grey"
+    assert server.prompts == ["bad", "bad", PLAIN, "good"]
+    assert [record.levelno for record in caplog.records if record.name.startswith("vpdata")] == [logging.WARNING]
+
+
+@pytest.mark.parametrize("name", ["status 500", "web page", "no choices"])
+def test_server_that_answers_nothing_well_stops_the_run(server, name):
+    server.choose = lambda prompt, number: JUNK[name]
+    with pytest.raises(BackendError, match="finished work is kept"):
+        client(server, wait_for_s=1.2).answer("Describe it.", images=[])
+    assert PLAIN in server.prompts
+
+
+def test_server_that_hangs_stops_the_run_within_its_patience(server):
+    server.choose = lambda prompt, number: hangs(1.0)
+    started = time.monotonic()
+    with pytest.raises(BackendError, match="no whole answer within"):
+        client(server, request_timeout_s=0.2, wait_for_s=1.0).answer("Describe it.", images=[])
+    assert time.monotonic() - started < 3
+
+
+def test_server_that_asks_for_more_patience_than_there_is_stops_the_run_at_once(server):
+    server.choose = lambda prompt, number: fails(429, message="quota", retry_after="3600")
+    with pytest.raises(BackendError, match="quota"):
+        client(server).answer("Describe it.", images=[])
+    assert len(server.asked) == 1
+
+
+def test_server_that_is_down_is_waited_for():
+    with serving() as gone:
+        port = gone.server_port
+    asking = client(gone)
+    texts = []
+    waiting = threading.Thread(target=lambda: texts.append(asking.answer("Describe it.", images=[]).text))
+    waiting.start()
+    time.sleep(0.7)
+    assert not texts
+    with serving(port):
+        waiting.join()
+    assert texts == ["An answer to Describe it."]
+
+
+def test_server_that_stays_down_stops_the_run():
+    with serving() as gone:
+        pass
+    with pytest.raises(BackendError, match="no connection"):
+        client(gone, wait_for_s=0.6).answer("Describe it.", images=[])
+
+
+def test_slow_answer_is_an_answer(server):
+    server.choose = lambda prompt, number: slowly(0.3, says("at last"))
+    assert client(server).answer("Describe it.", images=[]).text == "at last"
+
+
+def test_patience_counts_from_the_last_answer_to_anybody(server):
+    """One request is limited for longer than `wait_for_s` while others are answered: the server is not down."""
+    server.choose = lambda prompt, number: fails(429) if prompt == "late" and number < 8 else says("yes")
+    asking = client(server, wait_for_s=1.3)
+    answers = []
+    late = threading.Thread(target=lambda: answers.append(asking.answer("late", images=[])))
+    late.start()
+    while late.is_alive():
+        asking.answer("other", images=[])
+        time.sleep(0.2)
+    assert answers[0].text == "yes"
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 413, 422])
+def test_server_that_refuses_every_request_stops_the_run_at_once(server, status):
+    server.choose = lambda prompt, number: fails(status, message="there is no such model")
+    with pytest.raises(BackendError, match=f"status {status}.*no such model"):
+        client(server).answer("Describe it.", images=[])
+    assert len(server.asked) == 2
+
+
+def test_request_that_alone_is_refused_gets_no_answer(server):
+    server.choose = lambda prompt, number: fails(400, message="bad picture") if prompt == "bad" else says("grey")
+    assert client(server).answer("bad", images=[PICTURE]) is None
+    assert server.prompts == ["bad", PLAIN]
+    assert [len(one.body["messages"][0]["content"]) for one in server.asked] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        fails(400, code="content_policy_violation"),
+        fails(403, code="moderation_blocked"),
+        sends(
+            json.dumps({"error": {"code": "x", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}).encode(),
+            status=400,
+        ),
+        says("half a sen", finish_reason="content_filter"),
+        says("I'm sorry", message={"content": None, "refusal": "I can't help with that."}),
+        says(None),
+        says(""),
+        says(" \n\u200b"),
+    ],
+)
+def test_refusal_for_content_is_an_empty_answer(server, refusal):
+    server.choose = lambda prompt, number: refusal
+    assert client(server).answer("Describe it.", images=[]).text == ""
+    assert len(server.asked) == 1
+
+
+def test_answer_is_text_and_nothing_else(server):
+    server.choose = lambda prompt, number: says("  a\x00 <b>red\x1b[31m</b>\u202e square\r\n\tmoves\ud800 \n")
+    assert client(server).answer("Describe it.", images=[]).text == "a <b>red[31m</b> square\n moves"
+
+
+@pytest.mark.parametrize("usage", [b"null", b"[]", b'{"prompt_tokens": -5, "completion_tokens": "many"}'])
+def test_senseless_token_counts_are_none(server, usage):
+    completion = b'{"choices": [{"message": {"content": "a square"}}], "usage": ' + usage + b"}"
+    server.choose = lambda prompt, number: sends(completion)
+    answer = client(server).answer("Describe it.", images=[])
+    assert answer == Answer(text="a square", input_tokens=0, output_tokens=0)
+
+
+def test_key_appears_in_no_error_and_no_log(server, monkeypatch, caplog):
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("A_KEY", KEY)
+    server.choose = lambda prompt, number: fails(401, message=f"Incorrect key: {KEY} {'x' * 200} {KEY}")
+    asking = client(server, api_key_env="A_KEY")
+    with pytest.raises(BackendError) as caught:
+        asking.answer("Describe it.", images=[])
+    assert "Incorrect key: [key]" in str(caught.value)
+    assert len(server.asked) == 2
+    assert KEY not in repr(caught.value) + repr(caught.value.__cause__) + caplog.text + repr(
+        asking.__dict__["_settings"]
+    )
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", "two words", "line\nbreak", "schlüssel"])
+def test_missing_or_senseless_key_names_the_variable_alone(server, monkeypatch, value):
+    if value is None:
+        monkeypatch.delenv("A_KEY", raising=False)
+    else:
+        monkeypatch.setenv("A_KEY", value)
+    with pytest.raises(BackendError, match="environment variable A_KEY") as caught:
+        client(server, api_key_env="A_KEY")
+    assert not (value or "").strip() or value not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"base_url": "localhost:8000"}, "base_url"),
+        ({"base_url": "ftp://host/v1"}, "base_url"),
+        ({"base_url": "http://host:99999/v1"}, "Port"),
+        ({"base_url": "https://user:secret-word@host/v1"}, "api_key_env"),
+        ({"base_url": "https://host/v1?key=secret-word"}, "api_key_env"),
+        ({"concurrency": 0}, "concurrency"),
+        ({"max_attempts": 0}, "max_attempts"),
+        ({"request_timeout_s": 0}, "request_timeout_s"),
+        ({"wait_for_s": float("nan")}, "wait_for_s"),
+        ({"parameters": {"stream": True}}, "stream"),
+        ({"parameters": {"messages": []}}, "messages"),
+    ],
+)
+def test_wrong_settings_are_refused(options, match):
+    with pytest.raises(ConfigError, match=match) as caught:
+        fill(ServerSettings, {"base_url": "http://host/v1", "model": "m"} | options, where="captioner")
+    assert "secret-word" not in str(caught.value)

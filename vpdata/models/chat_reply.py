@@ -1,0 +1,69 @@
+"""Reads what an OpenAI-compatible server replies. Replies are untrusted: nothing in them is taken on faith."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import math
+import time
+
+from vpdata.models.answers import Answer
+from vpdata.models.plain_text import plain_text
+
+MAX_REPLY_BYTES = 1_000_000
+"""A caption with all its wrapping has a few thousand."""
+_CONTENT_WORDS = ("content_policy", "content_filter", "contentfilter", "responsibleai", "moderation", "safety")
+"""In the code of an error that refuses what a picture or a prompt shows; providers agree on no single one."""
+_MALFORMED = (ValueError, RecursionError, LookupError, TypeError, AttributeError)
+"""What walking through JSON of another shape raises."""
+
+
+class BadReply(Exception):  # noqa: N818  it names an outcome, not a fault of ours
+    """The server failed on a request: a fault of either."""
+
+
+def parse_completion(content_type: str, reply: bytes) -> Answer:
+    """The text of the first choice, empty where the model declines; BadReply for what is no chat completion."""
+    if len(reply) > MAX_REPLY_BYTES:
+        raise BadReply(f"the answer has more than {MAX_REPLY_BYTES} bytes")
+    if "json" not in content_type:
+        raise BadReply(f"got the content type {content_type[:80]!r}, wanted JSON")
+    try:
+        data = json.loads(reply)
+        choice = data["choices"][0]
+        text = choice["message"]["content"]
+        is_declined = bool(choice["message"].get("refusal")) or choice.get("finish_reason") == "content_filter"
+        usage = data.get("usage") or {}
+        input_tokens, output_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    except _MALFORMED as error:
+        raise BadReply(f"the answer is no chat completion ({type(error).__name__}: {str(error)[:80]})") from error
+    if not isinstance(text, (str, type(None))):
+        raise BadReply(f"got a {type(text).__name__} as the answer, wanted text")
+    text = "" if is_declined else plain_text(text or "")
+    return Answer(text=text, input_tokens=_count(input_tokens), output_tokens=_count(output_tokens))
+
+
+def is_content_refusal(reply: bytes) -> bool:
+    """Whether an error is about what a picture or a prompt shows. Its message is not looked at: it may quote either."""
+    try:
+        error = json.loads(reply)["error"]
+        code = f"{error.get('code')} {error.get('type')} {(error.get('innererror') or {}).get('code')}".lower()
+    except _MALFORMED:
+        return False
+    return any(word in code for word in _CONTENT_WORDS)
+
+
+def read_retry_after(header: str | None) -> float:
+    """Seconds from now, from a number or a date; 0.0 where there is none that can be read."""
+    try:
+        seconds = float(header or 0)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(str(header)).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return 0.0
+    return max(0.0, seconds) if math.isfinite(seconds) else 0.0
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0

@@ -1,0 +1,239 @@
+"""One OpenAI-compatible server (vLLM, SGLang, a hosted model): asks, waits, and tells whose fault a failure is."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import math
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import cv2
+import httpx
+import numpy as np
+
+from vpdata.errors import BackendError
+from vpdata.models.answers import Answer
+from vpdata.models.chat_reply import MAX_REPLY_BYTES, BadReply, is_content_refusal, parse_completion, read_retry_after
+from vpdata.models.plain_text import plain_text
+from vpdata.models.ports import Image
+
+_log = logging.getLogger(__name__)
+# httpx logs each URL at INFO and httpcore each header, with the key, at DEBUG.
+logging.getLogger("httpx").setLevel(logging.WARNING)
+logging.getLogger("httpcore").setLevel(logging.WARNING)
+
+_UNAVAILABLE = (408, 425, 429, 502, 503, 504, 529)
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
+_CONNECT_TIMEOUT_S = 10.0
+_JPEG_QUALITY = 90
+_PLAIN_PROMPT = "What colour is this? Answer with one word."
+_PLAIN_PICTURE = np.full((64, 64, 3), 128, np.uint8)
+
+_Content = list[dict[str, Any]]
+"""One message: pictures, then the prompt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """Which model at which server, and how patiently it is asked."""
+
+    base_url: str
+    """Such as `http://127.0.0.1:8000/v1`; without user, password or query, since a run stores its settings."""
+    model: str
+    """As the server calls it."""
+    revision: str = "as served"
+    """Of the model, for the record; the server does not say."""
+    licence: str = "as its provider states"
+    api_key_env: str | None = None
+    """Name of the environment variable, on every worker, that holds the key; None: the server wants none."""
+    parameters: Mapping[str, Any] = field(default_factory=lambda: {"max_tokens": 512, "temperature": 0.0})
+    """Sent as they are beside the model and the messages."""
+    concurrency: int = 8
+    """Requests on their way at once, of each worker; a batch of the stage must be as large, better several times."""
+    request_timeout_s: float = 60.0
+    """Longest time one attempt may take."""
+    max_attempts: int = 3
+    """Of a request that fails while the server answers others; then it is taken for the cause, and gets no text."""
+    wait_for_s: float = 300.0
+    """How long a server that answers nothing is waited for before the run stops. Together with one attempt it must stay
+    below the stage's `resources.timeout_s`, or the engine takes the waiting for a hang."""
+
+    def __post_init__(self) -> None:
+        url = urlsplit(self.base_url)
+        if "@" in url.netloc or url.query or url.fragment:
+            raise ValueError("base_url: got one with a user, a query or a fragment; give the key by api_key_env")
+        if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:
+            raise ValueError(f"base_url: got {self.base_url!r}, wanted such as http://127.0.0.1:8000/v1")
+        for name in ("concurrency", "max_attempts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, wanted at least 1")
+        for name in ("request_timeout_s", "wait_for_s"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: got {getattr(self, name)}, wanted more than 0 seconds")
+        if taken := sorted({"model", "messages", "stream", "n"} & self.parameters.keys()):
+            raise ValueError(f"parameters: got {', '.join(taken)}, which are not free to choose")
+
+
+class _Unavailable(Exception):  # noqa: N818  what the server is, not an error of ours
+    """The server is down, or has too much to do: no request is to blame."""
+
+    def __init__(self, detail: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class _Refused(Exception):  # noqa: N818
+    """The server will not take this request, however often it is asked."""
+
+
+class ChatServer:
+    """Asks one question at a time for each thread that calls it.
+
+    A server that answers nobody is waited for, then BackendError stops the run. A request that fails while the server
+    answers a plain one gets None.
+    """
+
+    def __init__(self, settings: ServerSettings, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._settings, self._sleep = settings, sleep
+        self._key = _api_key(settings.api_key_env)
+        self._client = httpx.Client(
+            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+            timeout=httpx.Timeout(settings.request_timeout_s, connect=_CONNECT_TIMEOUT_S, pool=None),
+            limits=httpx.Limits(max_connections=settings.concurrency),
+        )
+        self._url = f"{settings.base_url.rstrip('/')}/chat/completions"
+        self._lock = threading.Lock()
+        self._answered_at = self._closed_until = -math.inf
+
+    def answer(self, prompt: str, *, images: Sequence[Image]) -> Answer | None:
+        """The answer to a prompt about uint8 [H, W, 3] RGB images; None where the server fails on this one alone."""
+        content = _content(prompt, images)
+        asked_at, delay_s, num_failures = time.monotonic(), _FIRST_DELAY_S, 0
+        while True:
+            self._hold_back()
+            is_hopeless, retry_after_s = False, 0.0
+            try:
+                return self._post(content)
+            except _Unavailable as unavailable:
+                failure: Exception = unavailable
+                retry_after_s = unavailable.retry_after_s
+            except BadReply as reply:
+                failure = reply
+                num_failures += 1
+                is_hopeless = num_failures >= self._settings.max_attempts
+            except _Refused as refusal:
+                failure, is_hopeless = refusal, True
+            if is_hopeless and self._answers_plainly(has_images=bool(images)):
+                _log.warning("%s fails on one request (%s); it gets no text", self._url, failure)
+                return None
+            if isinstance(failure, _Refused):
+                raise BackendError(f"{self._url} refuses all that it is asked: {failure}") from failure
+            self._wait(delay_s, retry_after_s, since=max(asked_at, self._answered_at), failure=failure)
+            delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
+
+    def _wait(self, delay_s: float, retry_after_s: float, *, since: float, failure: Exception) -> None:
+        """BackendError where that would be longer than a silent server is waited for."""
+        silent_s, longest_s = time.monotonic() - since, self._settings.wait_for_s
+        if silent_s >= longest_s or silent_s + retry_after_s > longest_s:
+            raise BackendError(
+                f"{self._url} has answered nothing for {silent_s:.1f} s ({failure}), and wait_for_s is {longest_s:g}; "
+                "finished work is kept: run the same command again when the server is back"
+            ) from failure
+        with self._lock:
+            self._closed_until = max(self._closed_until, time.monotonic() + retry_after_s)
+        # Spread, so that requests that failed together do not come back together.
+        wait_s = min(max(delay_s * random.uniform(1.0, 1.25), retry_after_s), longest_s - silent_s)
+        _log.info("%s: %s; asked again in %.1f s", self._url, failure, wait_s)
+        self._sleep(wait_s)
+
+    def _hold_back(self) -> None:
+        """Wait while the server wants no requests from anybody."""
+        self._sleep(max(0.0, self._closed_until - time.monotonic()))
+
+    def _answers_plainly(self, *, has_images: bool) -> bool:
+        """Whether the server answers a harmless question of the same form."""
+        try:
+            self._post(_content(_PLAIN_PROMPT, [_PLAIN_PICTURE] if has_images else []))
+        except (_Unavailable, BadReply, _Refused):
+            return False
+        return True
+
+    def _post(self, content: _Content) -> Answer:
+        settings = self._settings
+        message = {"role": "user", "content": content}
+        body = {"model": settings.model, "messages": [message], **settings.parameters}
+        deadline = time.monotonic() + settings.request_timeout_s
+        try:
+            with self._client.stream("POST", self._url, json=body) as response:
+                reply = _read(response, deadline=deadline)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise _Unavailable(f"no connection: {error}") from error
+        except httpx.TimeoutException as error:
+            raise BadReply(f"no whole answer within {settings.request_timeout_s:g} s") from error
+        except httpx.RequestError as error:
+            raise BadReply(f"the answer broke off: {error}") from error
+        answer = self._understood(response, reply)
+        with self._lock:
+            self._answered_at = time.monotonic()
+        return answer
+
+    def _understood(self, response: httpx.Response, reply: bytes) -> Answer:
+        status = response.status_code
+        if status == 200:
+            return parse_completion(response.headers.get("content-type", ""), reply)
+        said = plain_text(reply.decode("utf-8", "replace"))
+        # Some servers quote the key that they do not know.
+        detail = f"status {status}: {(said.replace(self._key, '[key]') if self._key else said)[:300]}"
+        if status in _UNAVAILABLE:
+            raise _Unavailable(detail, retry_after_s=read_retry_after(response.headers.get("retry-after")))
+        if status >= 500:
+            raise BadReply(detail)
+        if is_content_refusal(reply):
+            return Answer(text="", input_tokens=0, output_tokens=0)
+        raise _Refused(detail)
+
+
+def _api_key(variable: str | None) -> str:
+    """The key; BackendError that never quotes it."""
+    if variable is None:
+        return ""
+    key = os.environ.get(variable, "").strip()
+    # httpx quotes a header that it cannot send.
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        got = "no value" if not key else "a value with blanks or characters that no key has"
+        raise BackendError(f"the environment variable {variable} has {got}, wanted the key of the caption server")
+    return key
+
+
+def _read(response: httpx.Response, *, deadline: float) -> bytes:
+    """At most one byte more than is allowed."""
+    reply = bytearray()
+    for chunk in response.iter_bytes():
+        reply += chunk
+        if len(reply) > MAX_REPLY_BYTES:
+            break
+        if time.monotonic() > deadline:
+            raise httpx.ReadTimeout("the answer comes in too slowly")
+    return bytes(reply[: MAX_REPLY_BYTES + 1])
+
+
+def _content(prompt: str, images: Sequence[Image]) -> _Content:
+    return [*map(_picture, images), {"type": "text", "text": prompt}]
+
+
+def _picture(image: Image) -> dict[str, Any]:
+    """As JPEG in a data URL: a picture needs no second server that way."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    is_written, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    assert is_written
+    return {
+        "type": "image_url",
+        "image_url": {"url": f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"},
+    }
