@@ -28,8 +28,7 @@ _STANDARD_FPS = tuple(
     Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60")
 )
 _SNAP_FRAC = 0.005
-_REGULAR_FRAC = 0.9
-"""A recording that lost some frames keeps its rate, and the holes are filled by repeats."""
+_STEADY_FRAC = 0.9
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _CONTAINERS = (b"\x1a\x45\xdf\xa3", b"FLV\x01", b"OggS", b"\x30\x26\xb2\x75", b"\0\0\x01\xba")
 
@@ -114,10 +113,13 @@ class FrameReader:
 
     def _normalised(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         normaliser = Normaliser(self._info.geometry, width_px=self.width_px, height_px=self.height_px)
-        for frame in frames:
-            self.num_source_frames += 1
-            yield from normaliser.push(frame)
-        yield from normaliser.flush()
+        try:
+            for frame in frames:
+                self.num_source_frames += 1
+                yield from normaliser.push(frame)
+            yield from normaliser.flush()
+        except FFmpegError as error:
+            self._damage.detail = f"a frame could not be converted: {error.strerror}"
 
 
 class _Damage:
@@ -162,7 +164,7 @@ def _opened(path: Path) -> InputContainer:
         raise RejectItem(Reason.EMPTY_FILE, "the file has no bytes", got="0 bytes", wanted="a video")
     try:
         # "file:" keeps a name such as "concat:a|b" from being read as a protocol.
-        return av.open(f"file:{path.absolute()}", options=dict(_OPEN_OPTIONS))
+        return av.open(f"file:{path.absolute()}", options=dict(_OPEN_OPTIONS), metadata_errors="replace")
     except FFmpegError as error:
         raise RejectItem(_why_not_opened(head), f"no video container could be opened: {error.strerror}") from error
 
@@ -237,17 +239,13 @@ def _measure_time(container: InputContainer, stream: VideoStream, *, max_duratio
 
 
 def _average_fps(header: Fraction | None, steps: Counter[int], time_base: Fraction) -> Fraction:
-    """The header's rate where the average step, or nearly every step, agrees with it; else the average."""
+    """The header's rate where the average, or nearly every step, agrees with it; else the average."""
     total_s = sum(step * count for step, count in steps.items()) * time_base
     fps = header or Fraction(0)
     if total_s:
         average = steps.total() / total_s
-        tolerance_s = max(time_base, Fraction(1, 1000))
-        num_regular = sum(
-            count for step, count in steps.items() if fps and abs(step * time_base - 1 / fps) <= tolerance_s
-        )
-        is_steady = fps and (abs(average / fps - 1) <= _SNAP_FRAC or num_regular >= _REGULAR_FRAC * steps.total())
-        fps = fps if is_steady else average.limit_denominator(1001)
+        if not fps or not (abs(average / fps - 1) <= _SNAP_FRAC or _is_steady(fps, steps, time_base)):
+            fps = average.limit_denominator(1001)
     if not _MIN_FPS <= fps <= _MAX_FPS:
         raise RejectItem(
             Reason.BAD_FRAME_RATE,
@@ -256,6 +254,17 @@ def _average_fps(header: Fraction | None, steps: Counter[int], time_base: Fracti
             wanted=f"{_MIN_FPS} to {_MAX_FPS} fps",
         )
     return fps
+
+
+def _is_steady(fps: Fraction, steps: Counter[int], time_base: Fraction) -> bool:
+    """Whether nearly every step is one frame at this rate; a recording that lost some frames keeps its rate.
+
+    At most as many frames may be missing as are there: one wild time stamp would ask for hours of repeats.
+    """
+    total_s = sum(step * count for step, count in steps.items()) * time_base
+    tolerance_s = max(time_base, Fraction(1, 1000))
+    num_regular = sum(count for step, count in steps.items() if abs(step * time_base - 1 / fps) <= tolerance_s)
+    return num_regular >= _STEADY_FRAC * steps.total() and total_s * fps <= 2 * steps.total()
 
 
 def _snapped(fps: Fraction) -> Fraction:

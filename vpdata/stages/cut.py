@@ -144,7 +144,7 @@ class Cut:
             )
             spans = list(self._spans(reader, spill))
             video = _video(inputs, reader)
-            if reader.num_source_frames == 0:
+            if not spans:
                 raise RejectItem(Reason.DECODE_ERROR, reader.damage or "no frame could be decoded")
             if reader.num_source_frames == 1:
                 raise RejectItem(Reason.STILL_PICTURE, "the video has one frame", got="1 frame", wanted="2 or more")
