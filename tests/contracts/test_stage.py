@@ -14,9 +14,11 @@ from benchmark.footage.video import write_video
 from tests.fakes import ColourDetector, ColourTracker, LabelCaptioner, make_clip, squares_film
 from tests.records import ORDINARY
 from vpdata import codec
+from vpdata.config import ModelChoice
 from vpdata.dataset.layout import STAGE_NAMES
 from vpdata.errors import Reason, RejectItem
 from vpdata.media.masks import encode_mask
+from vpdata.media.track_measures import measured_track
 from vpdata.records import Caption as Text
 from vpdata.records import Detection, Record, Score, Source, video_id
 from vpdata.stages.base import Rejected, Resources, Result, Stage
@@ -26,8 +28,8 @@ from vpdata.stages.detect import Detect, DetectSettings
 from vpdata.stages.filter import Filter
 from vpdata.stages.rules import FilterSettings
 from vpdata.stages.track import Track, TrackSettings
-from vpdata.media.track_measures import measured_track
 
+MEASURED = DetectSettings(detector_batch_size=3, scorers=(ModelChoice(name="embedded"),))
 NUM_FRAMES, NUM_ITEMS, BAD = 16, 5, 2
 """Of the items, number `BAD` is bad; it stands among good ones, so that batches hold both."""
 
@@ -114,7 +116,7 @@ def cases(tmp_path_factory) -> dict[str, Case]:
 
     return {
         "cut": Case(lambda: Cut(CutSettings(min_s=0.5, max_s=1.0)), sources),
-        "detect": Case(lambda: Detect(DetectSettings(detector_batch_size=3), detector=PickyDetector), clips),
+        "detect": Case(lambda: Detect(MEASURED, detector=PickyDetector), clips),
         "track": Case(lambda: Track(TrackSettings(), tracker=PickyTracker), records(with_detection)),
         "caption": Case(lambda: Caption(CaptionSettings(batch_size=3), captioner=PickyCaptioner), records(with_track)),
         "filter": Case(lambda: Filter(FilterSettings()), [(record, b"") for record, _ in records(with_all)]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from tests.fakes import ColourDetector, make_clip, squares_film
 from vpdata.config import ModelChoice, fill
 from vpdata.errors import ConfigError, Reason, RejectItem
+from vpdata.stages import rules
 from vpdata.stages.base import Rejected, Resources
-from vpdata.stages.detect import Detect, DetectSettings, key_frames
+from vpdata.stages.detect import Detect, DetectSettings
 
 RED = [(4 + frame, 10, 28 + frame, 40) for frame in range(24)]
 BLUE = [None] * 12 + [(60, 30, 84, 56)] * 12
@@ -43,14 +45,6 @@ def test_clip_without_objects_is_rejected():
     assert (outcome.item_id, reject.id, reject.stage) == (record.id, record.id, "detect")
     assert reject.reason is Reason.NO_DETECTIONS
     assert (reject.start_s, reject.stop_s, reject.uri) == (0.0, 1.0, "film.mp4")
-
-
-def test_key_frames_are_the_middles_of_equal_spans():
-    assert key_frames(100, fps=25, interval_s=1.0) == (12, 37, 62, 87)
-    assert key_frames(100, fps=25, interval_s=2.0) == (25, 75)
-    assert key_frames(10, fps=25, interval_s=1.0) == (5,)
-    assert key_frames(1, fps=25, interval_s=1.0) == (0,)
-    assert key_frames(3, fps=25, interval_s=0.001) == (0, 1, 2)
 
 
 def test_context_is_clamped_to_the_clip():
@@ -110,6 +104,34 @@ def test_clip_that_the_detector_refuses_spoils_no_other():
     outcomes = detected(good, bad, good, detector=Choosy)
     assert [isinstance(outcome, Rejected) for outcome in outcomes] == [False, True, False]
     assert outcomes[1].reject.reason is Reason.GPU_MEMORY
+
+
+BRIGHT_ONLY = {"rules": {"exposure": {"min": 0.3}}}
+
+
+def test_clip_has_its_scores_beside_its_detections():
+    settings = DetectSettings(scorers=(ModelChoice(name="embedded"),))
+    (result,) = detected(make_clip(squares_film({"red square": RED})), settings=settings)
+    assert result.record.score("motion") > 0
+    assert result.record.detections
+
+
+def test_clip_that_the_rules_drop_for_its_scores_is_spared_the_detector(monkeypatch):
+    """With a rule moved to where this stage can measure it, since what it has rules for needs large models."""
+    exposure = next(rule for rule in rules.RULES if rule.name == "exposure")
+    monkeypatch.setattr(rules, "RULES", (dataclasses.replace(exposure, after="detect"),))
+    dark = (squares_film({"red square": RED}) // 3, "dark.mp4")
+    bright = (squares_film({"red square": RED}), "bright.mp4")
+    clips = [make_clip(film, name=name) for film, name in (dark, bright, dark)]
+    detector = ColourDetector()
+    stage = ready(Detect(DetectSettings(scorers=(ModelChoice(name="embedded"),)), detector=lambda: detector))
+    stage.early_rules = fill(rules.FilterSettings, BRIGHT_ONLY)
+    outcomes = list(stage.process_many(iter([stage.prepare(record, data) for record, data in clips])))
+    assert [outcome.item_id for outcome in outcomes] == [record.id for record, _ in clips]
+    assert [isinstance(outcome, Rejected) for outcome in outcomes] == [True, False, True]
+    assert outcomes[0].reject.reason is Reason.EXPOSURE
+    assert (outcomes[0].reject.stage, outcomes[0].reject.wanted) == ("detect", "0.3 to 0.95")
+    assert sum(detector.batch_sizes) == 2  # the two key frames of the bright clip
 
 
 def test_stage_pickles_before_setup_and_ignores_resources_in_its_identity():

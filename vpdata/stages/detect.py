@@ -1,4 +1,4 @@
-"""Finds objects on key frames: a tagger names what to look for, a detector finds it."""
+"""Measures a clip, then finds objects on key frames: a tagger names what to look for, a detector finds it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from vpdata.models.ports import Box, Detector, Frames, KeyFrame, ModelCard, Tagg
 from vpdata.records import Detection, Record
 from vpdata.stages.base import Rejected, Resources, Result, rejected
 from vpdata.stages.batches import ask_in_batches
+from vpdata.stages.rules import FilterSettings, judge
+from vpdata.stages.scoring import Scoring, key_frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,10 @@ class DetectSettings:
 
     tagger: ModelChoice = field(default_factory=lambda: ModelChoice(name="fixed"))
     detector: ModelChoice = field(default_factory=lambda: ModelChoice(name="embedded"))
+    scorers: tuple[ModelChoice, ...] = ()
+    """What is measured before anything is looked for, so that early rules spare tagger and detector."""
+    embedder: ModelChoice | None = None
+    """None: clips get no embedding, and near-duplicates are told by looks alone."""
     interval_s: float = 1.0
     """Seconds between key frames; a shorter clip has one."""
     min_score: float = 0.4
@@ -56,6 +62,10 @@ class DetectInputs:
     """uint8 [K, H, W, 3] RGB, the key frames."""
     contexts: tuple[Frames, ...]
     """Per key frame the frames at the detector's `context_s`."""
+    samples: tuple[Frames, ...] = ()
+    """What each scorer and the embedder see."""
+    dropped: Rejected | None = None
+    """Why nothing need be looked for."""
 
     @property
     def item_id(self) -> str:
@@ -63,15 +73,18 @@ class DetectInputs:
 
     @property
     def num_bytes(self) -> int:
-        return self.images.nbytes + sum(context.nbytes for context in self.contexts)
+        return sum(frames.nbytes for frames in (self.images, *self.contexts, *self.samples))
 
 
 class Detect:
-    """Fills `Record.detections`; a clip without any is rejected as `no_detections`."""
+    """Fills `Record.detections`, and scores and embedding where it has models for them.
+
+    A clip without detections is rejected as `no_detections`.
+    """
 
     name: ClassVar[str] = "detect"
     reads: ClassVar[tuple[str, ...]] = ()
-    writes: ClassVar[tuple[str, ...]] = ("detections",)
+    writes: ClassVar[tuple[str, ...]] = ("detections", "scores")
     needs_media: ClassVar[bool] = True
 
     def __init__(
@@ -84,7 +97,10 @@ class Detect:
         self._settings = settings
         self._make_tagger = tagger or models.maker("tagger", settings.tagger)
         self._make_detector = detector or models.maker("detector", settings.detector)
+        self._scoring = Scoring(settings.scorers, settings.embedder)
         self.resources = settings.resources
+        self.early_rules: FilterSettings | None = None
+        """Set by the engine: what these drop after scoring costs neither tagger nor detector."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -94,19 +110,23 @@ class Detect:
 
     @property
     def models(self) -> tuple[ModelCard, ...]:
-        return models.describe("tagger", self._settings.tagger), models.describe("detector", self._settings.detector)
+        settings = self._settings
+        finders = models.describe("tagger", settings.tagger), models.describe("detector", settings.detector)
+        return *finders, *self._scoring.models
 
     def setup(self) -> None:
         self._tagger = self._make_tagger()
         self._detector = self._make_detector()
+        self._scoring.setup()
 
     def prepare(self, item: Record, media: bytes) -> DetectInputs:
         reader = ClipReader(media)
         frames = key_frames(reader.num_frames, fps=float(reader.fps), interval_s=self._settings.interval_s)
         steps = [round(offset_s * float(reader.fps)) for offset_s in self._detector.context_s]
         around = [[min(max(frame + step, 0), reader.num_frames - 1) for step in steps] for frame in frames]
+        sampled = self._scoring.frames(reader.num_frames, fps=float(reader.fps))
         # One pass in order of time: seeking back costs a decode from the last key frame of the stream.
-        wanted = sorted({*frames, *(frame for context in around for frame in context)})
+        wanted = sorted({*frames, *(frame for group in (*around, *sampled) for frame in group)})
         row_of = {frame: row for row, frame in enumerate(wanted)}
         images = reader.read(wanted)
         return DetectInputs(
@@ -114,12 +134,13 @@ class Detect:
             frames=frames,
             images=images[[row_of[frame] for frame in frames]],
             contexts=tuple(images[[row_of[frame] for frame in context]] for context in around),
+            samples=self._scoring.samples(dict(zip(wanted, images, strict=True)), sampled),
         )
 
     def process_many(self, inputs: Iterator[DetectInputs]) -> Iterator[Result | Rejected]:
         tagged = ask_in_batches(
-            inputs,
-            requests_of=lambda one: [one.images],
+            map(self._scored, inputs),
+            requests_of=lambda one: [] if one.dropped else [one.images],
             ask=self._tagger.tags,
             batch_size=self._settings.tagger_batch_size,
         )
@@ -130,6 +151,9 @@ class Detect:
             batch_size=self._settings.detector_batch_size,
         )
         for (one, tags), boxes in answered:
+            if one.dropped:
+                yield one.dropped
+                continue
             rejection = next((answer for answer in (tags, boxes) if isinstance(answer, RejectItem)), None)
             detections = () if isinstance(boxes, RejectItem) else self._detections(one, boxes)
             if rejection is None and not detections:
@@ -144,6 +168,19 @@ class Detect:
             else:
                 yield Result(item_id=one.item_id, record=dataclasses.replace(one.record, detections=detections))
 
+    def _scored(self, one: DetectInputs) -> DetectInputs:
+        """With a record that holds the scores; with the reason where it is dropped for them."""
+        try:
+            record = self._scoring.measured(one.record, one.samples)
+        except RejectItem as rejection:
+            return dataclasses.replace(one, samples=(), dropped=rejected(one.record, rejection, stage=self.name))
+        dropped = None
+        if self.early_rules is not None:
+            judged = judge(record, self.early_rules, after=self.name)
+            if judged.record is None:
+                dropped = Rejected(item_id=one.item_id, reject=judged.rejects[-1])
+        return dataclasses.replace(one, record=record, samples=(), dropped=dropped)
+
     def _detections(self, one: DetectInputs, boxes_of: Sequence[Sequence[Box]]) -> tuple[Detection, ...]:
         detections = []
         for frame, boxes in zip(one.frames, boxes_of, strict=True):
@@ -153,15 +190,9 @@ class Detect:
         return tuple(detections)
 
 
-def key_frames(num_frames: int, *, fps: float, interval_s: float) -> tuple[int, ...]:
-    """Indices of the middle frames of equal spans of about `interval_s` each; at least one for a clip of any length."""
-    num_spans = min(max(1, round(num_frames / fps / interval_s)), num_frames)
-    return tuple(int((span + 0.5) * num_frames / num_spans) for span in range(num_spans))
-
-
 def _requests(tagged: tuple[DetectInputs, list[tuple[str, ...]] | RejectItem]) -> list[KeyFrame]:
     one, tags = tagged
-    if isinstance(tags, RejectItem):
+    if one.dropped or isinstance(tags, RejectItem):
         return []
     return [
         KeyFrame(image=image, context=context, labels=tags[0])

@@ -195,7 +195,7 @@ RULES = (
         measure="track.max_area_change_frac",
         after="track",
         default=Bounds(max=0.2),
-        why="published, between neighbouring frames; as a share of the mean area, so that an object may come into sight",
+        why="published, between neighbouring frames; over the mean area, so that an object may come into sight",
     ),
     Rule(
         name="track_stability",
@@ -237,6 +237,6 @@ RULES = (
         measure="text_alignment",
         after="caption",
         default=Bounds(),
-        why="off: only with caption.text_scorer; pairs that fit are at about 0.25 with CLIP ViT-L/14, strangers at 0.15",
+        why="off: only caption.text_scorer measures it; with CLIP ViT-L/14, pairs that fit are at about 0.25",
     ),
 )

@@ -1,0 +1,107 @@
+"""What a stage measures beside its own work."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+
+import numpy as np
+import pytest
+
+from tests.fakes import make_clip, squares_film
+from vpdata.config import ModelChoice
+from vpdata.media.clips import ClipReader
+from vpdata.models.embedded.measures import FrameMeasures, FrameMeasuresSettings
+from vpdata.records import Score
+from vpdata.stages.scoring import Scoring, key_frames
+
+FILM = squares_film({"red square": [(4 + frame, 10, 28 + frame, 40) for frame in range(24)]})
+
+
+def embedded(**options):
+    return ModelChoice(name="embedded", options=options)
+
+
+def loaded(*scorers):
+    scoring = pickle.loads(pickle.dumps(Scoring(scorers, None)))
+    scoring.setup()
+    return scoring
+
+
+def sampled(scoring, data):
+    reader = ClipReader(data)
+    frames = scoring.frames(reader.num_frames, fps=float(reader.fps))
+    return scoring.samples(dict(enumerate(reader.read())), frames)
+
+
+def test_key_frames_are_the_middles_of_equal_spans():
+    assert key_frames(100, fps=25, interval_s=1.0) == (12, 37, 62, 87)
+    assert key_frames(100, fps=25, interval_s=2.0) == (25, 75)
+    assert key_frames(10, fps=25, interval_s=1.0) == (5,)
+    assert key_frames(1, fps=25, interval_s=1.0) == (0,)
+    assert key_frames(3, fps=25, interval_s=0.001) == (0, 1, 2)
+
+
+def test_scorer_sees_frames_as_dense_and_as_large_as_it_wants():
+    scoring = loaded(embedded(sample_fps=4.0, short_side_px=32))
+    _, data = make_clip(FILM)
+    assert scoring.frames(24, fps=12.0) == [(1, 4, 7, 10, 13, 16, 19, 22)]
+    (samples,) = sampled(scoring, data)
+    assert samples.shape == (8, 32, 48, 3)
+    wanted = ClipReader(data).read([1, 4, 7, 10, 13, 16, 19, 22], max_short_side_px=32)
+    np.testing.assert_array_equal(samples, wanted)
+
+
+def test_scores_are_those_of_the_scorer_on_these_frames():
+    scoring = loaded(embedded(sample_fps=4.0, short_side_px=32))
+    record, data = make_clip(FILM)
+    samples = sampled(scoring, data)
+    measured = scoring.measured(record, samples)
+    alone = FrameMeasures(FrameMeasuresSettings(short_side_px=32)).score(samples[0], fps=4.0)
+    assert {score.name: score.value for score in measured.scores} == alone
+    assert {score.model for score in measured.scores} == {f"{scoring.models[0].name} {scoring.models[0].revision}"}
+    assert measured.embedding is None
+
+
+def test_score_that_is_measured_again_replaces_the_older_one():
+    scoring = loaded(embedded())
+    record, data = make_clip(FILM)
+    older = (Score(name="motion", value=7.0, model="older"), Score(name="unsafe", value=0.5, model="older"))
+    record = dataclasses.replace(record, scores=older)
+    measured = scoring.measured(record, sampled(scoring, data))
+    names = [score.name for score in measured.scores]
+    assert len(set(names)) == len(names)
+    assert names[:2] == ["motion", "unsafe"]
+    assert measured.score("motion") < 1
+    assert measured.score("unsafe") == 0.5
+
+
+def test_models_that_see_the_same_share_one_array():
+    scoring = loaded(embedded(), embedded(), embedded(sample_fps=2.0))
+    first, second, third = sampled(scoring, make_clip(FILM)[1])
+    assert first is second
+    assert len(third) == 4
+
+
+def test_nothing_is_measured_where_no_model_is_named():
+    scoring = loaded()
+    record, data = make_clip(FILM)
+    assert sampled(scoring, data) == ()
+    assert scoring.measured(record, ()) == record
+
+
+def test_embedding_is_stored_as_text_with_its_model(tmp_path):
+    pytest.importorskip("open_clip")
+    from tests.models.tiny_clip import NUM_VALUES, save_tiny_clip
+    from vpdata.stages.semantic_duplicates import from_text
+
+    options = {"weights": str(save_tiny_clip(tmp_path)), "revision": "r1", "device": "cpu", "dtype": "float32"}
+    scoring = Scoring((embedded(),), ModelChoice(name="openclip", options=options))
+    scoring.setup()
+    record, data = make_clip(FILM)
+    samples = sampled(scoring, data)
+    embedding = scoring.measured(record, samples).embedding
+    assert embedding.model == f"{tmp_path} r1"
+    (vector,) = from_text([embedding.values])
+    assert vector.shape == (NUM_VALUES,)
+    np.testing.assert_allclose(vector, scoring._embedder.embed(samples[-1]), atol=1e-3)

@@ -1,0 +1,101 @@
+"""CLIP models in open_clip's layout: opened offline, from safetensors, once per process whoever asks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image as Picture
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from vpdata.errors import BackendError
+from vpdata.models.gpu import Device, Dtype, halving, torch_device
+from vpdata.models.ports import Image
+
+CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+_PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+
+
+class ClipModel:
+    """Places images and texts in one space, where what belongs together points the same way."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], *, device: Device, dtype: Dtype) -> None:
+        precision = _PRECISIONS[dtype]
+        self._device, self._dtype = torch_device(device), open_clip.get_input_dtype(precision)
+        name = f"local-dir:{folder}"
+        try:
+            model: Any = open_clip.create_model(name, precision=precision, device=self._device)
+        except (OSError, AssertionError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            raise BackendError(f"{folder}: the weights cannot be loaded: {error}; fetch them again") from error
+        self._model: Any = model.eval()
+        self._tokenizer: Any = open_clip.get_tokenizer(name)
+        preprocess = PreprocessCfg(**{"size": model.visual.image_size, **config.get("preprocess_cfg", {})})
+        self._transform: Any = image_transform_v2(preprocess, is_train=False)
+        self.image_size_px: int = min(preprocess.size) if isinstance(preprocess.size, tuple | list) else preprocess.size
+        """Images are looked at scaled to this short side, in a square from their middle."""
+        self.max_tokens: int = self._tokenizer.context_length - 2
+        """Longest text; of a longer one the end is not read."""
+        self.logit_scale: float = model.logit_scale.exp().item()
+        self.num_values: int = self.embed_texts([""]).shape[1]
+        """Length of an embedding."""
+
+    def num_tokens(self, text: str) -> int:
+        """Length of a text for the model."""
+        return len(self._tokenizer.encode(text))
+
+    def embed_images(self, images: Sequence[Image]) -> Tensor:
+        """float32 [N, D] of unit length, on the CPU."""
+        return torch.stack(halving(self._embed_images, images))
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """float32 [N, D] of unit length, on the CPU."""
+        return torch.stack(halving(self._embed_texts, texts))
+
+    @torch.inference_mode()
+    def _embed_images(self, images: Sequence[Image]) -> list[Tensor]:
+        pixels = torch.stack([self._transform(Picture.fromarray(image)) for image in images])
+        found = self._model.encode_image(pixels.to(self._device, self._dtype))
+        return list(normalize(found.float(), dim=-1).cpu())
+
+    @torch.inference_mode()
+    def _embed_texts(self, texts: Sequence[str]) -> list[Tensor]:
+        found = self._model.encode_text(self._tokenizer(list(texts)).to(self._device))
+        return list(normalize(found.float(), dim=-1).cpu())
+
+
+@cache
+def load_clip(weights: str, revision: str | None, *, device: Device, dtype: Dtype) -> ClipModel:
+    """The model whose `open_clip_config.json` and `open_clip_model.safetensors` are in a folder of this machine.
+
+    Tagger, scorers and embedder of a process share it. BackendError where it is missing, damaged, of another
+    architecture, or needs a tokenizer that is not part of open_clip.
+    """
+    folder = _local_folder(weights, revision)
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        text = config["model_cfg"]["text_cfg"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BackendError(
+            f"{folder}: {CONFIG} is missing or none of open_clip's: {error!r}; fetch it again"
+        ) from error
+    if foreign := next((text[key] for key in ("hf_model_name", "hf_tokenizer_name") if text.get(key)), None):
+        raise BackendError(f"{folder}: got a model with the tokenizer of {foreign}, wanted one with open_clip's own")
+    if not (folder / WEIGHTS).is_file():
+        raise BackendError(f"{folder}: got no {WEIGHTS}; run `vpdata models fetch {weights}`")
+    return ClipModel(folder, config, device=device, dtype=dtype)
+
+
+def _local_folder(weights: str, revision: str | None) -> Path:
+    folder = Path(weights)
+    if not folder.is_dir():
+        named = f"{weights} at revision {revision}" if revision else weights
+        raise BackendError(f"the weights {named} are not on this machine; run `vpdata models fetch {weights}`")
+    return folder

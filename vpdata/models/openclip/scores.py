@@ -1,0 +1,171 @@
+"""What CLIP tells of a clip: its looks, its safety, its place among other clips, and how well a text fits it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import open_clip
+from numpy.typing import NDArray
+from torch.nn.functional import normalize
+
+from vpdata.errors import BackendError
+from vpdata.models.gpu import Device, Dtype
+from vpdata.models.openclip.aesthetic import AestheticHead
+from vpdata.models.openclip.loading import ClipModel, load_clip
+from vpdata.models.openclip.safety import ZeroShotSafety
+from vpdata.models.ports import Frames, ModelCard
+from vpdata.records import ScoreName
+
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipSettings:
+    """Which CLIP model."""
+
+    weights: str = "timm/vit_large_patch14_clip_224.openai"
+    """Hub id or folder of a checkpoint in open_clip's layout; the default is OpenAI's ViT-L/14."""
+    revision: str | None = None
+    licence: str = "MIT"
+    """Of the weights, for the record; that of the default ones."""
+    device: Device = "cuda"
+    dtype: Dtype = "bfloat16"
+    sample_fps: float = 1.0
+    """Frames per second that are looked at."""
+
+    def __post_init__(self) -> None:
+        if self.sample_fps <= 0:
+            raise ValueError(f"sample_fps: got {self.sample_fps}, wanted more than 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipScoresSettings(ClipSettings):
+    """As `ClipSettings`, and what is measured."""
+
+    aesthetic_head: str | None = None
+    """Folder of LAION's head for these very weights; None: `aesthetic` is not measured."""
+    safety: bool = True
+    """False: `unsafe` is not measured."""
+
+    def __post_init__(self) -> None:
+        # Zero-argument super() does not reach the parent of a slotted dataclass.
+        ClipSettings.__post_init__(self)
+        if self.aesthetic_head is None and not self.safety:
+            raise ValueError("got neither an aesthetic_head nor safety: wanted something to measure")
+
+
+class ClipScores:
+    """A Scorer of aesthetic, the mean over the frames, and unsafe, the largest of any frame."""
+
+    Settings = ClipScoresSettings
+
+    def __init__(self, settings: ClipScoresSettings) -> None:
+        self.sample_fps = settings.sample_fps
+        self._model = _load(settings)
+        self.max_short_side_px = self._model.image_size_px
+        self._safety = ZeroShotSafety(self._model) if settings.safety else None
+        self._aesthetic: AestheticHead | None = None
+        if settings.aesthetic_head is not None:
+            self._aesthetic = AestheticHead(settings.aesthetic_head, None)
+            num_values = self._model.num_values
+            if self._aesthetic.num_values != num_values:
+                raise BackendError(
+                    f"{settings.aesthetic_head}: got a head for embeddings of {self._aesthetic.num_values} numbers, "
+                    f"wanted {num_values} as {settings.weights} gives; LAION's heads are for OpenAI's ViT-L/14"
+                )
+
+    @staticmethod
+    def card(settings: ClipScoresSettings) -> ModelCard:
+        """Name, revision and licence."""
+        options = {"aesthetic_head": settings.aesthetic_head, "safety": settings.safety}
+        return _card(settings, role="scorer", options=options)
+
+    def score(self, frames: Frames, *, fps: float) -> Mapping[ScoreName, float | None]:
+        """The scores of one clip."""
+        embeddings = self._model.embed_images(list(frames))
+        scores: dict[ScoreName, float | None] = {}
+        if self._aesthetic:
+            scores["aesthetic"] = float(self._aesthetic(embeddings).mean())
+        if self._safety:
+            scores["unsafe"] = float(self._safety(embeddings).max())
+        return scores
+
+
+class ClipEmbedder:
+    """An Embedder: the mean of the frames' embeddings."""
+
+    Settings = ClipSettings
+
+    def __init__(self, settings: ClipSettings) -> None:
+        self.sample_fps = settings.sample_fps
+        self._model = _load(settings)
+        self.max_short_side_px = self._model.image_size_px
+
+    @staticmethod
+    def card(settings: ClipSettings) -> ModelCard:
+        """Name, revision and licence."""
+        return _card(settings, role="embedder", options={})
+
+    def embed(self, frames: Frames) -> NDArray[np.float32]:
+        """float32 [D] of unit length."""
+        return normalize(self._model.embed_images(list(frames)).mean(dim=0), dim=0).numpy()
+
+
+class ClipAlignment:
+    """A TextScorer of text_alignment: the mean cosine of the text's sentences with the frames, in [-1, 1].
+
+    After CLIPSIM (Wu et al. 2021, https://arxiv.org/abs/2104.14806). CLIP reads 77 tokens, so that of a dense caption
+    it would see the beginning only: each sentence counts by itself, and a sentence too long for it in pieces.
+    """
+
+    Settings = ClipSettings
+
+    def __init__(self, settings: ClipSettings) -> None:
+        self._model = _load(settings)
+        self.max_short_side_px = self._model.image_size_px
+
+    @staticmethod
+    def card(settings: ClipSettings) -> ModelCard:
+        """Name, revision and licence."""
+        return _card(settings, role="text_scorer", options={})
+
+    def score(self, frames: Frames, text: str) -> Mapping[ScoreName, float | None]:
+        """None for a text without words."""
+        pieces = sentences(text, self._model)
+        if not pieces:
+            return {"text_alignment": None}
+        cosines = self._model.embed_texts(pieces) @ self._model.embed_images(list(frames)).T
+        return {"text_alignment": float(cosines.mean())}
+
+
+def sentences(text: str, model: ClipModel) -> list[str]:
+    """The sentences of a text; one that is too long for the model falls into pieces of as many whole words as fit."""
+    pieces: list[str] = []
+    for sentence in _SENTENCE_END.split(text.strip()):
+        piece: list[str] = []
+        for word in sentence.split():
+            if piece and model.num_tokens(" ".join([*piece, word])) > model.max_tokens:
+                pieces.append(" ".join(piece))
+                piece = []
+            piece.append(word)
+        if piece:
+            pieces.append(" ".join(piece))
+    return pieces
+
+
+def _load(settings: ClipSettings) -> ClipModel:
+    return load_clip(settings.weights, settings.revision, device=settings.device, dtype=settings.dtype)
+
+
+def _card(settings: ClipSettings, *, role: str, options: Mapping[str, object]) -> ModelCard:
+    return ModelCard(
+        role=role,
+        name=settings.weights,
+        revision=settings.revision or "local",
+        licence=settings.licence,
+        source=f"open_clip_torch {open_clip.__version__}",
+        options={"dtype": settings.dtype, "sample_fps": settings.sample_fps, **options},
+    )

@@ -1,0 +1,83 @@
+"""Scores and the embedding of a clip, measured on frames spread over it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+
+from vpdata import models
+from vpdata.config import ModelChoice
+from vpdata.media.clips import scaled_size
+from vpdata.models.ports import Embedder, Frames, ModelCard, Scorer
+from vpdata.records import Embedding, Record, Score
+from vpdata.stages.semantic_duplicates import to_text
+
+
+class Scoring:
+    """Asks any number of scorers, and an embedder, about one clip at a time. Picklable before `setup`."""
+
+    def __init__(self, scorers: Sequence[ModelChoice], embedder: ModelChoice | None) -> None:
+        self.models: tuple[ModelCard, ...] = tuple(models.describe("scorer", choice) for choice in scorers)
+        self._make_scorers = [models.maker("scorer", choice) for choice in scorers]
+        self._make_embedder = models.maker("embedder", embedder) if embedder else None
+        if embedder:
+            self.models += (models.describe("embedder", embedder),)
+
+    def setup(self) -> None:
+        """Load the models."""
+        self._scorers: list[Scorer] = [make() for make in self._make_scorers]
+        self._embedder: Embedder | None = self._make_embedder() if self._make_embedder else None
+
+    def frames(self, num_frames: int, *, fps: float) -> list[tuple[int, ...]]:
+        """For each model the frames of a clip that it wants to see."""
+        return [key_frames(num_frames, fps=fps, interval_s=1 / model.sample_fps) for model in self._models]
+
+    def samples(self, images: Mapping[int, Frames], frames: Sequence[tuple[int, ...]]) -> tuple[Frames, ...]:
+        """For each model its `frames` at its size, from `images`: frame to uint8 [H, W, 3] RGB at full size.
+
+        Models that want the same share one array.
+        """
+        made: dict[tuple[tuple[int, ...], int], Frames] = {}
+        for model, wanted in zip(self._models, frames, strict=True):
+            key = wanted, model.max_short_side_px
+            if key not in made:
+                made[key] = np.stack([_scaled(images[frame], model.max_short_side_px) for frame in wanted])
+        pairs = zip(self._models, frames, strict=True)
+        return tuple(made[wanted, model.max_short_side_px] for model, wanted in pairs)
+
+    def measured(self, record: Record, samples: Sequence[Frames]) -> Record:
+        """The record with all scores, in the place of older ones of the same name, and the embedding."""
+        scores = {score.name: score for score in record.scores}
+        for scorer, card, frames in zip(self._scorers, self.models, samples, strict=False):
+            values = scorer.score(frames, fps=len(frames) / record.clip.duration_s)
+            scores |= {name: Score(name=name, value=value, model=_named(card)) for name, value in values.items()}
+        embedding = record.embedding
+        if self._embedder:
+            vector = self._embedder.embed(samples[-1])
+            embedding = Embedding(model=_named(self.models[-1]), values=to_text(vector))
+        return dataclasses.replace(record, scores=tuple(scores.values()), embedding=embedding)
+
+    @property
+    def _models(self) -> list[Scorer | Embedder]:
+        return [*self._scorers, *([self._embedder] if self._embedder else [])]
+
+
+def key_frames(num_frames: int, *, fps: float, interval_s: float) -> tuple[int, ...]:
+    """Indices of the middle frames of equal spans of about `interval_s` each; at least one for a clip of any length."""
+    num_spans = min(max(1, round(num_frames / fps / interval_s)), num_frames)
+    return tuple(int((span + 0.5) * num_frames / num_spans) for span in range(num_spans))
+
+
+def _scaled(image: Frames, max_short_side_px: int) -> Frames:
+    height, width = image.shape[:2]
+    size = scaled_size(width, height, max_short_side_px)
+    if size == (width, height):
+        return image
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _named(card: ModelCard) -> str:
+    return f"{card.name} {card.revision}"
