@@ -278,6 +278,33 @@ def test_lost_frames_of_a_steady_recording_are_repeated(tmp_path):
     assert greys(normalised(path)[1]) == [*range(11), 10, 10, *range(13, 25)]
 
 
+def test_one_wild_time_stamp_does_not_ask_for_hours_of_repeats(tmp_path):
+    times_s = [*(index / 25 for index in range(24)), 3600.0]
+    path = write_video(tmp_path / "wild.mkv", grey_ramp(), codec="ffv1", times_s=times_s)
+    assert reason_of(path, max_duration_s=7200.0) == Reason.BAD_FRAME_RATE
+
+
+def test_picture_shown_hours_after_its_packet_ends_the_video(tmp_path):
+    path = write_video(tmp_path / "ok.mp4", grey_ramp(), codec="mpeg4")
+    late = tmp_path / "late.mp4"
+    with av.open(str(path)) as source, av.open(str(late), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for index, packet in enumerate(source.demux(video=0)):
+            if packet.size:
+                packet.stream, packet.pts = stream, packet.pts + (3600 / packet.time_base if index == 20 else 0)
+                target.mux(packet)
+    reader, planes = normalised(late)
+    assert greys(planes) == list(range(20))
+    assert "far behind the end" in (reader.damage or "")
+
+
+def test_metadata_that_is_no_text_does_no_harm(tmp_path, mp4):
+    path = tmp_path / "tags.mp4"
+    path.write_bytes(mp4.read_bytes().replace(b"VideoHandler", b"\xff\xfe\xfdHandler\xf0\x28"))
+    assert path.read_bytes() != mp4.read_bytes()
+    assert measured(path).fps == 25
+
+
 def test_joined_recordings_follow_each_other_without_a_hole(tmp_path):
     parts = [write_video(tmp_path / f"{index}.ts", grey_ramp(25)) for index in range(2)]
     joined = tmp_path / "joined.ts"
