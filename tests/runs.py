@@ -39,6 +39,8 @@ from vpdata.storage import Folder
 WIDTH_PX, HEIGHT_PX, NUM_FRAMES, FPS = 96, 64, 24, Fraction(12)
 RED, BLUE = (220, 30, 30), (30, 30, 220)
 _MODEL = "hand 1"
+FILLED = ((), ("tags", "detections"), ("tracks",), ("captions",), ("verdict",))
+"""Fields of `Record` that each stage fills, in the order of the stages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,7 @@ def make_record(seed: int, *, mp4: bytes, footage: Footage) -> Record:
     return Record(
         id=clip.id,
         clip=clip,
+        tags=("red square", "blue square"),
         detections=(Detection(frame=0, box=(4.0, 12.0, 20.0, 28.0), label="red square", score=0.9),),
         tracks=tracks,
         captions=(
@@ -165,9 +168,8 @@ def _write_part(run: Run, part: str, seeds: range) -> list[PackEntry]:
     run.stage_folder("cut").write(layout.tar_file(part), tar.getvalue())
     _write_rows(run.stage_folder("cut"), layout.members_file(part), members, Member)
     records.sort(key=lambda record: record.id)
-    unfilled: dict[str, object] = {"detections": None, "tracks": None, "captions": None, "verdict": None}
-    for stage, field in zip(layout.STAGE_NAMES, (None, *unfilled), strict=True):
-        unfilled.pop(field or "", None)
+    for number, stage in enumerate(layout.STAGE_NAMES):
+        unfilled = {field: None for later in FILLED[number + 1 :] for field in later}
         rejects = REJECTS.get(stage, []) if is_first else []
         dropped = {reject.id for reject in rejects if reject.track is None}
         records = [record for record in records if record.id not in dropped]

@@ -195,6 +195,8 @@ class Record:
     id: str
     """Equal to `clip.id`."""
     clip: Clip
+    tags: tuple[str, ...] | None = None
+    """What to look for, as the tagger named it, best first; empty: everything the detector knows."""
     detections: tuple[Detection, ...] | None = None
     tracks: tuple[Track, ...] | None = None
     captions: tuple[Caption, ...] | None = None

@@ -154,6 +154,16 @@ def test_duckdb_queries_scores_captions_and_tracks(finished_run):
     )
 
 
+def test_tags_can_be_queried_and_lie_in_the_record(finished_run):
+    pattern = f"{finished_run.folder.uri}/index/*.parquet"
+    ((num_clips,),) = duckdb.execute(
+        f"select count(*) from '{pattern}' where list_contains(tags, 'blue square')"
+    ).fetchall()
+    assert num_clips == 5
+    for sample in webdataset.WebDataset(shard_paths(finished_run), shardshuffle=False).decode():
+        assert sample["json"]["tags"] == ["red square", "blue square"]
+
+
 def test_duckdb_finds_a_member_by_offset(finished_run):
     query = f"select shard, mp4_offset, mp4_num_bytes, mp4_sha256 from '{finished_run.folder.uri}/index/*.parquet'"
     for shard, offset, num_bytes, sha256 in duckdb.execute(query).fetchall():

@@ -45,6 +45,7 @@ def _schema() -> pa.Schema:
             pa.field("duration_s", pa.float64(), nullable=False),
             *video,
             *scores,
+            pa.field("tags", codec.schema_of(Record).field("tags").type),
             pa.field("caption", pa.string()),
             pa.field("tracks", pa.list_(pa.field("item", track, nullable=False)), nullable=False),
             *members,
@@ -63,6 +64,7 @@ def row_of(record: Record, *, shard: int, offsets: Mapping[str, int], contents: 
     row |= {f"video_{name}": value for name, value in clip.pop("video").items()}
     row |= {name: value for name, value in clip.items() if name not in ("id", "sha256")}
     row |= {score.name: score.value for score in record.scores}
+    row["tags"] = record.tags
     # Backwards, so that the first caption of a scope wins: a list's own caption comes after ours.
     texts = {caption.scope: caption.text for caption in reversed(record.captions or ())}
     row["caption"] = texts.get(None)
