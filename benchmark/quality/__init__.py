@@ -1,0 +1,1 @@
+"""Quality of the embedded models on known cuts, objects and masks."""
