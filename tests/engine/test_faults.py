@@ -25,7 +25,7 @@ from vpdata.storage import Folder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 
-SHORT = Resources(memory_gb=0.4, timeout_s=1.0)
+SHORT = Resources(memory_gb=0.4, timeout_s=1.5)
 
 
 def build_detecting(sources: Path, run: Path, **options: Any) -> list[Reject]:

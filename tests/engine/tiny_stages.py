@@ -40,7 +40,7 @@ class TinyStage:
     """What all of them share; `settings` are their identity."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
-    resources: Resources = field(default_factory=lambda: Resources(memory_gb=0.4, timeout_s=2.0))
+    resources: Resources = field(default_factory=lambda: Resources(memory_gb=0.4, timeout_s=60.0))
     needs_media = True
     reads = ()
     writes = ()

@@ -29,7 +29,8 @@ _log = logging.getLogger(__name__)
 
 _OWN_SIGNALS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 _POLL_S = 0.2
-_SETUP_LIMIT_S = 1800.0
+_START_LIMIT_S = 1800.0
+"""For loading models, and for reading a part before its first item starts."""
 _MAX_OUTSIDE_DEATHS = 5
 """Of one piece of work; one that is killed from outside again and again stops the run."""
 _BACK_OFF_S = 0.5
@@ -179,7 +180,7 @@ class _Child:
 
     def set_up(self) -> _Death | None:
         """Load the models; ConfigError where they alone need more than the stage's memory."""
-        death = self._ask(self._job.content, limit_s=_SETUP_LIMIT_S, limit_gb=math.inf)
+        death = self._ask(self._job.content, limit_s=_START_LIMIT_S, limit_gb=math.inf)
         if isinstance(death, _Death):
             return death
         held_gb, limit_gb = self._memory_gb(), self._job.memory_gb
@@ -205,6 +206,7 @@ class _Child:
 
     def _ask(self, request: bytes, *, limit_s: float, limit_gb: float) -> Counts | str | _Death:
         heard_at, num_durable = time.monotonic(), 0
+        allowed_s = max(_START_LIMIT_S, limit_s)
         try:
             self._connection.send_bytes(request)
             while True:
@@ -216,11 +218,11 @@ class _Child:
                         raise message.error
                     if not isinstance(message, int):
                         return message
-                    num_durable = message
+                    num_durable, allowed_s = message, limit_s
                 if self._memory_gb() > limit_gb:
                     return self._end(_Death(_Cause.MEMORY, f"more than {limit_gb:g} GB", num_durable))
-                if time.monotonic() - heard_at > limit_s:
-                    return self._end(_Death(_Cause.TIME, f"no outcome for {limit_s:g} s", num_durable))
+                if time.monotonic() - heard_at > allowed_s:
+                    return self._end(_Death(_Cause.TIME, f"no outcome for {allowed_s:g} s", num_durable))
         except (EOFError, OSError):
             return self._found_dead(num_durable)
 
