@@ -60,7 +60,28 @@ def _parser() -> argparse.ArgumentParser:
     imports.add_argument("source", metavar="FOLDER")
     imports.add_argument("--format", choices=("videopainter",), required=True)
     imports.add_argument("--output", metavar="RUN", required=True)
+    _add_models(add("models", _list_models, "list, fetch and check the models"))
     return parser
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="list|fetch|check")
+    where = os.environ.get("VPDATA_WEIGHTS")
+    listing = commands.add_parser("list", help="every model, its licence, its size, and whether its weights are here")
+    listing.add_argument("--weights", metavar="URI", default=where, help="where fetched weights are")
+    listing.set_defaults(command=_list_models)
+    fetch = commands.add_parser("fetch", help="download weights into a shared folder or bucket")
+    fetch.add_argument(
+        "names", metavar="NAME[@REVISION]", nargs="*", help="a hub id, or a name of `vpdata models list`"
+    )
+    fetch.add_argument("--config", metavar="YAML", help="fetch what this build needs")
+    fetch.add_argument("--to", metavar="URI", default=where, help="where they go; VPDATA_WEIGHTS if not given")
+    fetch.set_defaults(command=_fetch_models)
+    check = commands.add_parser("check", help="load every model of a config and show it one clip")
+    check.add_argument("--config", metavar="YAML", default="configs/vpdata.yaml")
+    check.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
+    check.add_argument("--all", action="store_true", help="also the models that the config does not name")
+    check.set_defaults(command=_check_models)
 
 
 def _build(args: argparse.Namespace) -> int:
@@ -161,6 +182,53 @@ def _import(args: argparse.Namespace) -> int:
     run = import_videopainter(args.source, args.output)
     print(f"{len(open_dataset(run.folder.uri))} clips are in {run.folder.uri}")
     return 0
+
+
+def _list_models(args: argparse.Namespace) -> int:
+    from vpdata.models.catalogue import list_text
+
+    print(list_text(args.weights))
+    if args.weights is None:
+        print("set VPDATA_WEIGHTS, or give --weights, to see which of them are here", file=sys.stderr)
+    return 0
+
+
+def _fetch_models(args: argparse.Namespace) -> int:
+    from vpdata.build import load_config
+    from vpdata.errors import ConfigError
+    from vpdata.models.catalogue import weights_of
+    from vpdata.models.check import choices_in
+    from vpdata.models.fetch import fetch
+    from vpdata.models.hub import HuggingFaceHub
+    from vpdata.storage import Folder
+
+    wanted = [(name, revision or None) for name, _, revision in (one.partition("@") for one in args.names)]
+    if args.config:
+        chosen = choices_in(load_config(args.config))
+        wanted += [one for role, choice in chosen for one in weights_of(role, choice)]
+    if not wanted or not args.to:
+        raise ConfigError("vpdata models fetch needs NAME or --config, and --to or VPDATA_WEIGHTS")
+    for name, revision in dict.fromkeys(wanted):
+        lock = fetch(name, to=Folder(args.to), hub=HuggingFaceHub(), revision=revision)
+        size_gb = sum(file.size_bytes for file in lock.files.values()) / 1e9
+        print(f"{name}: {len(lock.files)} files, {size_gb:.2f} GB, revision {lock.revision}")
+    return 0
+
+
+def _check_models(args: argparse.Namespace) -> int:
+    from vpdata.build import load_config
+    from vpdata.models.check import check, choices_in, others
+
+    chosen = list(choices_in(load_config(args.config, args.overrides)))
+    if args.all:
+        chosen += others(chosen)
+    faults = 0
+    for role, choice in chosen:
+        row = check(role, choice)
+        faults += bool(row.fault)
+        print(row, flush=True)
+    print(f"{faults} of {len(chosen)} models failed" if faults else f"all {len(chosen)} models work")
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,313 @@
+"""Weights are fetched whole, opened only as they were fetched, and copied once per node."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import shutil
+import struct
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.models.local_hub import LocalHub
+from vpdata.errors import BackendError, ConfigError, StorageError
+from vpdata.models.fetch import fetch
+from vpdata.models.weights import LOCK_FILE, local_weights
+from vpdata.storage import Folder
+
+pytest_plugins = ["tests.s3_server"]
+REPO = "some-lab/tiny-detector"
+
+
+def safetensors(values: list[float]) -> bytes:
+    """A file of one float32 tensor, written by the format's own specification."""
+    header = json.dumps({"scale": {"dtype": "F32", "shape": [len(values)], "data_offsets": [0, 4 * len(values)]}})
+    return struct.pack("<Q", len(header)) + header.encode() + struct.pack(f"<{len(values)}f", *values)
+
+
+FILES = {
+    "model.safetensors": safetensors([1.5, -2.0]),
+    "config.json": b'{"model_type": "tiny"}',
+    "pytorch_model.bin": b"a pickle",
+    "modeling_tiny.py": b"import os",
+    "onnx/config.json": b"{}",
+}
+
+
+@pytest.fixture
+def hub(tmp_path) -> LocalHub:
+    hub = LocalHub(tmp_path / "hub")
+    hub.publish(REPO, FILES)
+    return hub
+
+
+@pytest.fixture
+def shared(tmp_path, monkeypatch) -> Folder:
+    monkeypatch.setenv("VPDATA_WEIGHTS", str(tmp_path / "shared"))
+    return Folder(tmp_path / "shared")
+
+
+@pytest.fixture
+def node_disk(tmp_path, monkeypatch) -> Path:
+    """The node's own disk: where temporary files go."""
+    disk = tmp_path / "node"
+    disk.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+    return disk
+
+
+def test_fetched_weights_are_opened_where_they_are(hub, shared):
+    lock = fetch(REPO, to=shared, hub=hub)
+    folder = local_weights(REPO)
+    assert folder == Path(shared.uri, REPO)
+    assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert lock.revision == "c0ffee"
+
+
+def test_neither_pickles_nor_code_nor_subfolders_are_fetched(hub, shared):
+    fetch(REPO, to=shared, hub=hub)
+    assert Folder(shared.path(REPO)).names() == ["config.json", "model.safetensors", LOCK_FILE]
+
+
+def test_the_lock_says_size_hash_and_revision_of_every_file(hub, shared):
+    fetch(REPO, to=shared, hub=hub)
+    lock = yaml.safe_load(shared.read(f"{REPO}/{LOCK_FILE}"))
+    content = FILES["model.safetensors"]
+    wanted = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    assert lock["files"]["model.safetensors"] == wanted
+    assert (lock["source"], lock["revision"]) == (REPO, "c0ffee")
+
+
+def test_weights_that_were_never_fetched_name_the_command(shared):
+    with pytest.raises(BackendError, match=f"vpdata models fetch {REPO}@abc --to {shared.uri}"):
+        local_weights(REPO, "abc")
+
+
+def test_without_a_place_for_weights_the_variable_is_named(monkeypatch):
+    monkeypatch.delenv("VPDATA_WEIGHTS", raising=False)
+    with pytest.raises(BackendError, match="VPDATA_WEIGHTS"):
+        local_weights(REPO)
+
+
+def test_a_file_cut_short_is_named(hub, shared):
+    fetch(REPO, to=shared, hub=hub)
+    path = shared.path(f"{REPO}/model.safetensors")
+    path.write_bytes(path.read_bytes()[:-1])
+    size = len(FILES["model.safetensors"])
+    with pytest.raises(BackendError, match=rf"{path}: got {size - 1} bytes, wanted {size}"):
+        local_weights(REPO)
+
+
+def test_a_changed_file_of_the_same_size_is_named(hub, shared):
+    fetch(REPO, to=shared, hub=hub)
+    path = shared.path(f"{REPO}/model.safetensors")
+    path.write_bytes(safetensors([1.5, -2.5]))
+    with pytest.raises(BackendError, match=f"{path}: got SHA-256"):
+        local_weights(REPO)
+
+
+def test_a_missing_file_is_named(hub, shared):
+    fetch(REPO, to=shared, hub=hub)
+    shared.path(f"{REPO}/config.json").unlink()
+    with pytest.raises(BackendError, match=r"config\.json: got no file"):
+        local_weights(REPO)
+
+
+def test_another_revision_than_the_fetched_one_is_refused(hub, shared):
+    fetch(REPO, to=shared, hub=hub)
+    assert local_weights(REPO, "c0ffee")
+    with pytest.raises(BackendError, match="got revision c0ffee, wanted 123abc"):
+        local_weights(REPO, "123abc")
+
+
+def test_a_branch_that_was_asked_for_is_pinned_to_its_commit(hub, shared):
+    fetch(REPO, to=shared, hub=hub, revision="main")
+    hub.publish(REPO, {"model.safetensors": safetensors([9.0])}, revision="decade")
+    assert fetch(REPO, to=shared, hub=hub, revision="main").revision == "c0ffee"
+    assert local_weights(REPO, "main")
+
+
+def test_a_second_fetch_downloads_nothing(hub, shared):
+    first = fetch(REPO, to=shared, hub=hub)
+    assert fetch(REPO, to=shared, hub=hub) == first
+    assert hub.calls == 1
+
+
+def test_a_second_fetch_mends_what_was_damaged(hub, shared):
+    fetch(REPO, to=shared, hub=hub)
+    shared.path(f"{REPO}/model.safetensors").write_bytes(b"")
+    hub.publish(REPO, {"model.safetensors": safetensors([9.0])}, revision="decade")
+    fetch(REPO, to=shared, hub=hub)
+    assert (local_weights(REPO) / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+
+
+def test_a_revision_that_the_hub_changed_afterwards_is_refused(hub, shared):
+    fetch(REPO, to=shared, hub=hub)
+    shared.path(f"{REPO}/config.json").unlink()
+    hub.publish(REPO, {"config.json": b"{}"})
+    with pytest.raises(BackendError, match="is not what it was"):
+        fetch(REPO, to=shared, hub=hub)
+
+
+def test_fetching_another_revision_over_the_first_is_refused(hub, shared):
+    fetch(REPO, to=shared, hub=hub)
+    hub.publish(REPO, FILES, revision="decade")
+    with pytest.raises(ConfigError, match="holds revision c0ffee, got decade"):
+        fetch(REPO, to=shared, hub=hub, revision="decade")
+
+
+def test_a_download_that_is_not_what_the_hub_says_is_refused_and_can_be_repeated(hub, shared):
+    hub.stated = {"model.safetensors": "0" * 64}
+    with pytest.raises(BackendError, match=r"model\.safetensors: got SHA-256"):
+        fetch(REPO, to=shared, hub=hub)
+    with pytest.raises(BackendError, match="vpdata models fetch"):
+        local_weights(REPO)
+    hub.stated = {}
+    fetch(REPO, to=shared, hub=hub)
+    assert local_weights(REPO)
+
+
+def test_a_repository_without_safetensors_is_refused(hub, shared):
+    hub.publish("some-lab/old", {"pytorch_model.bin": b"a pickle", "config.json": b"{}"})
+    with pytest.raises(BackendError, match="has no safetensors"):
+        fetch("some-lab/old", to=shared, hub=hub)
+
+
+@pytest.mark.parametrize("name", ["../etc", "a/../../b", "s3://a/b", "a/b/c", "", "a b"])
+def test_what_is_no_hub_id_is_refused(name, shared, hub):
+    with pytest.raises((ConfigError, BackendError), match=r"wanted a hub id|no folder"):
+        local_weights(name)
+    with pytest.raises(ConfigError, match="wanted a hub id"):
+        fetch(name, to=shared, hub=hub)
+
+
+def test_a_misspelt_name_of_a_single_file_names_the_nearest(shared, hub):
+    with pytest.raises(ConfigError, match="did you mean 'raft-large'"):
+        fetch("raft-larg", to=shared, hub=hub)
+
+
+def test_an_own_folder_needs_no_lock(tmp_path):
+    assert local_weights(str(tmp_path)) == tmp_path
+    with pytest.raises(BackendError, match="there is no folder"):
+        local_weights(str(tmp_path / "elsewhere"))
+
+
+def test_an_own_copy_of_fetched_weights_is_checked_too(hub, shared, tmp_path):
+    fetch(REPO, to=shared, hub=hub)
+    shutil.copytree(shared.path(REPO), tmp_path / "copy")
+    (tmp_path / "copy" / "config.json").write_bytes(b"{}")
+    with pytest.raises(BackendError, match=r"config\.json"):
+        local_weights(str(tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("content", [b"files: [", b"revision: 3", b"\xff"], ids=["yaml", "keys", "bytes"])
+def test_a_damaged_lock_file_is_named(hub, shared, content):
+    fetch(REPO, to=shared, hub=hub)
+    shared.write(f"{REPO}/{LOCK_FILE}", content)
+    with pytest.raises(BackendError, match=LOCK_FILE):
+        local_weights(REPO)
+
+
+def test_pickled_tensors_become_safetensors_of_the_same_names(hub, shared, monkeypatch):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file
+
+    from vpdata.models import catalogue
+
+    tensors = {"layers.0.weight": torch.arange(6.0).reshape(2, 3).T, "layers.0.bias": torch.ones(2)}
+    url = hub.root / "head.pth"
+    torch.save(tensors, url)
+    known = hashlib.sha256(url.read_bytes()).hexdigest()
+    head = catalogue.Published(
+        name="head", licence="MIT", size_gb=0.0, models=(), url="https://example.org/head.pth", sha256=known[:8]
+    )
+    monkeypatch.setattr(catalogue, "PUBLISHED", (head,))
+    lock = fetch("head", to=shared, hub=hub)
+    found = load_file(local_weights("head") / "model.safetensors")
+    assert lock.revision == known
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+
+    other = dict(tensors, extra=torch.zeros(1))
+    torch.save(other, url)
+    with pytest.raises(BackendError, match="got SHA-256"):
+        fetch("head", to=Folder(Path(shared.uri) / "second"), hub=hub)
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path):
+    torch = pytest.importorskip("torch")
+    from vpdata.models.pickled import rewrite
+
+    torch.save({"weight": torch.ones(1), "then": Path}, tmp_path / "bad.pth")
+    with pytest.raises(BackendError, match=r"bad\.pth cannot be read as plain tensors"):
+        rewrite(tmp_path / "bad.pth", tmp_path / "out.safetensors")
+    torch.save([torch.ones(1)], tmp_path / "list.pth")
+    with pytest.raises(BackendError, match="got a list"):
+        rewrite(tmp_path / "list.pth", tmp_path / "out.safetensors")
+
+
+def test_a_bucket_is_filled_and_copied_to_the_node_once(hub, bucket, node_disk, monkeypatch):
+    monkeypatch.setenv("VPDATA_WEIGHTS", f"{bucket}/weights")
+    fetch(REPO, to=Folder(f"{bucket}/weights"), hub=hub)
+    folder = local_weights(REPO)
+    assert folder.is_relative_to(node_disk)
+    assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    copied_at = (folder / "model.safetensors").stat().st_mtime_ns
+    assert local_weights(REPO) == folder
+    assert (folder / "model.safetensors").stat().st_mtime_ns == copied_at
+
+
+@pytest.mark.parametrize("content", [b"short", safetensors([1.5, -2.5])], ids=["cut short", "changed"])
+def test_a_damaged_bucket_is_named_and_leaves_nothing_on_the_node(hub, bucket, node_disk, monkeypatch, content):
+    monkeypatch.setenv("VPDATA_WEIGHTS", f"{bucket}/weights")
+    shared = Folder(f"{bucket}/weights")
+    fetch(REPO, to=shared, hub=hub)
+    shared.write(f"{REPO}/model.safetensors", content)
+    with pytest.raises(BackendError, match=rf"{bucket}/weights/{REPO}/model\.safetensors: got"):
+        local_weights(REPO)
+    fetch(REPO, to=shared, hub=hub)
+    assert (local_weights(REPO) / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+
+
+def test_a_damaged_copy_on_the_node_says_what_to_remove(hub, bucket, node_disk, monkeypatch):
+    monkeypatch.setenv("VPDATA_WEIGHTS", f"{bucket}/weights")
+    fetch(REPO, to=Folder(f"{bucket}/weights"), hub=hub)
+    folder = local_weights(REPO)
+    (folder / "config.json").write_bytes(b"")
+    with pytest.raises(BackendError, match=f"remove {folder}"):
+        local_weights(REPO)
+
+
+def test_what_a_killed_copier_left_is_not_used(hub, bucket, node_disk, monkeypatch):
+    monkeypatch.setenv("VPDATA_WEIGHTS", f"{bucket}/weights")
+    fetch(REPO, to=Folder(f"{bucket}/weights"), hub=hub)
+    folder = local_weights(REPO)
+    folder.rename(folder.with_suffix(".aside"))
+    (folder.with_suffix(".aside") / "config.json").write_bytes(b"half")
+    assert (local_weights(REPO) / "config.json").read_bytes() == FILES["config.json"]
+
+
+def test_a_store_that_is_down_is_nobodys_fault(bucket_of_a_dead_store, monkeypatch):
+    monkeypatch.setenv("VPDATA_WEIGHTS", f"{bucket_of_a_dead_store}/weights")
+    with pytest.raises(StorageError):
+        local_weights(REPO)
+
+
+def test_processes_of_a_node_share_one_copy(hub, bucket, node_disk, monkeypatch):
+    monkeypatch.setenv("VPDATA_WEIGHTS", f"{bucket}/weights")
+    monkeypatch.setenv("TMPDIR", str(node_disk))
+    fetch(REPO, to=Folder(f"{bucket}/weights"), hub=hub)
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        found = pool.map(_opened, [REPO] * 3)
+    assert len({path for path, _ in found}) == 1
+    assert len({inode for _, inode in found}) == 1
+    assert found[0][0].startswith(str(node_disk))
+
+
+def _opened(repo: str) -> tuple[str, int]:
+    folder = local_weights(repo)
+    return str(folder), (folder / "model.safetensors").stat().st_ino

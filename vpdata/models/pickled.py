@@ -1,0 +1,26 @@
+"""Checkpoints that were published as pickles, rewritten as safetensors."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from vpdata.errors import BackendError
+
+
+def rewrite(source: Path, to: Path) -> None:
+    """Read a `.pt` or `.pth` file with torch's restricted unpickler and write its tensors, by name, to safetensors.
+
+    The names stay as they are. BackendError for a file that holds more than tensors, or no dictionary of them.
+    """
+    try:
+        state = torch.load(source, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise BackendError(f"{source.name} cannot be read as plain tensors: {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise BackendError(f"{source.name}: got a {type(state).__name__}, wanted a dictionary of tensors by name")
+    # Copied, since safetensors refuses tensors that share memory.
+    save_file({name: value.clone().contiguous() for name, value in state.items()}, to)

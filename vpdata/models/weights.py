@@ -1,0 +1,224 @@
+"""Model weights on this machine: opened only if every byte is the one that was fetched."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from filelock import FileLock
+
+from vpdata.config import fill, to_plain
+from vpdata.errors import BackendError, ConfigError, StorageError
+from vpdata.storage import Folder
+
+LOCK_FILE = "weights.lock.yaml"
+"""Written last, so where it is, all the files it lists are."""
+VARIABLE = "VPDATA_WEIGHTS"
+"""Environment variable with the folder or uri that `vpdata models fetch` fills."""
+_MAX_FILES_AT_ONCE = 4
+_CHUNK_BYTES = 16 * 2**20
+_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+_FETCH_AGAIN = "run `vpdata models fetch` again, which replaces damaged files"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedFile:
+    """One file as it was fetched."""
+
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """What was fetched, from where: the content of `weights.lock.yaml`."""
+
+    source: str
+    """Hub id, or URL."""
+    revision: str
+    """Commit of the hub id; of a URL the SHA-256 of what came from there."""
+    asked_for: str | None = None
+    """Branch, tag or commit that was asked for; None: the newest."""
+    files: Mapping[str, LockedFile]
+
+    def matches(self, revision: str | None) -> bool:
+        """Whether these are the weights of that revision; None takes any."""
+        return revision in (None, self.revision, self.asked_for)
+
+
+def local_weights(weights: str, revision: str | None = None) -> Path:
+    """The folder on this machine with the files of a hub id, or of an absolute path, each checked by its hash.
+
+    A hub id is looked up in the folder or bucket that `VPDATA_WEIGHTS` names. A local folder is used as it is; from a
+    bucket the first process on a node copies the files to the node's disk while the others wait. A path is a folder of
+    your own; it needs no lock file. Hashing takes 0.5 to 2 s per GB and core.
+
+    BackendError where something is missing, cut short, changed, or of another revision.
+    """
+    if is_path(weights):
+        return _own_folder(weights, revision)
+    check_name(weights)
+    root = os.environ.get(VARIABLE)
+    if not root:
+        raise BackendError(
+            f"the weights {weights} are looked for where {VARIABLE} says, and it is not set: run "
+            f"`{fetch_command(weights, revision)}` and set {VARIABLE} to the same place on every node"
+        )
+    shared = Folder(root).child(weights)
+    lock = read_lock(shared)
+    if lock is None:
+        raise BackendError(
+            f"the weights {weights} are not in {root}; run `{fetch_command(weights, revision, to=root)}`"
+        )
+    _check_revision(lock, revision, shared)
+    if shared.is_local:
+        folder, remedy = shared, _FETCH_AGAIN
+    else:
+        folder = _on_this_node(shared, lock)
+        remedy = f"remove {folder.uri}, and it is copied again"
+    verify(folder, lock, remedy=remedy)
+    return Path(folder.uri)
+
+
+def is_path(weights: str) -> bool:
+    """Whether a setting names a folder of the user's own, and no hub id."""
+    return weights.startswith(("/", "./", "../"))
+
+
+def check_name(weights: str) -> None:
+    """ConfigError for what is neither a hub id nor a path."""
+    if not _NAME.fullmatch(weights):
+        raise ConfigError(f"got the weights {weights!r}, wanted a hub id such as org/name, or an absolute path")
+
+
+def fetch_command(weights: str, revision: str | None, *, to: str = "FOLDER_OR_URI") -> str:
+    """The command that fetches these weights."""
+    return f"vpdata models fetch {weights}{f'@{revision}' if revision else ''} --to {to}"
+
+
+def read_lock(folder: Folder) -> Lock | None:
+    """What is in a folder of weights; None where nothing was fetched, or not to the end. BackendError if damaged."""
+    if not folder.exists(LOCK_FILE):
+        return None
+    try:
+        return fill(Lock, yaml.safe_load(folder.read(LOCK_FILE)))
+    except (yaml.YAMLError, UnicodeDecodeError, ConfigError) as error:
+        raise BackendError(f"{folder.uri}/{LOCK_FILE} is damaged: {error}; remove it and fetch again") from error
+
+
+def write_lock(folder: Folder, lock: Lock) -> None:
+    """Declare the files of a folder complete."""
+    folder.write(LOCK_FILE, yaml.safe_dump(to_plain(lock), sort_keys=False).encode())
+
+
+def locked(folder: Folder, names: Iterable[str]) -> dict[str, LockedFile]:
+    """Size and hash of files as they are now."""
+    names = list(names)
+    sizes = map(folder.size, names)
+    return {
+        name: LockedFile(size_bytes=size, sha256=digest)
+        for name, size, digest in zip(names, sizes, _digests(folder, names), strict=True)
+    }
+
+
+def verify(folder: Folder, lock: Lock, *, remedy: str) -> None:
+    """BackendError, with the remedy, for the first file that is missing, cut short or changed."""
+    _check_sizes(folder, lock, remedy=remedy)
+    _check_hashes(folder, lock, uri=folder.uri, remedy=remedy)
+
+
+def node_folder() -> Path:
+    """Where this user keeps files on this node's own disk, in TMPDIR."""
+    folder = Path(tempfile.gettempdir(), f"vpdata-weights-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _own_folder(path: str, revision: str | None) -> Path:
+    if not Path(path).is_dir():
+        raise BackendError(f"there is no folder {path} with weights on this machine")
+    folder = Folder(path)
+    if lock := read_lock(folder):
+        _check_revision(lock, revision, folder)
+        verify(folder, lock, remedy=_FETCH_AGAIN)
+    return Path(path)
+
+
+def _check_revision(lock: Lock, revision: str | None, folder: Folder) -> None:
+    if not lock.matches(revision):
+        raise BackendError(
+            f"{folder.uri}: got revision {lock.revision}, wanted {revision}: change the setting, or fetch that "
+            "revision to another place"
+        )
+
+
+def _on_this_node(shared: Folder, lock: Lock) -> Folder:
+    """A copy of a bucket's files on the node's own disk, made by the first process that asks."""
+    content = hashlib.sha256(repr(to_plain(lock)).encode()).hexdigest()[:16]
+    target = node_folder() / content
+    aside = target.with_suffix(".aside")
+    with FileLock(target.with_suffix(".lock")):
+        if not target.exists():
+            _log.info("copying the weights %s to %s", shared.uri, target)
+            _check_sizes(shared, lock, remedy=_FETCH_AGAIN)
+            try:
+                # What a killed process left.
+                shutil.rmtree(aside, ignore_errors=True)
+                aside.mkdir()
+                with ThreadPoolExecutor(_MAX_FILES_AT_ONCE) as pool:
+                    list(pool.map(lambda name: _copy(shared, name, aside / name), lock.files))
+                _check_hashes(Folder(aside), lock, uri=shared.uri, remedy=_FETCH_AGAIN)
+                aside.rename(target)
+            except OSError as error:
+                raise StorageError(f"cannot copy {shared.uri} to {target}: {error.strerror or error}") from error
+    return Folder(target)
+
+
+def _copy(shared: Folder, name: str, to: Path) -> None:
+    with to.open("wb") as file:
+        for chunk in _chunks(shared, name):
+            file.write(chunk)
+
+
+def _check_sizes(folder: Folder, lock: Lock, *, remedy: str) -> None:
+    for name, wanted in lock.files.items():
+        size_bytes = folder.size(name) if folder.exists(name) else None
+        if size_bytes != wanted.size_bytes:
+            got = "no file" if size_bytes is None else f"{size_bytes} bytes"
+            raise BackendError(f"{folder.uri}/{name}: got {got}, wanted {wanted.size_bytes} bytes: {remedy}")
+
+
+def _check_hashes(folder: Folder, lock: Lock, *, uri: str, remedy: str) -> None:
+    for (name, wanted), digest in zip(lock.files.items(), _digests(folder, lock.files), strict=True):
+        if digest != wanted.sha256:
+            raise BackendError(f"{uri}/{name}: got SHA-256 {digest}, wanted {wanted.sha256}: {remedy}")
+
+
+def _digests(folder: Folder, names: Iterable[str]) -> list[str]:
+    with ThreadPoolExecutor(_MAX_FILES_AT_ONCE) as pool:
+        return list(pool.map(lambda name: _digest(folder, name), names))
+
+
+def _digest(folder: Folder, name: str) -> str:
+    digest = hashlib.sha256()
+    for chunk in _chunks(folder, name):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _chunks(folder: Folder, name: str) -> Iterator[bytes]:
+    size_bytes = folder.size(name)
+    for offset in range(0, size_bytes, _CHUNK_BYTES):
+        yield folder.read_range(name, offset, min(_CHUNK_BYTES, size_bytes - offset))
