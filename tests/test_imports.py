@@ -24,7 +24,19 @@ LEVELS = (
 )
 """A module imports only from lower levels; those of one level do not import each other."""
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}
-GENERAL_LIBRARIES = {"numpy", "cv2", "torch", "PIL"}
+GENERAL_LIBRARIES = {
+    "PIL",
+    "av",
+    "cv2",
+    "httpx",
+    "msgspec",
+    "numpy",
+    "pyarrow",
+    "safetensors",
+    "torch",
+    "torchvision",
+    "yaml",
+}
 """What any model file may use beside its one model library."""
 HEAVY = ("torch", "ray", "cv2", "transformers")
 MAX_LINES = 500
@@ -78,7 +90,7 @@ def test_only_the_ray_engine_imports_ray():
     assert importers == {ROOT / "vpdata/engine/ray.py"}
 
 
-def test_each_model_library_is_imported_by_one_file():
+def test_each_model_library_is_imported_by_one_file_or_one_folder_of_its_own():
     importers = defaultdict(set)
     for path in python_files("vpdata"):
         for module in imported_modules(path):
@@ -89,7 +101,9 @@ def test_each_model_library_is_imported_by_one_file():
     libraries = in_models - set(sys.stdlib_module_names) - GENERAL_LIBRARIES - {"vpdata"}
     assert "scenedetect" in libraries
     for name in libraries:
-        assert len(importers[name]) == 1, f"{name} is imported by {sorted(map(str, importers[name]))}"
+        folders = {path.parent for path in importers[name]}
+        has_own_folder = len(folders) == 1 and ROOT / "vpdata/models" not in folders
+        assert len(importers[name]) == 1 or has_own_folder, f"{name} is imported by {sorted(map(str, importers[name]))}"
 
 
 @pytest.mark.parametrize("argv", [["-c", "import vpdata"], ["-m", "vpdata.cli", "--help"]], ids=["import", "help"])

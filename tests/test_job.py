@@ -86,8 +86,9 @@ def test_the_literal_command_reads_the_environment_of_the_head(videos, cluster):
     assert "the data set is empty" in job.stdout, "the clip is shorter than the default min_s"
 
 
-def test_a_relative_output_is_refused_with_the_fix(videos, cluster):
-    job = _submit(cluster, "--", sys.executable, "pipelines/build_vpdata.py", "--output", "runs/mine")
+@pytest.mark.parametrize("place", ["--input", "--output"])
+def test_a_relative_place_is_refused_with_the_fix(cluster, place):
+    job = _submit(cluster, "--", sys.executable, "pipelines/build_vpdata.py", place, "some/folder")
     assert job.returncode != 0
-    assert "runs/mine" in job.stdout
-    assert "absolute path" in job.stdout
+    assert "got the relative path 'some/folder'" in job.stdout
+    assert "wanted an absolute path" in job.stdout

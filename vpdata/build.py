@@ -12,6 +12,7 @@ from vpdata.dataset.card import write_card
 from vpdata.dataset.run import Run
 from vpdata.dataset.stats import write_stats
 from vpdata.engine import EngineSettings, build_run, plan_text
+from vpdata.engine.preflight import refuse_relative
 from vpdata.options import BuildOptions
 from vpdata.report import ReportSettings, write_report
 from vpdata.sources import Input, SourceSettings
@@ -52,6 +53,7 @@ def stages_of(config: BuildConfig) -> tuple[Stage, ...]:
 
 def run(options: BuildOptions, config: BuildConfig, stages: Sequence[Stage]) -> int:
     """Build, then write statistics, card and report. 0 when the run is complete, however many items were rejected."""
+    refuse_relative(options.input_uri, num_nodes=1)
     source = Input(options.input_uri, config.source)
     if options.dry_run:
         print(plan_text(options.output_uri, source=source, stages=stages, engine=config.engine, kind=options.engine))
