@@ -29,7 +29,8 @@ from vpdata.stages.filter import Filter
 from vpdata.stages.rules import FilterSettings
 from vpdata.stages.track import Track, TrackSettings
 
-MEASURED = DetectSettings(detector_batch_size=3, scorers=(ModelChoice(name="embedded"),))
+LABELS = ModelChoice(name="fixed", options={"labels": ["red square"]})
+MEASURED = DetectSettings(tagger=LABELS, detector_batch_size=3, scorers=(ModelChoice(name="embedded"),))
 NUM_FRAMES, NUM_ITEMS, BAD = 16, 5, 2
 """Of the items, number `BAD` is bad; it stands among good ones, so that batches hold both."""
 

@@ -78,6 +78,24 @@ def test_labels_of_the_tagger_reach_the_detector():
     tagger = ModelChoice(name="fixed", options={"labels": ["blue square"]})
     (result,) = detected(make_clip(film), settings=DetectSettings(tagger=tagger))
     assert {one.label for one in result.record.detections} == {"blue square"}
+    assert result.record.tags == ("blue square",)
+
+
+def test_tags_are_kept_in_the_tagger_s_order_found_or_not():
+    tagger = ModelChoice(name="fixed", options={"labels": ["red square", "zebra", "blue square"]})
+    (result,) = detected(make_clip(squares_film({"red square": RED})), settings=DetectSettings(tagger=tagger))
+    assert {one.label for one in result.record.detections} == {"red square"}
+    assert result.record.tags == ("red square", "zebra", "blue square")
+
+
+def test_reject_says_what_was_looked_for():
+    film = squares_film({"red square": [None] * 12})
+    labels = [f"animal {number}" for number in range(300)]
+    for tags, sought in ((["dog", "cat"], "dog, cat"), ([], "everything"), (labels, "animal 0, animal 1,")):
+        tagger = ModelChoice(name="fixed", options={"labels": tags})
+        (outcome,) = detected(make_clip(film), settings=DetectSettings(tagger=tagger))
+        assert f"looked for {sought}" in outcome.reject.detail
+        assert len(outcome.reject.detail) < 300
 
 
 def test_weak_and_surplus_detections_are_left_out():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any, ClassVar
 
 from vpdata import models
@@ -77,14 +78,14 @@ class DetectInputs:
 
 
 class Detect:
-    """Fills `Record.detections`, and scores and embedding where it has models for them.
+    """Fills `Record.tags` and `Record.detections`, and scores and embedding where it has models for them.
 
     A clip without detections is rejected as `no_detections`.
     """
 
     name: ClassVar[str] = "detect"
     reads: ClassVar[tuple[str, ...]] = ()
-    writes: ClassVar[tuple[str, ...]] = ("detections", "scores")
+    writes: ClassVar[tuple[str, ...]] = ("tags", "detections", "scores")
     needs_media: ClassVar[bool] = True
 
     def __init__(
@@ -106,7 +107,7 @@ class Detect:
     def identity(self) -> Mapping[str, Any]:
         settings = to_plain(self._settings)
         del settings["resources"]
-        return {"settings": settings, "version": 1}
+        return {"settings": settings, "version": 2}
 
     @property
     def models(self) -> tuple[ModelCard, ...]:
@@ -151,22 +152,27 @@ class Detect:
             batch_size=self._settings.detector_batch_size,
         )
         for (one, tags), boxes in answered:
-            if one.dropped:
-                yield one.dropped
-                continue
-            rejection = next((answer for answer in (tags, boxes) if isinstance(answer, RejectItem)), None)
-            detections = () if isinstance(boxes, RejectItem) else self._detections(one, boxes)
-            if rejection is None and not detections:
-                rejection = RejectItem(
-                    Reason.NO_DETECTIONS,
-                    f"nothing was found on {len(one.frames)} key frames",
-                    got="0 detections",
-                    wanted=f"at least one with a score of {self._settings.min_score} or more",
-                )
-            if rejection is not None:
-                yield rejected(one.record, rejection, stage=self.name)
-            else:
-                yield Result(item_id=one.item_id, record=dataclasses.replace(one.record, detections=detections))
+            yield one.dropped or self._outcome(one, tags, boxes)
+
+    def _outcome(
+        self, one: DetectInputs, tags: list[tuple[str, ...]] | RejectItem, boxes: list[list[Box]] | RejectItem
+    ) -> Result | Rejected:
+        if isinstance(tags, RejectItem):
+            return rejected(one.record, tags, stage=self.name)
+        if isinstance(boxes, RejectItem):
+            return rejected(one.record, boxes, stage=self.name)
+        (labels,) = tags
+        if detections := self._detections(one, boxes):
+            record = dataclasses.replace(one.record, tags=labels, detections=detections)
+            return Result(item_id=one.item_id, record=record)
+        sought = shorten(", ".join(labels) or "everything the detector knows", width=200)
+        nothing = RejectItem(
+            Reason.NO_DETECTIONS,
+            f"nothing was found on {len(one.frames)} key frames; looked for {sought}",
+            got="0 detections",
+            wanted=f"at least one with a score of {self._settings.min_score} or more",
+        )
+        return rejected(one.record, nothing, stage=self.name)
 
     def _scored(self, one: DetectInputs) -> DetectInputs:
         """With a record that holds the scores; with the reason where it is dropped for them."""
