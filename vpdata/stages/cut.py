@@ -22,8 +22,8 @@ from vpdata.media.clips import ClipSettings, ClipWriter, scaled_size
 from vpdata.media.normalise import Thumbnails
 from vpdata.media.phash import phash_frames
 from vpdata.media.video import FrameReader, VideoInfo, probe
-from vpdata.models.ports import Frames, ModelCard, Scorer, ShotDetector
-from vpdata.records import Clip, Record, Reject, Score, Source, Video, clip_id
+from vpdata.models.ports import Frames, Image, ModelCard, Scorer, ShotDetector
+from vpdata.records import Clip, Record, Reject, Score, ScoreName, Source, Video, clip_id
 from vpdata.stages.base import Rejected, Resources, Result
 
 _NUM_HASHED_FRAMES = 8
@@ -232,7 +232,7 @@ class _Encoded:
     offset: int
     num_bytes: int
     phash: str
-    scores: Mapping[Any, float | None]
+    scores: Mapping[ScoreName, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,7 +298,7 @@ class _Samples:
         self._stride = max(1, round(float(fps) / sample_fps))
         self.fps = float(fps / self._stride)
         self._thumbnails = Thumbnails(*scaled_size(width_px, height_px, short_side_px))
-        self._images: list[Any] = []
+        self._images: list[Image] = []
 
     def add(self, frame: av.VideoFrame, index: int) -> None:
         if index % self._stride == 0:
@@ -313,7 +313,7 @@ def _with_shot_starts(reader: FrameReader, detector: ShotDetector) -> Iterator[t
     thumbnails = Thumbnails(*detector.frame_size(reader.width_px, reader.height_px), is_bgr=True, is_smooth=False)
     lagging: deque[av.VideoFrame] = deque()
 
-    def small() -> Iterator[Any]:
+    def small() -> Iterator[Image]:
         for frame in reader:
             lagging.append(frame)
             yield thumbnails.of(frame)
