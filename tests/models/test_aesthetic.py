@@ -60,6 +60,7 @@ def test_other_tensors_are_refused(tmp_path, tensors, message):
         AestheticHead(str(save_head(tmp_path, **tensors)), None)
 
 
-def test_missing_head_names_the_command_that_fetches_it(tmp_path):
-    with pytest.raises(BackendError, match="vpdata models fetch"):
-        AestheticHead(str(tmp_path / "nowhere"), None)
+def test_missing_head_names_the_command_that_fetches_it(monkeypatch):
+    monkeypatch.delenv("VPDATA_WEIGHTS", raising=False)
+    with pytest.raises(BackendError, match="vpdata models fetch laion-aesthetic-v2"):
+        AestheticHead("laion-aesthetic-v2", None)

@@ -9,10 +9,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torchvision.models.optical_flow import Raft_Small_Weights, raft_small
 
 from tests.fakes import textured_ground
+from tests.models.tiny_raft import save_raft
 from vpdata.config import ModelChoice
 from vpdata.errors import BackendError
 from vpdata.models import describe, maker
@@ -24,11 +25,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A checkpoint of the small network with random weights."""
-    folder = tmp_path_factory.mktemp("raft")
-    torch.manual_seed(3)
-    save_file(raft_small().state_dict(), folder / "model.safetensors")
-    return folder
+    return save_raft(tmp_path_factory.mktemp("raft"))
 
 
 def settings(folder, **options):
@@ -86,9 +83,14 @@ def test_motion_of_one_frame_is_not_known(raft):
     assert raft.score(frames(1), fps=4.0) == {"motion": None, "camera_motion": None, "object_motion": None}
 
 
-def test_missing_weights_name_the_command_that_fetches_them(tmp_path):
-    with pytest.raises(BackendError, match=r"nowhere.*vpdata models fetch"):
+def test_missing_weights_are_named(tmp_path, monkeypatch):
+    with pytest.raises(BackendError, match=r"no folder .*nowhere"):
         RaftMotion(settings(tmp_path / "nowhere"))
+    with pytest.raises(BackendError, match=r"model\.safetensors"):
+        RaftMotion(settings(tmp_path))
+    monkeypatch.delenv("VPDATA_WEIGHTS", raising=False)
+    with pytest.raises(BackendError, match=r"vpdata models fetch raft-large"):
+        RaftMotion(RaftSettings(device="cpu"))
 
 
 def test_truncated_weights_are_named(folder, tmp_path):

@@ -31,8 +31,8 @@ _GRID_PX = 8
 class RaftSettings:
     """Which weights, and how densely clips are sampled."""
 
-    weights: str
-    """Folder with `model.safetensors`: torchvision's weights of that size."""
+    weights: str = "raft-large"
+    """Name or folder of torchvision's weights of `size`."""
     revision: str | None = None
     size: Literal["large", "small"] = "large"
     device: Device = "cuda"
@@ -103,13 +103,14 @@ class RaftMotion:
         """
         height, width = pairs[0][0].shape[:2]
         size = _fit(width), _fit(height)
-        before, after = (self._tensor([cv2.resize(pair[side], size) for pair in pairs]) for side in (0, 1))
+        before, after = (self._tensor([pair[side] for pair in pairs], size) for side in (0, 1))
         flow = self._network(before, after)[-1].permute(0, 2, 3, 1).cpu().numpy()
         return list(flow * np.array([width / size[0], height / size[1]], dtype=np.float32))
 
-    def _tensor(self, images: Sequence[Image]) -> torch.Tensor:
-        """float32 [N, 3, H, W] in [-1, 1]."""
-        pixels = torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2)
+    def _tensor(self, images: Sequence[Image], size: tuple[int, int]) -> torch.Tensor:
+        """float32 [N, 3, H, W] in [-1, 1], of a (width, height)."""
+        resized = np.stack([np.asarray(cv2.resize(image, size)) for image in images])
+        pixels = torch.from_numpy(resized).to(self._device).permute(0, 3, 1, 2)
         return pixels.float().div_(127.5).sub_(1)
 
 

@@ -1,24 +1,20 @@
-"""Single files of tensors, opened offline from safetensors."""
+"""Small networks whose weights are one file of tensors."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vpdata.errors import BackendError
+from vpdata.models.weights import local_weights
 
 FILE = "model.safetensors"
 
 
 def read_tensors(weights: str, revision: str | None) -> dict[str, Tensor]:
-    """The tensors of `model.safetensors` in the folder `weights`; BackendError where it is missing or damaged."""
-    file = Path(weights) / FILE
-    if not file.is_file():
-        named = f"{weights} at revision {revision}" if revision else weights
-        raise BackendError(f"the weights {named} are not on this machine; run `vpdata models fetch {weights}`")
+    """The tensors in `model.safetensors` of these weights; BackendError where it is missing or damaged."""
+    file = local_weights(weights, revision) / FILE
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:

@@ -19,6 +19,7 @@ from torch.nn.functional import normalize
 from vpdata.errors import BackendError
 from vpdata.models.gpu import Device, Dtype, halving, torch_device
 from vpdata.models.ports import Image
+from vpdata.models.weights import local_weights
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 _PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
@@ -73,12 +74,12 @@ class ClipModel:
 
 @cache
 def load_clip(weights: str, revision: str | None, *, device: Device, dtype: Dtype) -> ClipModel:
-    """The model whose `open_clip_config.json` and `open_clip_model.safetensors` are in a folder of this machine.
+    """The model of these weights: an `open_clip_config.json` and an `open_clip_model.safetensors`.
 
     Tagger, scorers and embedder of a process share it. BackendError where it is missing, damaged, of another
     architecture, or needs a tokenizer that is not part of open_clip.
     """
-    folder = _local_folder(weights, revision)
+    folder = local_weights(weights, revision)
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         text = config["model_cfg"]["text_cfg"]
@@ -89,13 +90,5 @@ def load_clip(weights: str, revision: str | None, *, device: Device, dtype: Dtyp
     if foreign := next((text[key] for key in ("hf_model_name", "hf_tokenizer_name") if text.get(key)), None):
         raise BackendError(f"{folder}: got a model with the tokenizer of {foreign}, wanted one with open_clip's own")
     if not (folder / WEIGHTS).is_file():
-        raise BackendError(f"{folder}: got no {WEIGHTS}; run `vpdata models fetch {weights}`")
+        raise BackendError(f"{folder}: got no {WEIGHTS}, wanted one beside its {CONFIG}; fetch it again")
     return ClipModel(folder, config, device=device, dtype=dtype)
-
-
-def _local_folder(weights: str, revision: str | None) -> Path:
-    folder = Path(weights)
-    if not folder.is_dir():
-        named = f"{weights} at revision {revision}" if revision else weights
-        raise BackendError(f"the weights {named} are not on this machine; run `vpdata models fetch {weights}`")
-    return folder

@@ -46,7 +46,7 @@ class ClipScoresSettings(ClipSettings):
     """As `ClipSettings`, and what is measured."""
 
     aesthetic_head: str | None = None
-    """Folder of LAION's head for these very weights; None: `aesthetic` is not measured."""
+    """Name or folder of LAION's head, which is for OpenAI's weights; None: `aesthetic` is not measured."""
     safety: bool = True
     """False: `unsafe` is not measured."""
 
