@@ -21,7 +21,7 @@ help:
 	$(BIN)/python -m tools.torchvision_cpu_hook
 	@touch $@
 
-footage/demo/.complete: .venv/.base tools/demo_footage.py benchmark/footage.py
+footage/demo/.complete: .venv/.base tools/demo_footage.py $(wildcard benchmark/footage/*.py)
 	$(BIN)/python -m tools.demo_footage footage/demo
 	@touch $@
 
