@@ -10,13 +10,14 @@ import pytest
 
 from benchmark.footage import scene
 from tests.fakes import LabelCaptioner, has_colour, make_clip, squares_film
-from vpdata.config import fill
+from vpdata.config import ModelChoice, fill
 from vpdata.errors import ConfigError, Reason
 from vpdata.media.masks import encode_mask
 from vpdata.media.track_measures import measured_track
 from vpdata.models.prompts import read_prompt
 from vpdata.stages.base import Rejected
 from vpdata.stages.caption import Caption, CaptionSettings, largest_views, spread
+from vpdata.stages.caption_checks import CaptionChecks
 from vpdata.stages.detect import Detect, DetectSettings
 from vpdata.stages.track import Track as TrackStage
 from vpdata.stages.track import TrackSettings
@@ -76,19 +77,177 @@ def test_words_and_repetition_of_the_clips_caption_are_scored():
     assert result.record.score("caption_repetition_frac") == pytest.approx(1 / 4)
 
 
-@pytest.mark.parametrize("empty_scope", [None, 2])
-def test_missing_text_rejects_the_clip_and_no_other(empty_scope):
-    class Silent(LabelCaptioner):
-        def caption(self, requests):
-            texts = super().caption(requests)
-            is_mute = [one.track == empty_scope and one.record.id == bad.id for one in requests]
-            return [" \n" if mute else text for text, mute in zip(texts, is_mute, strict=True)]
+class Mute(LabelCaptioner):
+    """Has nothing to say about some scopes of one film."""
 
+    def __init__(self, *scopes, clip_id):
+        super().__init__()
+        self.mute = {(clip_id, scope) for scope in scopes}
+
+    def caption(self, requests):
+        texts = super().caption(requests)
+        is_mute = [(one.record.id, one.track) in self.mute for one in requests]
+        return [" \n" if mute else text for text, mute in zip(texts, is_mute, strict=True)]
+
+
+def test_clip_without_a_caption_is_rejected_and_no_other():
     (bad, data), good = tracked_clip(name="bad.mp4"), tracked_clip(name="good.mp4")
-    rejected, result = captioned((bad, data), good, captioner=Silent())
+    rejected, result = captioned((bad, data), good, captioner=Mute(None, clip_id=bad.id))
     assert isinstance(rejected, Rejected)
     assert (rejected.reject.reason, rejected.reject.stage) == (Reason.CAPTION_FAILED, "caption")
+    assert rejected.reject.track is None
     assert result.item_id == good[0].id
+
+
+def test_track_without_a_description_is_dropped_and_the_clip_is_kept():
+    (bad, data), good = tracked_clip(name="bad.mp4"), tracked_clip(name="good.mp4")
+    rejected, result, other = captioned((bad, data), good, captioner=Mute(1, clip_id=bad.id))
+    assert isinstance(rejected, Rejected)
+    assert (rejected.item_id, rejected.reject.id, rejected.reject.track) == (bad.id, bad.id, 1)
+    assert rejected.reject.reason == Reason.CAPTION_FAILED
+    assert [track.id for track in result.record.tracks] == [2]
+    assert [caption.scope for caption in result.record.captions] == [None, 2]
+    assert [track.id for track in other.record.tracks] == [1, 2]
+
+
+def test_clip_whose_tracks_all_lack_a_description_is_rejected():
+    bad, data = tracked_clip()
+    *tracks, clip = captioned((bad, data), captioner=Mute(1, 2, clip_id=bad.id))
+    assert [one.reject.track for one in tracks] == [1, 2]
+    assert isinstance(clip, Rejected)
+    assert (clip.reject.reason, clip.reject.track) == (Reason.NO_TRACKS, None)
+
+
+GOOD_CLIP = (
+    "A red square slides to the right over grey ground. A blue square grows beside it. The camera stands still all the "
+    "time."
+)
+
+
+class Scripted:
+    """A Captioner that says what a test wrote down, by scope and turn; keeps the requests."""
+
+    def __init__(self, **answers):
+        """`clip=["first", "second"]`, `track1=[...]`; the last stays."""
+        self.answers = {"clip": [GOOD_CLIP], "track1": ["a red square on grey"], "track2": ["a blue square"]} | answers
+        self.requests = []
+
+    def caption(self, requests):
+        self.requests += requests
+        return [self._next("clip" if one.track is None else f"track{one.track}") for one in requests]
+
+    def _next(self, scope):
+        answers = self.answers[scope]
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+    def prompts(self, track):
+        return [one.prompt for one in self.requests if one.track == track]
+
+
+CHECKED = CaptionSettings(checks=CaptionChecks())
+
+
+def test_bad_text_is_asked_for_once_more_with_its_fault_named():
+    captioner = Scripted(clip=["I'm sorry, I cannot see anything in these pictures that I could describe.", GOOD_CLIP])
+    (result,) = captioned(tracked_clip(), settings=CHECKED, captioner=captioner)
+    assert result.record.captions[0].text == GOOD_CLIP
+    first, again = captioner.prompts(None)
+    assert again.startswith(first.strip())
+    assert "I'm sorry" in again.removeprefix(first.strip())
+    assert len(captioner.requests) == 4
+
+
+def test_text_that_stays_bad_drops_its_track_by_the_name_of_the_check():
+    captioner = Scripted(track2=["a green circle that spins around", "a green triangle"])
+    rejected, result = captioned(tracked_clip(), settings=CHECKED, captioner=captioner)
+    assert rejected.reject.track == 2
+    assert "'label'" in rejected.reject.detail
+    assert rejected.reject.got == "no word for 'blue square'"
+    assert [track.id for track in result.record.tracks] == [1]
+    assert len(captioner.prompts(2)) == 2
+
+
+def test_clip_whose_text_stays_bad_is_rejected():
+    captioner = Scripted(clip=["Too short."])
+    (rejected,) = captioned(tracked_clip(), settings=CHECKED, captioner=captioner)
+    assert (rejected.reject.reason, rejected.reject.got) == (Reason.CAPTION_FAILED, "2 words")
+    assert "'length'" in rejected.reject.detail
+
+
+def test_empty_answer_is_not_asked_for_again():
+    captioner = Scripted(track1=[""])
+    rejected, _ = captioned(tracked_clip(), settings=CHECKED, captioner=captioner)
+    assert "'empty'" in rejected.reject.detail
+    assert len(captioner.requests) == 3
+
+
+def test_texts_asked_for_again_share_a_batch_and_spoil_no_order():
+    answers = {"clip": ["Bad.", "Bad.", GOOD_CLIP], "track1": ["", "a red square", "a red square on grey"]}
+    captioner = Scripted(**answers)
+    clips = [tracked_clip(name=f"{number}.mp4") for number in range(2)]
+    outcomes = captioned(*clips, settings=dataclasses.replace(CHECKED, batch_size=6), captioner=captioner)
+    assert len(captioner.requests) == 8
+    assert [outcome.item_id for outcome in outcomes] == [clips[0][0].id] * 2 + [clips[1][0].id]
+    assert [caption.text for caption in outcomes[2].record.captions] == [GOOD_CLIP, "a red square", "a blue square"]
+
+
+def test_line_breaks_of_a_text_become_blanks():
+    captioner = Scripted(track1=["a red square\n\n on  grey"])
+    (result,) = captioned(tracked_clip(), settings=CHECKED, captioner=captioner)
+    assert result.record.captions[1].text == "a red square on grey"
+
+
+REWRITTEN = CaptionSettings(
+    checks=CaptionChecks(),
+    rewriter=ModelChoice(name="openai", options={"base_url": "http://localhost/v1", "model": "writer"}),
+)
+
+
+def test_second_model_rewrites_texts_from_measured_facts_alone():
+    captioner, rewriter = Scripted(), Scripted(track1=["a plain red square"])
+    stage = Caption(REWRITTEN, captioner=lambda: captioner, rewriter=lambda: rewriter)
+    stage.setup()
+    (result,) = stage.process_many(iter([stage.prepare(*tracked_clip())]))
+    clip, red, _ = rewriter.requests
+    assert GOOD_CLIP in clip.prompt
+    # 24 x 30 of 96 x 64 pixels.
+    assert "about 12 percent of the" in clip.prompt
+    assert "square, about 12 percent of the frame in size" in red.prompt
+    assert "a red square on grey" in red.prompt
+    assert {one.images.shape for one in rewriter.requests} == {(0, 64, 96, 3)}
+    assert [one.masks for one in rewriter.requests] == [None] * 3
+    caption = result.record.captions[1]
+    assert caption.text == "a plain red square"
+    assert caption.model.endswith(", rewritten by openai writer as served")
+    assert caption.prompt == "masked_object, rewrite_object"
+
+
+def test_rewritten_texts_are_checked_too_and_unusable_ones_are_not_rewritten():
+    captioner, rewriter = Scripted(track1=[""]), Scripted(track2=["I cannot help with that blue square."])
+    stage = Caption(REWRITTEN, captioner=lambda: captioner, rewriter=lambda: rewriter)
+    stage.setup()
+    *tracks, clip = stage.process_many(iter([stage.prepare(*tracked_clip())]))
+    assert [one.reject.track for one in tracks] == [1, 2]
+    assert ["'empty'" in tracks[0].reject.detail, "'refusal'" in tracks[1].reject.detail] == [True, True]
+    assert clip.reject.reason == Reason.NO_TRACKS
+    assert [one.track for one in rewriter.requests] == [None, 2, 2]
+
+
+def test_models_and_prompts_of_both_writers_are_named():
+    stage = Caption(REWRITTEN, captioner=Scripted, rewriter=Scripted)
+    assert [card.name for card in stage.models] == ["embedded", "embedded", "openai writer"]
+    assert {"rewrite_clip", "rewrite_object", "ask_again"} < set(stage.identity["prompts"])
+
+
+def test_identity_does_not_depend_on_where_a_server_is():
+    def identity(**options):
+        options = {"base_url": "http://one/v1", "model": "m"} | options
+        stage = Caption(CaptionSettings(captioner=ModelChoice(name="openai", options=options)))
+        return stage.identity, stage.models
+
+    assert identity() == identity(base_url="http://two/v1", concurrency=99, answers="/elsewhere")
+    assert identity() != identity(model="n")
+    assert identity() != identity(parameters={"temperature": 1.0})
 
 
 def test_captioner_sees_the_object_where_the_mask_says():
@@ -165,5 +324,12 @@ def test_embedded_models_find_follow_and_describe_two_crossing_objects():
 
 
 def test_wrong_settings_are_refused():
-    with pytest.raises(ConfigError, match="num_key_frames"):
-        fill(CaptionSettings, {"num_key_frames": 0}, where="caption")
+    for wrong, match in (
+        ({"num_key_frames": 0}, "num_key_frames"),
+        ({"rewriter": {"name": "embedded"}}, "reads no text"),
+        ({"captioner": {"name": "openai", "options": {"wait_for_s": 600}}}, "takes waiting for a hang"),
+        ({"checks": {"clip_words": [5, 4]}}, "clip_words"),
+        ({"checks": {"min_latin_frac": 2}}, "min_latin_frac"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            fill(CaptionSettings, wrong, where="caption")

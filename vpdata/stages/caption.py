@@ -21,8 +21,13 @@ from vpdata.records import Caption as Text
 from vpdata.records import Record, Score, Track
 from vpdata.stages.base import Rejected, Resources, Result, rejected
 from vpdata.stages.batches import ask_in_batches
+from vpdata.stages.caption_checks import CaptionChecks, Problem
+from vpdata.stages.caption_writing import Written, label_of, write
 from vpdata.stages.text import caption_measures
 
+_ASK_AGAIN = "ask_again"
+_MEASURER = ModelChoice(name="embedded")
+"""The captioner that states measured facts for the rewriter."""
 TEXT_MEASURES = "caption-measures 1"
 """What measured the scores of a text, with its version."""
 
@@ -32,9 +37,16 @@ class CaptionSettings:
     """Settings of the stage `caption`."""
 
     captioner: ModelChoice = field(default_factory=lambda: ModelChoice(name="embedded"))
+    rewriter: ModelChoice | None = None
+    """A second captioner, which says each text anew from it and the measured facts; it is shown no pictures."""
     clip_prompt: str = "dense_clip"
     track_prompt: str = "masked_object"
+    rewrite_clip_prompt: str = "rewrite_clip"
+    rewrite_track_prompt: str = "rewrite_object"
     """Names of files in `vpdata/models/prompts/`."""
+    checks: CaptionChecks | None = None
+    """What texts of both models must be like, or they are asked for once more, then rejected; `{}` has the defaults,
+    None takes all but empty ones, as is right for a captioner that only states what it measured."""
     num_key_frames: int = 8
     """Frames shown for the caption of the clip, spread evenly from the first to the last."""
     num_track_key_frames: int = 6
@@ -42,13 +54,22 @@ class CaptionSettings:
     max_short_side_px: int = 480
     """Frames are shown scaled down to this short side."""
     batch_size: int = 4
-    """Texts per call of the captioner, over the borders of clips."""
+    """Texts per call of the captioner, over the borders of clips; for a server, a few times its `concurrency`."""
     resources: Resources = field(default_factory=lambda: Resources(memory_gb=2.0))
 
     def __post_init__(self) -> None:
         for name in ("num_key_frames", "num_track_key_frames", "max_short_side_px", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, wanted at least 1")
+        if self.rewriter is not None and self.rewriter.name == "embedded":
+            raise ValueError("rewriter: got 'embedded', which reads no text; wanted a model that does, such as vlm")
+        for choice in filter(None, (self.captioner, self.rewriter)):
+            wait_s = choice.options.get("wait_for_s", 0)
+            if isinstance(wait_s, (int, float)) and wait_s >= self.resources.timeout_s:
+                raise ValueError(
+                    f"wait_for_s of {choice.name!r}: got {wait_s}, wanted less than resources.timeout_s "
+                    f"({self.resources.timeout_s:g}), after which the engine takes waiting for a hang"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,33 +94,55 @@ class CaptionInputs:
 
 
 class Caption:
-    """Fills `Record.captions` and measures the clip's caption; a text that is missing rejects as `caption_failed`."""
+    """Fills `Record.captions` and measures the clip's caption.
+
+    A clip without a usable caption is rejected as `caption_failed`, a track without a usable description is dropped as
+    that, with its mask: what is kept is described. A clip that loses all its tracks so is rejected as `no_tracks`.
+    """
 
     name: ClassVar[str] = "caption"
     reads: ClassVar[tuple[str, ...]] = ("tracks",)
-    writes: ClassVar[tuple[str, ...]] = ("captions", "scores")
+    writes: ClassVar[tuple[str, ...]] = ("tracks", "captions", "scores")
     needs_media: ClassVar[bool] = True
 
-    def __init__(self, settings: CaptionSettings, *, captioner: Callable[[], Captioner] | None = None) -> None:
+    def __init__(
+        self,
+        settings: CaptionSettings,
+        *,
+        captioner: Callable[[], Captioner] | None = None,
+        rewriter: Callable[[], Captioner] | None = None,
+    ) -> None:
         self._settings = settings
         self._make_captioner = captioner or models.maker("captioner", settings.captioner)
-        self._prompts = {name: read_prompt(name) for name in (settings.clip_prompt, settings.track_prompt)}
-        card = models.describe("captioner", settings.captioner)
-        self._model = f"{card.name} {card.revision}"
+        self._make_rewriter = rewriter or (settings.rewriter and models.maker("captioner", settings.rewriter))
+        used = [settings.clip_prompt, settings.track_prompt]
+        if settings.checks is not None:
+            used.append(_ASK_AGAIN)
+        if self._make_rewriter:
+            used += [settings.rewrite_clip_prompt, settings.rewrite_track_prompt]
+        self._prompts = {name: read_prompt(name) for name in used}
+        writers = [models.describe("captioner", choice) for choice in (settings.captioner, settings.rewriter) if choice]
+        self._by = ", rewritten by ".join(f"{card.name} {card.revision}" for card in writers)
         self.resources = settings.resources
 
     @property
     def identity(self) -> Mapping[str, Any]:
         settings = to_plain(self._settings)
-        del settings["resources"]
-        return {"settings": settings, "prompts": self._prompts, "version": 1}
+        # The cards of the models say what of their options can change a text; the address of a server cannot.
+        for name in ("resources", "captioner", "rewriter"):
+            del settings[name]
+        return {"settings": settings, "prompts": self._prompts, "version": 2}
 
     @property
     def models(self) -> tuple[ModelCard, ...]:
-        return (models.describe("captioner", self._settings.captioner),)
+        settings = self._settings
+        choices = (settings.captioner, _MEASURER, settings.rewriter) if settings.rewriter else (settings.captioner,)
+        return tuple(models.describe("captioner", choice) for choice in choices)
 
     def setup(self) -> None:
         self._captioner = self._make_captioner()
+        self._rewriter = self._make_rewriter() if self._make_rewriter else None
+        self._measurer: Captioner = models.maker("captioner", _MEASURER)()
 
     def prepare(self, item: Record, media: bytes) -> CaptionInputs:
         reader = ClipReader(media)
@@ -114,15 +157,38 @@ class Caption:
 
     def process_many(self, inputs: Iterator[CaptionInputs]) -> Iterator[Result | Rejected]:
         answered = ask_in_batches(
-            inputs, requests_of=self._requests, ask=self._captioner.caption, batch_size=self._settings.batch_size
+            inputs, requests_of=self._requests, ask=self._write, batch_size=self._settings.batch_size
         )
-        for one, texts in answered:
+        for one, written in answered:
             try:
-                if isinstance(texts, RejectItem):
-                    raise texts
-                yield Result(item_id=one.item_id, record=self._captioned(one, texts))
+                if isinstance(written, RejectItem):
+                    raise written
+                yield from self._outcomes(one, written)
             except RejectItem as rejection:
                 yield rejected(one.record, rejection, stage=self.name)
+
+    def _write(self, requests: Sequence[CaptionRequest]) -> list[Written]:
+        settings = self._settings
+        ask_again = self._prompts.get(_ASK_AGAIN, "")
+        written = write(self._captioner, requests, checks=settings.checks, ask_again=ask_again)
+        if self._rewriter is None:
+            return written
+        rows = [row for row, one in enumerate(written) if one.problem is None]
+        facts = self._measurer.caption([requests[row] for row in rows])
+        asked = [self._to_rewrite(requests[row], written[row], fact) for row, fact in zip(rows, facts, strict=True)]
+        rewritten = write(self._rewriter, asked, checks=settings.checks, ask_again=ask_again)
+        for row, one in zip(rows, rewritten, strict=True):
+            written[row] = one
+        return written
+
+    def _to_rewrite(self, request: CaptionRequest, written: Written, facts: str) -> CaptionRequest:
+        is_clip = request.track is None
+        name = self._settings.rewrite_clip_prompt if is_clip else self._settings.rewrite_track_prompt
+        prompt = self._prompts[name].format(
+            caption=written.text, facts=facts or "nothing", label=label_of(request) or "the clip"
+        )
+        no_images = request.images[:0]
+        return dataclasses.replace(request, frames=(), images=no_images, masks=None, prompt_name=name, prompt=prompt)
 
     def _requests(self, one: CaptionInputs) -> list[CaptionRequest]:
         return [self._request(one, track=None), *(self._request(one, track=track) for track in one.record.tracks or ())]
@@ -154,26 +220,46 @@ class Caption:
             ),
         )
 
-    def _captioned(self, one: CaptionInputs, texts: Sequence[str]) -> Record:
-        record, settings = one.record, self._settings
-        captions = []
-        scopes = [None, *(track.id for track in record.tracks or ())]
-        for scope, text in zip(scopes, texts, strict=True):
-            if not text.strip():
-                subject = "the clip" if scope is None else f"track {scope}"
-                raise RejectItem(
-                    Reason.CAPTION_FAILED, f"no text for {subject}", got="an empty answer", wanted="a description"
-                )
-            prompt = settings.clip_prompt if scope is None else settings.track_prompt
-            captions.append(Text(text=text.strip(), scope=scope, model=self._model, prompt=prompt))
-        num_words, repetition_frac = caption_measures(captions[0].text)
+    def _outcomes(self, one: CaptionInputs, written: Sequence[Written]) -> Iterator[Result | Rejected]:
+        """A reject for each track without a usable description, then the record without them; RejectItem for none."""
+        record, (clip, *of_tracks) = one.record, written
+        if clip.problem is not None:
+            raise _failed("the clip", clip.problem)
+        captions = [self._caption(clip, scope=None)]
+        kept = []
+        for track, answer in zip(record.tracks or (), of_tracks, strict=True):
+            if answer.problem is None:
+                kept.append(track)
+                captions.append(self._caption(answer, scope=track.id))
+            else:
+                why = rejected(record, _failed(f"track {track.id} ({track.label})", answer.problem), stage=self.name)
+                yield dataclasses.replace(why, reject=dataclasses.replace(why.reject, track=track.id))
+        if of_tracks and not kept:
+            got = f"0 of {len(of_tracks)} tracks have one"
+            raise RejectItem(Reason.NO_TRACKS, "no track has a usable description", got=got, wanted="at least 1")
         if record.clip.video.caption:
             captions.append(Text(text=record.clip.video.caption, scope=None, model="source", prompt=""))
+        num_words, repetition_frac = caption_measures(captions[0].text)
         scores = (
             Score(name="caption_words", value=float(num_words), model=TEXT_MEASURES),
             Score(name="caption_repetition_frac", value=repetition_frac, model=TEXT_MEASURES),
         )
-        return dataclasses.replace(record, captions=tuple(captions), scores=(*record.scores, *scores))
+        changes = {"tracks": record.tracks and tuple(kept), "captions": tuple(captions)}
+        yield Result(
+            item_id=one.item_id, record=dataclasses.replace(record, scores=(*record.scores, *scores), **changes)
+        )
+
+    def _caption(self, written: Written, *, scope: int | None) -> Text:
+        settings = self._settings
+        prompts = [settings.clip_prompt if scope is None else settings.track_prompt]
+        if self._rewriter is not None:
+            prompts.append(settings.rewrite_clip_prompt if scope is None else settings.rewrite_track_prompt)
+        return Text(text=" ".join(written.text.split()), scope=scope, model=self._by, prompt=", ".join(prompts))
+
+
+def _failed(subject: str, problem: Problem) -> RejectItem:
+    detail = f"no usable text for {subject}: it failed the check {problem.check!r}"
+    return RejectItem(Reason.CAPTION_FAILED, detail, got=problem.got, wanted=problem.wanted)
 
 
 def spread(frames: Sequence[int], *, num: int) -> tuple[int, ...]:
