@@ -26,6 +26,7 @@ footage/demo/.complete: .venv/.base tools/demo_footage.py $(wildcard benchmark/f
 	@touch $@
 
 demo: footage/demo/.complete
+	rm -rf runs/demo
 	$(BIN)/vpdata build --config configs/demo.yaml --input footage/demo --output runs/demo
 	$(BIN)/vpdata check runs/demo
 	$(BIN)/python -m tools.check_demo runs/demo

@@ -106,7 +106,10 @@ def _inspect(args: argparse.Namespace) -> int:
                 sample.id, f"{sample.record.clip.duration_s:.2f} s", *(track.label for track in sample.tracks), sep="  "
             )
         return 0
-    sample = dataset.find(args.clip)
+    try:
+        sample = dataset.find(args.clip)
+    except KeyError as error:
+        raise ConfigError(f"{error.args[0]}; `vpdata inspect {args.path}` lists them") from error
     record = to_builtins(sample.record)
     for track in record["tracks"]:
         # One entry per frame: the sheet shows them better.
