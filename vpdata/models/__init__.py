@@ -136,6 +136,12 @@ def _vlm_captioner() -> Any:
     return VlmCaptioner
 
 
+def _clip_tags() -> Any:
+    from vpdata.models.openclip.tags import ClipTags
+
+    return ClipTags
+
+
 def _vlm_tagger() -> Any:
     from vpdata.models.huggingface.vlm import VlmTagger
 
@@ -144,7 +150,7 @@ def _vlm_tagger() -> Any:
 
 MODELS: dict[Role, dict[str, Callable[[], Any]]] = {
     "shot_detector": {"scenedetect": _scenedetect, "transnetv2": _transnetv2},
-    "tagger": {"fixed": _fixed_tags, "vlm": _vlm_tagger},
+    "tagger": {"fixed": _fixed_tags, "openclip": _clip_tags, "vlm": _vlm_tagger},
     "detector": {"embedded": _embedded_detector, "grounding-dino": _grounding_dino, "owlv2": _owlv2},
     "mask_tracker": {"embedded": _embedded_tracker, "sam2": _sam2, "sam2-package": _sam2_package},
     "captioner": {"embedded": _embedded_captioner, "vlm": _vlm_captioner, "openai": _openai_captioner},
