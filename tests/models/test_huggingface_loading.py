@@ -17,7 +17,7 @@ from tests.models.tiny_detectors import save_owlv2
 from vpdata.config import ModelChoice
 from vpdata.errors import BackendError
 from vpdata.models import maker
-from vpdata.models.huggingface.loading import load_model, load_processor, local_folder
+from vpdata.models.huggingface.loading import load_model, load_processor
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,10 @@ def test_weights_are_those_of_the_file_ready_for_inference(folder):
     assert load(folder, dtype="bfloat16").dtype == torch.bfloat16
 
 
-def test_missing_folder_names_the_command_that_fetches_it(tmp_path):
-    with pytest.raises(BackendError, match=r"at revision abc .*vpdata models fetch some/model"):
-        local_folder("some/model", "abc")
+def test_missing_weights_name_the_command_that_fetches_them(tmp_path):
+    choice = ModelChoice(name="owlv2", options={"weights": "some/model", "revision": "abc", "device": "cpu"})
+    with pytest.raises(BackendError, match="vpdata models fetch some/model@abc"):
+        maker("detector", choice)()
 
 
 def test_another_architecture_is_refused(folder):

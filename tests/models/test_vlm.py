@@ -184,9 +184,9 @@ def test_other_answers_are_no_labels(answer):
     assert len(caught.value.got) < 300
 
 
-def test_missing_weights_name_the_command_that_fetches_them(tmp_path):
+def test_missing_weights_name_the_command_that_fetches_them():
     with pytest.raises(BackendError, match="vpdata models fetch"):
-        VlmCaptioner(settings(tmp_path / "no such folder"))
+        VlmCaptioner(settings("some/model"))
 
 
 def test_damaged_weights_are_refused(folder, tmp_path):

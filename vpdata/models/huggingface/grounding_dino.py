@@ -14,8 +14,9 @@ from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
 from vpdata.config import to_plain
 from vpdata.models.gpu import Device, Dtype, halving, torch_dtype
 from vpdata.models.huggingface.boxes import BoxLimits, kept, labelled
-from vpdata.models.huggingface.loading import load_model, load_processor, local_folder
+from vpdata.models.huggingface.loading import load_model, load_processor
 from vpdata.models.ports import Box, KeyFrame, ModelCard
+from vpdata.models.weights import local_weights
 
 _LENGTH_STEP = 64
 """Prompts are padded to a multiple of so many tokens, so that those of different clips share a batch."""
@@ -70,7 +71,7 @@ class GroundingDino:
 
     def __init__(self, settings: GroundingDinoSettings) -> None:
         self._settings = settings
-        folder = local_folder(settings.weights, settings.revision)
+        folder = local_weights(settings.weights, settings.revision)
         processor = load_processor(GroundingDinoProcessor, folder)
         self._tokenizer, self._image_processor = processor.tokenizer, processor.image_processor
         # Not in bfloat16 itself: the edges of boxes would lie on a grid of up to 1/256 of the frame.
@@ -96,7 +97,7 @@ class GroundingDino:
         return ModelCard(
             role="detector",
             name="grounding-dino",
-            revision=settings.revision or "",
+            revision=settings.revision or "local",
             licence="Apache-2.0",
             source=settings.weights,
             options=to_plain(settings),

@@ -11,6 +11,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from vpdata.errors import BackendError
 from vpdata.models.gpu import Device, Dtype, torch_device, torch_dtype
+from vpdata.models.weights import local_weights
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 Processor = TypeVar("Processor", bound=ProcessorMixin)
@@ -18,11 +19,7 @@ Processor = TypeVar("Processor", bound=ProcessorMixin)
 
 def local_folder(weights: str, revision: str | None) -> Path:
     """The folder of a checkpoint on this machine; BackendError where it is missing."""
-    folder = Path(weights)
-    if not folder.is_dir():
-        named = f"{weights} at revision {revision}" if revision else weights
-        raise BackendError(f"the weights {named} are not on this machine; run `vpdata models fetch {weights}`")
-    return folder
+    return local_weights(weights, revision)
 
 
 def load_model(kind: type[Model], folder: Path, *, device: Device, dtype: Dtype) -> Model:

@@ -14,8 +14,9 @@ from transformers.models.owlv2.modeling_owlv2 import Owlv2ObjectDetectionOutput
 from vpdata.config import to_plain
 from vpdata.models.gpu import Device, Dtype, halving, torch_dtype
 from vpdata.models.huggingface.boxes import BoxLimits, kept, labelled
-from vpdata.models.huggingface.loading import load_model, load_processor, local_folder
+from vpdata.models.huggingface.loading import load_model, load_processor
 from vpdata.models.ports import Box, KeyFrame, ModelCard
+from vpdata.models.weights import local_weights
 
 _TEXT_BATCH_SIZE = 256
 """Labels read in one pass of the text tower: 16 tokens each, so a tenth of the work of one image."""
@@ -61,7 +62,7 @@ class Owlv2:
 
     def __init__(self, settings: Owlv2Settings) -> None:
         self._settings = settings
-        folder = local_folder(settings.weights, settings.revision)
+        folder = local_weights(settings.weights, settings.revision)
         processor = load_processor(Owlv2Processor, folder)
         self._tokenizer, self._image_processor = processor.tokenizer, processor.image_processor
         # Not in bfloat16 itself: the edges of boxes would lie on a grid of up to 1/256 of the frame.
@@ -83,7 +84,7 @@ class Owlv2:
         return ModelCard(
             role="detector",
             name="owlv2",
-            revision=settings.revision or "",
+            revision=settings.revision or "local",
             licence="Apache-2.0",
             source=settings.weights,
             options=to_plain(settings),

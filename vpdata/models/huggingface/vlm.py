@@ -18,11 +18,12 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 
 from vpdata.errors import BackendError, Reason, RejectItem
 from vpdata.models.gpu import Device, Dtype, halving
-from vpdata.models.huggingface.loading import load_model, load_processor, local_folder
+from vpdata.models.huggingface.loading import load_model, load_processor
 from vpdata.models.object_views import shown_images
 from vpdata.models.plain_text import plain_text
 from vpdata.models.ports import CaptionRequest, Frames, Image, ModelCard
 from vpdata.models.prompts import read_prompt
+from vpdata.models.weights import local_weights
 
 _ANY_PROCESSOR: Any = AutoProcessor
 """It opens the class that a folder names, and is none itself."""
@@ -148,7 +149,7 @@ class _ChatModel:
     """A checkpoint and its processor."""
 
     def __init__(self, settings: VlmSettings) -> None:
-        folder = local_folder(settings.weights, settings.revision)
+        folder = local_weights(settings.weights, settings.revision)
         kind = _architecture(folder)
         self._model: Any = load_model(kind, folder, device=settings.device, dtype=settings.dtype)
         # Answers begin where the prompt ends: padding must not stand between them.
