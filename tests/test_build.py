@@ -42,9 +42,8 @@ def run(videos, tmp_path_factory) -> Path:
 
 
 def _build(videos: Path, folder: Path, *more: str, engine: str = "local") -> int:
-    return main(
-        ["build", "--config", CONFIG, "--input", str(videos), "--output", str(folder), "--engine", engine, *SMALL, *more]
-    )
+    places = ("--config", CONFIG, "--input", str(videos), "--output", str(folder))
+    return main(["build", *places, "--engine", engine, *SMALL, *more])
 
 
 def _durable_bytes(folder: Path) -> dict[str, bytes]:
@@ -112,6 +111,11 @@ def test_inspect_prints_the_record_and_draws_the_masks(run, tmp_path, capsys):
     assert main(["inspect", str(run), sample.id, "--sheet", str(tmp_path / "sheet.jpg")]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["id"] == sample.id
     assert (tmp_path / "sheet.jpg").stat().st_size > 5000
+
+
+def test_inspect_of_an_unknown_clip_is_one_message(run, capsys):
+    assert main(["inspect", str(run), "no-such-clip"]) == 1
+    assert capsys.readouterr().err.startswith("error: got the clip 'no-such-clip', which is none of the")
 
 
 def test_stats_answer_what_other_bounds_would_keep(run, capsys):

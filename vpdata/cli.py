@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import vpdata
+from vpdata.errors import ConfigError
 from vpdata.options import add_build_options, build_options, exit_code
 
 Command = Callable[[argparse.Namespace], int]
@@ -198,7 +199,6 @@ def _list_models(args: argparse.Namespace) -> int:
 
 def _fetch_models(args: argparse.Namespace) -> int:
     from vpdata.build import load_config
-    from vpdata.errors import ConfigError
     from vpdata.models.catalogue import weights_of
     from vpdata.models.check import choices_in
     from vpdata.models.fetch import fetch
