@@ -11,17 +11,17 @@ import pytest
 pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
 
-from PIL import Image as Picture  # noqa: E402
-from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: E402
+from PIL import Image as Picture
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from tests.fakes import make_clip, squares_film  # noqa: E402
-from tests.models.tiny_vlm import save_tiny_vlm  # noqa: E402
-from vpdata import models  # noqa: E402
-from vpdata.config import ModelChoice  # noqa: E402
-from vpdata.errors import BackendError, Reason, RejectItem  # noqa: E402
-from vpdata.models.huggingface.vlm import VlmCaptioner, VlmSettings, VlmTagger, VlmTaggerSettings, parse_labels  # noqa: E402
-from vpdata.models.object_views import shown_images  # noqa: E402
-from vpdata.models.ports import CaptionRequest  # noqa: E402
+from tests.fakes import make_clip, squares_film
+from tests.models.tiny_vlm import save_tiny_vlm
+from vpdata import models
+from vpdata.config import ModelChoice
+from vpdata.errors import BackendError, Reason, RejectItem
+from vpdata.models.huggingface.vlm import VlmCaptioner, VlmSettings, VlmTagger, VlmTaggerSettings, parse_labels
+from vpdata.models.object_views import shown_images
+from vpdata.models.ports import CaptionRequest
 
 FRAMES = squares_film({"red square": [(4 * frame, 8, 4 * frame + 24, 40) for frame in range(8)]})
 
@@ -184,9 +184,10 @@ def test_other_answers_are_no_labels(answer):
     assert len(caught.value.got) < 300
 
 
-def test_missing_weights_name_the_command_that_fetches_them():
-    with pytest.raises(BackendError, match="vpdata models fetch"):
-        VlmCaptioner(settings("some/model"))
+def test_missing_weights_name_the_command_that_fetches_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("VPDATA_WEIGHTS", str(tmp_path))
+    with pytest.raises(BackendError, match="vpdata models fetch Qwen/Qwen3-VL-8B-Instruct"):
+        VlmCaptioner(VlmSettings(device="cpu"))
 
 
 def test_damaged_weights_are_refused(folder, tmp_path):
@@ -212,9 +213,22 @@ def test_checkpoint_without_a_processor_is_refused(folder, tmp_path):
         VlmCaptioner(settings(bare))
 
 
-def test_card_names_weights_without_loading_them():
-    card = models.describe("captioner", ModelChoice(name="vlm", options={"weights": "/x/Some-VL", "revision": "abc"}))
-    assert (card.role, card.name, card.revision) == ("captioner", "vlm Some-VL", "abc")
+@pytest.mark.parametrize(
+    ("weights", "licence"),
+    [
+        ("Qwen/Qwen3-VL-8B-Instruct", "Apache-2.0"),
+        ("Qwen/Qwen2.5-VL-3B-Instruct", "Qwen Research Licence"),
+        ("some/Other-VL", "unknown; the option `licence` may say"),
+        ("/a/folder/Some-VL", "unknown; the option `licence` may say"),
+    ],
+)
+def test_card_names_weights_and_their_licence_without_loading_them(weights, licence):
+    options = {"weights": weights, "revision": "abc"}
+    card = models.describe("captioner", ModelChoice(name="vlm", options=options))
+    assert (card.role, card.name, card.revision) == ("captioner", f"vlm {weights.split('/')[-1]}", "abc")
+    assert card.licence == licence
+    own = models.describe("tagger", ModelChoice(name="vlm", options=options | {"licence": "MIT"}))
+    assert (own.role, own.licence) == ("tagger", "MIT")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

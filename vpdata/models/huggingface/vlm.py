@@ -17,13 +17,14 @@ from transformers import AutoConfig, AutoProcessor, GenerationConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from vpdata.errors import BackendError, Reason, RejectItem
+from vpdata.models.catalogue import find
 from vpdata.models.gpu import Device, Dtype, halving
 from vpdata.models.huggingface.loading import load_model, load_processor
 from vpdata.models.object_views import shown_images
 from vpdata.models.plain_text import plain_text
 from vpdata.models.ports import CaptionRequest, Frames, Image, ModelCard
 from vpdata.models.prompts import read_prompt
-from vpdata.models.weights import local_weights
+from vpdata.models.weights import is_path, local_weights
 
 _ANY_PROCESSOR: Any = AutoProcessor
 """It opens the class that a folder names, and is none itself."""
@@ -39,8 +40,8 @@ class VlmSettings:
     weights: str = "Qwen/Qwen3-VL-8B-Instruct"
     """Hub id or folder of a checkpoint of the kind "image-text-to-text"."""
     revision: str | None = None
-    licence: str = "Apache-2.0"
-    """Of the weights, for the record; that of the default ones."""
+    licence: str | None = None
+    """Of the weights, for the record; None: as the catalogue of `vpdata models list` says."""
     device: Device = "cuda"
     dtype: Dtype = "bfloat16"
     max_new_tokens: int = 512
@@ -214,12 +215,17 @@ def _at_most(image: Image, short_side_px: int) -> Image:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
+def _licence(settings: VlmSettings) -> str:
+    published = None if is_path(settings.weights) else find(settings.weights)
+    return settings.licence or (published.licence if published else "unknown; the option `licence` may say")
+
+
 def _card(role: str, settings: VlmSettings, options: Mapping[str, object]) -> ModelCard:
     return ModelCard(
         role=role,
         name=f"vlm {settings.weights.rstrip('/').rpartition('/')[2]}",
         revision=settings.revision or "local",
-        licence=settings.licence,
+        licence=_licence(settings),
         source=settings.weights,
         options={"dtype": settings.dtype, "max_new_tokens": settings.max_new_tokens, **options},
     )
