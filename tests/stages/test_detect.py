@@ -160,6 +160,14 @@ def test_stage_pickles_before_setup_and_ignores_resources_in_its_identity():
     assert [card.role for card in stage.models] == ["tagger", "detector"]
 
 
+def test_detector_that_nobody_tells_what_to_look_for_is_refused():
+    with pytest.raises(ConfigError, match=r"tagger.options.labels"):
+        fill(DetectSettings, {"detector": {"name": "owlv2"}}, where="detect")
+    labels = {"name": "fixed", "options": {"labels": ["dog"]}}
+    for tagger in (labels, {"name": "openclip"}):
+        assert fill(DetectSettings, {"detector": {"name": "owlv2"}, "tagger": tagger}).detector.name == "owlv2"
+
+
 @pytest.mark.parametrize("wrong", [{"interval_s": 0.0}, {"min_score": 2.0}, {"detector_batch_size": 0}, {"fps": 1}])
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):

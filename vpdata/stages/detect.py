@@ -50,6 +50,12 @@ class DetectSettings:
         for name in ("max_detections_per_frame", "tagger_batch_size", "detector_batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, wanted at least 1")
+        names_nothing = self.tagger.name == "fixed" and not self.tagger.options.get("labels")
+        if names_nothing and self.detector.name != "embedded":
+            raise ValueError(
+                f"tagger: got 'fixed' without labels, and the detector {self.detector.name!r} knows none of its own: "
+                "give tagger.options.labels, or name a tagger that looks"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +127,7 @@ class Detect:
         self._scoring.setup()
 
     def prepare(self, item: Record, media: bytes) -> DetectInputs:
-        reader = ClipReader(media)
+        reader = ClipReader(media, sha256=item.clip.sha256)
         frames = key_frames(reader.num_frames, fps=float(reader.fps), interval_s=self._settings.interval_s)
         steps = [round(offset_s * float(reader.fps)) for offset_s in self._detector.context_s]
         around = [[min(max(frame + step, 0), reader.num_frames - 1) for step in steps] for frame in frames]
