@@ -5,6 +5,7 @@ They find what is there, so a pipeline made of them yields a true data set.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
@@ -122,6 +123,7 @@ def make_clip(
     writer = ClipWriter(width_px=width, height_px=height, fps=Fraction(fps))
     for frame in frames:
         writer.write(frame)
+    data = writer.finish()
     video = Video(
         id=video_id(name),
         uri=name,
@@ -147,7 +149,7 @@ def make_clip(
         fps=Fraction(fps),
         width_px=width,
         height_px=height,
-        sha256="0" * 64,
+        sha256=hashlib.sha256(data).hexdigest(),
         phash="0" * 16,
     )
-    return Record(id=clip.id, clip=clip), writer.finish()
+    return Record(id=clip.id, clip=clip), data

@@ -15,7 +15,7 @@ from vpdata.config import ModelChoice, to_plain
 from vpdata.errors import Reason, RejectItem
 from vpdata.media.clips import ClipReader
 from vpdata.media.masks import decode_mask
-from vpdata.models.ports import Captioner, CaptionRequest, Frames, ModelCard
+from vpdata.models.ports import Captioner, CaptionRequest, Frames, ModelCard, TextScorer
 from vpdata.models.prompts import read_prompt
 from vpdata.records import Caption as Text
 from vpdata.records import Record, Score, Track
@@ -23,6 +23,7 @@ from vpdata.stages.base import Rejected, Resources, Result, rejected
 from vpdata.stages.batches import ask_in_batches
 from vpdata.stages.caption_checks import CaptionChecks, Problem
 from vpdata.stages.caption_writing import Written, label_of, write
+from vpdata.stages.scoring import scaled
 from vpdata.stages.text import caption_measures
 
 _ASK_AGAIN = "ask_again"
@@ -39,6 +40,8 @@ class CaptionSettings:
     captioner: ModelChoice = field(default_factory=lambda: ModelChoice(name="embedded"))
     rewriter: ModelChoice | None = None
     """A second captioner, which says each text anew from it and the measured facts; it is shown no pictures."""
+    text_scorer: ModelChoice | None = None
+    """Measures how well the clip's caption fits its key frames; None: nothing does."""
     clip_prompt: str = "dense_clip"
     track_prompt: str = "masked_object"
     rewrite_clip_prompt: str = "rewrite_clip"
@@ -115,6 +118,7 @@ class Caption:
         self._settings = settings
         self._make_captioner = captioner or models.maker("captioner", settings.captioner)
         self._make_rewriter = rewriter or (settings.rewriter and models.maker("captioner", settings.rewriter))
+        self._make_text_scorer = settings.text_scorer and models.maker("text_scorer", settings.text_scorer)
         used = [settings.clip_prompt, settings.track_prompt]
         if settings.checks is not None:
             used.append(_ASK_AGAIN)
@@ -137,15 +141,17 @@ class Caption:
     def models(self) -> tuple[ModelCard, ...]:
         settings = self._settings
         choices = (settings.captioner, _MEASURER, settings.rewriter) if settings.rewriter else (settings.captioner,)
-        return tuple(models.describe("captioner", choice) for choice in choices)
+        cards = tuple(models.describe("captioner", choice) for choice in choices)
+        return (*cards, models.describe("text_scorer", settings.text_scorer)) if settings.text_scorer else cards
 
     def setup(self) -> None:
         self._captioner = self._make_captioner()
         self._rewriter = self._make_rewriter() if self._make_rewriter else None
+        self._text_scorer: TextScorer | None = self._make_text_scorer() if self._make_text_scorer else None
         self._measurer: Captioner = models.maker("captioner", _MEASURER)()
 
     def prepare(self, item: Record, media: bytes) -> CaptionInputs:
-        reader = ClipReader(media)
+        reader = ClipReader(media, sha256=item.clip.sha256)
         frames_of: dict[int | None, tuple[int, ...]] = {
             None: spread(range(reader.num_frames), num=self._settings.num_key_frames)
         }
@@ -243,11 +249,21 @@ class Caption:
         scores = (
             Score(name="caption_words", value=float(num_words), model=TEXT_MEASURES),
             Score(name="caption_repetition_frac", value=repetition_frac, model=TEXT_MEASURES),
+            *self._text_scores(one, captions[0].text),
         )
         changes = {"tracks": record.tracks and tuple(kept), "captions": tuple(captions)}
         yield Result(
             item_id=one.item_id, record=dataclasses.replace(record, scores=(*record.scores, *scores), **changes)
         )
+
+    def _text_scores(self, one: CaptionInputs, text: str) -> Iterator[Score]:
+        """Of the clip's caption with the frames that it was written from."""
+        if self._text_scorer is not None:
+            images = [one.images[one.frames.index(frame)] for frame in one.frames_of[None]]
+            frames = scaled(images, self._text_scorer.max_short_side_px)
+            card = self.models[-1]
+            for name, value in self._text_scorer.score(frames, text).items():
+                yield Score(name=name, value=value, model=f"{card.name} {card.revision}")
 
     def _caption(self, written: Written, *, scope: int | None) -> Text:
         settings = self._settings

@@ -72,7 +72,7 @@ class Track:
         self._tracker = self._make_tracker()
 
     def prepare(self, item: Record, media: bytes) -> TrackInputs:
-        frames = ClipReader(media).read(max_short_side_px=self._tracker.max_short_side_px)
+        frames = ClipReader(media, sha256=item.clip.sha256).read(max_short_side_px=self._tracker.max_short_side_px)
         return TrackInputs(record=item, frames=frames)
 
     def process_many(self, inputs: Iterator[TrackInputs]) -> Iterator[Result | Rejected]:
