@@ -12,6 +12,7 @@ from benchmark.footage import scene
 from tests.fakes import LabelCaptioner, has_colour, make_clip, squares_film
 from vpdata.config import ModelChoice, fill
 from vpdata.errors import ConfigError, Reason
+from vpdata.media.clips import ClipReader
 from vpdata.media.masks import encode_mask
 from vpdata.media.track_measures import measured_track
 from vpdata.models.prompts import read_prompt
@@ -333,3 +334,20 @@ def test_wrong_settings_are_refused():
     ):
         with pytest.raises(ConfigError, match=match):
             fill(CaptionSettings, wrong, where="caption")
+
+
+def test_clips_caption_is_scored_with_the_frames_that_it_was_written_from(tmp_path):
+    pytest.importorskip("open_clip")
+    from tests.models.tiny_clip import IMAGE_SIZE_PX, save_tiny_clip
+    from vpdata.models.openclip.scores import ClipAlignment, ClipSettings
+
+    options = {"weights": str(save_tiny_clip(tmp_path)), "revision": "r1", "device": "cpu", "dtype": "float32"}
+    settings = CaptionSettings(text_scorer=ModelChoice(name="openclip", options=options), num_key_frames=3)
+    record, data = tracked_clip()
+    (result,) = captioned((record, data), settings=settings)
+    frames = ClipReader(data).read([0, 12, 23], max_short_side_px=IMAGE_SIZE_PX)
+    alone = ClipAlignment(ClipSettings(**options)).score(frames, "Seen: a red square, a blue square.")
+    (score,) = [score for score in result.record.scores if score.name == "text_alignment"]
+    assert score.value == pytest.approx(alone["text_alignment"], abs=1e-6)
+    assert score.model == f"{tmp_path} r1"
+    assert [card.role for card in Caption(settings).models] == ["captioner", "text_scorer"]

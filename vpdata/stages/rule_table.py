@@ -174,7 +174,7 @@ RULES = (
         measure="text_overlay_frac",
         after="detect",
         default=Bounds(),
-        why="off: only some scorers of `detect` measure it; one line of subtitles covers about 0.02",
+        why="off: only some scorers of `detect` measure it; a line of subtitles covers about 0.03, a logo 0.003",
     ),
     Rule(
         name="track_area",

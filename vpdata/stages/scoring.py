@@ -11,7 +11,7 @@ import numpy as np
 from vpdata import models
 from vpdata.config import ModelChoice
 from vpdata.media.clips import scaled_size
-from vpdata.models.ports import Embedder, Frames, ModelCard, Scorer
+from vpdata.models.ports import Embedder, Frames, Image, ModelCard, Scorer
 from vpdata.records import Embedding, Record, Score
 from vpdata.stages.semantic_duplicates import to_text
 
@@ -35,7 +35,7 @@ class Scoring:
         """For each model the frames of a clip that it wants to see."""
         return [key_frames(num_frames, fps=fps, interval_s=1 / model.sample_fps) for model in self._models]
 
-    def samples(self, images: Mapping[int, Frames], frames: Sequence[tuple[int, ...]]) -> tuple[Frames, ...]:
+    def samples(self, images: Mapping[int, Image], frames: Sequence[tuple[int, ...]]) -> tuple[Frames, ...]:
         """For each model its `frames` at its size, from `images`: frame to uint8 [H, W, 3] RGB at full size.
 
         Models that want the same share one array.
@@ -44,7 +44,7 @@ class Scoring:
         for model, wanted in zip(self._models, frames, strict=True):
             key = wanted, model.max_short_side_px
             if key not in made:
-                made[key] = np.stack([_scaled(images[frame], model.max_short_side_px) for frame in wanted])
+                made[key] = scaled([images[frame] for frame in wanted], model.max_short_side_px)
         pairs = zip(self._models, frames, strict=True)
         return tuple(made[wanted, model.max_short_side_px] for model, wanted in pairs)
 
@@ -71,12 +71,13 @@ def key_frames(num_frames: int, *, fps: float, interval_s: float) -> tuple[int, 
     return tuple(int((span + 0.5) * num_frames / num_spans) for span in range(num_spans))
 
 
-def _scaled(image: Frames, max_short_side_px: int) -> Frames:
-    height, width = image.shape[:2]
+def scaled(images: Sequence[Image], max_short_side_px: int) -> Frames:
+    """uint8 [N, H, W, 3] RGB of images of one size, scaled down as `ClipReader` does it."""
+    height, width = images[0].shape[:2]
     size = scaled_size(width, height, max_short_side_px)
-    if size == (width, height):
-        return image
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    if size != (width, height):
+        images = [np.asarray(cv2.resize(one, size, interpolation=cv2.INTER_AREA), dtype=np.uint8) for one in images]
+    return np.stack(images)
 
 
 def _named(card: ModelCard) -> str:
