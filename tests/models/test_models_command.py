@@ -101,17 +101,19 @@ def test_fetch_wants_names_and_a_place(monkeypatch, capsys):
 def test_check_prints_a_row_per_model(tmp_path, capsys):
     config = tmp_path / "one.yaml"
     config.write_text("{}")
-    assert main(["models", "check", "--config", str(config), "--set", "cut.scorer=null"]) == 0
+    assert main(["models", "check", "--config", str(config)]) == 0
     out = capsys.readouterr().out.splitlines()
     assert [line.split()[:3] for line in out[:-1]] == [
         ["shot_detector", "scenedetect", "ok"],
+        ["scorer", "embedded", "ok"],
         ["tagger", "fixed", "ok"],
         ["detector", "embedded", "ok"],
         ["mask_tracker", "embedded", "ok"],
         ["captioner", "embedded", "ok"],
     ]
     assert "2 shots in two scenes" in out[0]
-    assert out[-1] == "all 5 models work"
+    assert "IoU 0.9" in out[4]
+    assert out[-1] == "all 6 models work"
 
 
 def test_check_goes_on_after_a_failure_and_exits_with_one(tmp_path, capsys, monkeypatch):

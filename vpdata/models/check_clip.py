@@ -36,29 +36,28 @@ _FPS, _NUM_FRAMES, _WIDTH_PX, _HEIGHT_PX, _RADIUS_PX = 12, 24, 480, 320, 40
 _LABELS = ("ball", "moving object")
 """What an open-vocabulary detector may find, and what the embedded one does."""
 _TEXT = "A red ball rolls over rough ground."
-_NUM_IMAGES = 4
+_KEY_FRAMES = (0, 8, 15, 23)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilmedBall:
-    """Two seconds of a red ball that rolls over rough ground, as they came out of a clip file."""
+    """Two seconds of a red ball that rolls over rough ground."""
 
     record: Record
-    frames: Frames
-    """uint8 [T, H, W, 3] RGB."""
+    media: bytes
+    """The clip file."""
     boxes: tuple[BoxXyxy, ...]
     """Where the ball is on each frame."""
     masks: NDArray[np.bool_]
     """bool [T, H, W]: its pixels."""
 
-    @property
-    def key_frames(self) -> list[int]:
-        """A few frames, evenly spread."""
-        return np.linspace(0, len(self.frames) - 1, _NUM_IMAGES).astype(int).tolist()
+    def frames(self, max_short_side_px: int | None = None) -> Frames:
+        """uint8 [T, H, W, 3] RGB, read as the stages read a clip."""
+        return ClipReader(self.media).read(max_short_side_px=max_short_side_px)
 
 
 def make_clip() -> FilmedBall:
-    """Draw, encode and read it."""
+    """Draw and encode it."""
     ground = _ground(seed=0)
     writer = ClipWriter(width_px=_WIDTH_PX, height_px=_HEIGHT_PX, fps=Fraction(_FPS))
     boxes, masks = [], []
@@ -70,26 +69,25 @@ def make_clip() -> FilmedBall:
         y, r = _HEIGHT_PX // 2, _RADIUS_PX
         boxes.append((float(x - r), float(y - r), float(x + r + 1), float(y + r + 1)))
         masks.append(mask > 0)
-    frames = ClipReader(writer.finish()).read()
-    return FilmedBall(record=_record(), frames=frames, boxes=tuple(boxes), masks=np.stack(masks))
+    return FilmedBall(record=_record(), media=writer.finish(), boxes=tuple(boxes), masks=np.stack(masks))
 
 
 def _find_shots(model: ShotDetector, clip: FilmedBall) -> str:
     size = model.frame_size(_WIDTH_PX, _HEIGHT_PX)
-    film = [*clip.frames, *[_ground(seed=1)[::-1, :, ::-1]] * _NUM_FRAMES]
+    film = [*clip.frames(), *[_ground(seed=1)[::-1, :, ::-1]] * _NUM_FRAMES]
     starts = list(model.shot_starts((cv2.resize(frame, size)[..., ::-1] for frame in film), Fraction(_FPS)))
     return f"{sum(starts)} shots in two scenes"
 
 
 def _tag(model: Tagger, clip: FilmedBall) -> str:
-    (tags,) = model.tags([clip.frames[clip.key_frames]])
+    (tags,) = model.tags([clip.frames()[list(_KEY_FRAMES)]])
     return f"{len(tags)} tags: {', '.join(tags[:5])}"
 
 
 def _detect(model: Detector, clip: FilmedBall) -> str:
-    frame = _NUM_FRAMES // 2
+    frame, frames = _NUM_FRAMES // 2, clip.frames()
     around = [min(max(frame + round(offset_s * _FPS), 0), _NUM_FRAMES - 1) for offset_s in model.context_s]
-    key_frame = KeyFrame(image=clip.frames[frame], context=clip.frames[around], labels=_LABELS)
+    key_frame = KeyFrame(image=frames[frame], context=frames[around], labels=_LABELS)
     (boxes,) = model.detect([key_frame])
     best = f", the best a {boxes[0].label} at {boxes[0].score:.2f}" if boxes else ""
     return f"{len(boxes)} boxes{best}"
@@ -98,36 +96,36 @@ def _detect(model: Detector, clip: FilmedBall) -> str:
 def _track(model: MaskTracker, clip: FilmedBall) -> str:
     prompt = BoxPrompt(frame=0, box=clip.boxes[0], label=_LABELS[0])
     size = {"height_px": _HEIGHT_PX, "width_px": _WIDTH_PX}
-    (track,) = model.track(clip.frames, [prompt], **size, seed=0)
+    (track,) = model.track(clip.frames(model.max_short_side_px), [prompt], **size, seed=0)
     found = decode_masks(track.counts, **size)
     return f"IoU {(found & clip.masks).sum() / (found | clip.masks).sum():.2f} with the ball"
 
 
 def _caption(model: Captioner, clip: FilmedBall) -> str:
-    frames = tuple(clip.key_frames)
     request = CaptionRequest(
         record=clip.record,
         track=None,
-        frames=frames,
-        images=clip.frames[list(frames)],
+        frames=_KEY_FRAMES,
+        images=clip.frames()[list(_KEY_FRAMES)],
         masks=None,
         prompt_name="dense_clip",
-        prompt=read_prompt("dense_clip").format(num_frames=len(frames), duration_s="2.0", label=""),
+        prompt=read_prompt("dense_clip").format(num_frames=len(_KEY_FRAMES), duration_s="2.0", label=""),
     )
     (text,) = model.caption([request])
     return f"{len(text.split())} words: {text[:60]}"
 
 
 def _score(model: Scorer, clip: FilmedBall) -> str:
-    return _shown(model.score(clip.frames, fps=_FPS))
+    step = max(1, round(_FPS / model.sample_fps))
+    return _shown(model.score(clip.frames(model.max_short_side_px)[::step], fps=_FPS / step))
 
 
 def _score_text(model: TextScorer, clip: FilmedBall) -> str:
-    return _shown(model.score(clip.frames[clip.key_frames], _TEXT))
+    return _shown(model.score(clip.frames(model.max_short_side_px)[list(_KEY_FRAMES)], _TEXT))
 
 
 def _embed(model: Embedder, clip: FilmedBall) -> str:
-    return f"{len(model.embed(clip.frames[clip.key_frames]))} numbers"
+    return f"{len(model.embed(clip.frames(model.max_short_side_px)[list(_KEY_FRAMES)]))} numbers"
 
 
 ASK: Mapping[Role, Callable[[Any, FilmedBall], str]] = {

@@ -73,8 +73,8 @@ def local_weights(weights: str, revision: str | None = None) -> Path:
     root = os.environ.get(VARIABLE)
     if not root:
         raise BackendError(
-            f"the weights {weights} are looked for where {VARIABLE} says, and it is not set: run "
-            f"`{fetch_command(weights, revision)}` and set {VARIABLE} to the same place on every node"
+            f"{VARIABLE} is not set, so there are no weights {weights}: run `{fetch_command(weights, revision)}` and "
+            "set it to that place on every node"
         )
     shared = Folder(root).child(weights)
     lock = read_lock(shared)
