@@ -159,18 +159,18 @@ def test_all_models_are_the_chosen_and_the_others():
 
 def test_the_production_config_names_a_model_for_every_role():
     chosen = list(choices_in(load_config(PRODUCTION)))
-    assert {role for role, _ in chosen} >= set(MODELS) - {"text_scorer"}
+    assert {role for role, _ in chosen} == set(MODELS)
     assert not [choice for role, choice in chosen if choice.name == "embedded" and role != "scorer"]
 
 
 def test_the_production_config_differs_only_in_models_resources_and_thresholds():
     plain, other = (dict(_leaves(to_plain(load_config(path)))) for path in (EMBEDDED, PRODUCTION))
     changed = {key for key in plain.keys() | other.keys() if plain.get(key) != other.get(key)}
-    model_settings = {"shot_detector", "scorer", "tagger", "detector", "scorers", "embedder", "tracker", "captioner"}
+    chosen = {"shot_detector", "tagger", "detector", "scorers", "embedder", "tracker", "captioner", "text_scorer"}
+    resources = {"resources", "batch_size", "tagger_batch_size", "detector_batch_size"}
+    thresholds = {"min_score", "checks", "rules"}
     for key in changed:
-        names = key.split(".")
-        is_threshold = key.startswith("filter.rules.") or names[1] in ("min_score", "checks")
-        assert is_threshold or names[1] in model_settings | {"resources", "batch_size"}, key
+        assert key.split(".")[1] in chosen | resources | thresholds, key
 
 
 def test_reading_the_production_config_needs_no_torch():
