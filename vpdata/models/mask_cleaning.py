@@ -37,9 +37,9 @@ def _largest(mask: Mask, min_frac: float) -> Mask:
 
 
 def _filled(mask: Mask, min_frac: float) -> Mask:
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((~mask).view(np.uint8), connectivity=4)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((~mask).view(np.uint8), connectivity=4)
     is_filled = stats[:, cv2.CC_STAT_AREA] < min_frac * np.count_nonzero(mask)
     is_filled[0] = False
-    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        is_filled[edge] = False
-    return mask | is_filled[labels] if count > 1 else mask
+    labels = np.asarray(labels, dtype=np.intp)
+    is_filled[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = False
+    return mask | is_filled[labels]

@@ -20,14 +20,14 @@ from torch import Tensor
 from vpdata.config import to_plain
 from vpdata.errors import BackendError
 from vpdata.models.gpu import torch_device, torch_dtype
-from vpdata.models.huggingface.loading import local_folder
 from vpdata.models.ports import ModelCard
 from vpdata.models.sam2_bank import Bank, Memory, Moment, Seen, Wanted
 from vpdata.models.sam2_tracker import Sam2Settings, Sam2Tracker
-from vpdata.models.sam2_weights import package_overrides, package_weights
+from vpdata.models.sam2_weights import check_is_sam2_1, package_overrides, package_weights
+from vpdata.models.weights import local_weights
 
 try:
-    from sam2.build_sam import build_sam2_video_predictor
+    from sam2.build_sam import build_sam2_video_predictor  # pyright: ignore[reportMissingImports]
 except ImportError as error:
     raise BackendError(
         f"mask_tracker 'sam2-package' needs a package that is not installed ({error}); "
@@ -44,17 +44,14 @@ class Sam2Package(Sam2Tracker):
     Settings = Sam2Settings
 
     def __init__(self, settings: Sam2Settings) -> None:
-        folder = local_folder(settings.weights, settings.revision)
+        folder = local_weights(settings.weights, settings.revision)
         device = torch_device(settings.device)
         try:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            weights = package_weights(load_file(folder / "model.safetensors"))
-            if config.get("model_type") != "sam2_video":
-                raise BackendError(f"{folder}: got the architecture {config.get('model_type')}, wanted sam2_video")
-            predictor: Any = build_sam2_video_predictor(
-                SMALLEST, None, device="cpu", hydra_overrides_extra=package_overrides(config)
-            )
-            predictor.load_state_dict(weights)
+            check_is_sam2_1(config, folder=folder)
+            overrides = package_overrides(config)
+            predictor: Any = build_sam2_video_predictor(SMALLEST, None, "cpu", hydra_overrides_extra=overrides)
+            predictor.load_state_dict(package_weights(load_file(folder / "model.safetensors")))
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise BackendError(f"{folder}: the weights cannot be loaded: {error}; fetch them again") from error
         predictor.to(device)

@@ -195,11 +195,11 @@ class Sam2Tracker:
 
     def _pixels(self, frames: Frames) -> torch.Tensor:
         """float32 [B, 3, S, S], normalised, from uint8 [B, H, W, 3]."""
-        raw = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
+        raw = torch.from_numpy(frames)
         if self._network.device.type == "cuda":
             # From pageable memory the copy would wait for all that the GPU has still to do.
             raw = raw.pin_memory()
-        pixels = raw.to(self._network.device, non_blocking=True).float()
+        pixels = raw.to(self._network.device, non_blocking=True).permute(0, 3, 1, 2).contiguous().float()
         size = (self._network.image_size_px,) * 2
         if pixels.shape[-2:] != size:
             pixels = functional.interpolate(pixels, size=size, mode="bilinear", antialias=True).round().clamp(0, 255)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+
+from vpdata.errors import BackendError
 
 _HEADS = r"(obj_ptr_proj|iou_prediction_head|output_hypernetworks_mlps\.\d|pred_obj_score_head)"
 
@@ -55,6 +58,18 @@ RENAMED = (
 """Patterns in transformers' names and what stands for them in the package, applied in this order."""
 
 
+def check_is_sam2_1(config: Mapping[str, Any], *, folder: Path) -> None:
+    """BackendError for a `config.json` of another architecture, SAM 2.0 included."""
+    wanted = {
+        "model_type": "sam2_video",
+        "enable_occlusion_spatial_embedding": True,
+        "enable_temporal_pos_encoding_for_object_pointers": True,
+    }
+    for name, value in wanted.items():
+        if config.get(name, value if name != "model_type" else None) != value:
+            raise BackendError(f"{folder}: got {name} {config.get(name)!r}, wanted {value!r}: name weights of SAM 2.1")
+
+
 def package_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights by their names in the package, from their names in transformers; the numbers are the same."""
     renamed: dict[str, Tensor] = {}
@@ -78,11 +93,12 @@ def package_overrides(config: Mapping[str, Any]) -> list[str]:
     vision = config.get("vision_config", {})
     backbone = vision.get("backbone_config", {})
     side = config.get("image_size", 1024) // 16
+    widths, heads = backbone.get("embed_dim_per_stage"), backbone.get("num_attention_heads_per_stage")
     trunk, attention = "model.image_encoder.trunk", "model.memory_attention"
     chosen = {
         "model.image_size": config.get("image_size"),
-        f"{trunk}.embed_dim": backbone.get("hidden_size"),
-        f"{trunk}.num_heads": backbone.get("num_attention_heads"),
+        f"{trunk}.embed_dim": widths and widths[0],
+        f"{trunk}.num_heads": heads and heads[0],
         f"{trunk}.stages": backbone.get("blocks_per_stage"),
         f"{trunk}.global_att_blocks": backbone.get("global_attention_blocks"),
         f"{trunk}.window_spec": backbone.get("window_size_per_stage"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,28 +38,25 @@ class TransformersNetwork:
     """A `Network` on the modules of a `Sam2VideoModel`."""
 
     def __init__(self, model: Sam2VideoModel) -> None:
-        self._model = model
-        config = model.config
+        # Any: attributes of torch modules carry no types.
+        self._model: Any = model
+        config: Any = model.config
         self._num_mask_memories = config.num_maskmem
         self.num_pointers: int = config.max_object_pointers_in_encoder
         self.image_size_px: int = config.image_size
         self.device = model.device
-        height, width = model.backbone_feature_sizes[-1]
         with torch.inference_mode():
             self._places = model.get_image_wide_positional_embeddings()
-            shape = torch.Size((1, model.mem_dim, height, width))
+            shape = torch.Size((1, model.mem_dim, *model.backbone_feature_sizes[-1]))
             places = model.memory_encoder.position_encoding(shape, model.device, model.dtype)
-            self._memory_places = places.to(model.dtype).flatten(2).permute(2, 0, 1)
+            self._memory_places = places.flatten(2).permute(2, 0, 1)
 
     def encode(self, pixels: Tensor) -> list[FrameFeatures]:
         """See `Network.encode`."""
         found = self._model.get_image_features(pixels.to(self._model.dtype), return_dict=True)
         levels, positions = found.fpn_hidden_states, found.fpn_position_encoding
         return [
-            FrameFeatures(
-                levels=tuple(level[:, n : n + 1] for level in levels),
-                position=positions[-1][:, n : n + 1].expand(-1, 1, -1) if positions[-1].shape[1] > 1 else positions[-1],
-            )
+            FrameFeatures(levels=tuple(level[:, n : n + 1] for level in levels), position=positions[-1][:, n : n + 1])
             for n in range(len(pixels))
         ]
 
@@ -150,7 +148,7 @@ class TransformersNetwork:
         else:
             points = torch.zeros(num_objects, 1, 1, 2, device=self.device)
             labels = torch.full((num_objects, 1, 1), -1, device=self.device, dtype=torch.int32)
-        sparse, dense = self._model.prompt_encoder(points.to(self._model.dtype), labels, None, None)
+        sparse, dense = self._model.prompt_encoder(points, labels, None, None)
         masks, ious, tokens, score = self._model.mask_decoder(
             image_embeddings=looked_at,
             image_positional_embeddings=self._places.expand(num_objects, -1, -1, -1),
