@@ -11,15 +11,9 @@ from transformers.utils.logging import disable_progress_bar
 
 from vpdata.errors import BackendError
 from vpdata.models.gpu import Device, Dtype, torch_device, torch_dtype
-from vpdata.models.weights import local_weights
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 Processor = TypeVar("Processor", bound=ProcessorMixin)
-
-
-def local_folder(weights: str, revision: str | None) -> Path:
-    """The folder of a checkpoint on this machine; BackendError where it is missing."""
-    return local_weights(weights, revision)
 
 
 def load_model(kind: type[Model], folder: Path, *, device: Device, dtype: Dtype) -> Model:
