@@ -53,7 +53,7 @@ def library(weights):
     def texts(lines):
         return model.eval().encode_text(tokenizer(lines), normalize=True)
 
-    return images, texts, float(model.logit_scale.exp())
+    return images, texts, model.logit_scale.detach().exp().item()
 
 
 def frames(num_frames=3, *, height_px=40, width_px=64):

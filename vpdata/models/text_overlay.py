@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources as package_files
 from importlib.metadata import version
+from typing import Any
 
 import cv2
 import numpy as np
@@ -92,7 +93,8 @@ class TextOverlay:
         return {"text_overlay_frac": float(np.mean([self._covered_frac(frame) for frame in frames]))}
 
     def _covered_frac(self, image: Image) -> float:
-        found = self._ocr(np.ascontiguousarray(image[..., ::-1]))
+        # Its declared type covers calls without detection too.
+        found: Any = self._ocr(np.ascontiguousarray(image[..., ::-1]))
         covered = np.zeros(image.shape[:2], dtype=np.uint8)
         # Nothing found is None, not an empty list.
         for box, text in zip(found.boxes if found.txts else (), found.txts or (), strict=True):

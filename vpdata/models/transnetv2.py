@@ -53,7 +53,7 @@ class TransNetV2Shots:
     def __init__(self, settings: TransNetV2Settings) -> None:
         self._threshold = settings.threshold
         self._device = torch_device(settings.device)
-        self._net = _Net(device=self._device)
+        self._net = _Net(device=settings.device)
 
     @staticmethod
     def card(settings: TransNetV2Settings) -> ModelCard:
