@@ -160,7 +160,7 @@ RULES = (
         measure="aesthetic",
         after="detect",
         default=Bounds(),
-        why="off: only some scorers of `detect` measure it; others who curate video keep 3.5, or 4.5, and more",
+        why="off: only some scorers of `detect` measure it; the nightly benchmark of NeMo Curator keeps 3.5 and more",
     ),
     Rule(
         name="unsafe",
@@ -237,6 +237,6 @@ RULES = (
         measure="text_alignment",
         after="caption",
         default=Bounds(),
-        why="off: only caption.text_scorer measures it; with CLIP ViT-L/14, pairs that fit are at about 0.25",
+        why="off: only caption.text_scorer measures it, and a bound must be tried on a sample of the footage",
     ),
 )
