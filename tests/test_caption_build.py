@@ -1,0 +1,76 @@
+"""A build whose captions come from a server that breaks down in the middle."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from benchmark.footage import scene, write_video
+from tests.caption_server import fails, says, serving
+from tests.test_build import CONFIG, SMALL
+from vpdata.cli import main
+from vpdata.dataset.reader import open_dataset
+
+KEY = "sk-planted-0123456789"
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for seed in (0, 1):
+        frames = scene("plain", seed=seed, num_frames=60, height_px=120, width_px=160).frames
+        write_video(folder / f"{seed}.mp4", frames, fps=25)
+    return folder
+
+
+def build(videos: Path, folder: Path, base_url: str, answers: Path) -> int:
+    options = {
+        "base_url": base_url,
+        "model": "a-vlm",
+        "api_key_env": "A_KEY",
+        "answers": str(answers),
+        "concurrency": 1,
+        "wait_for_s": 0.8,
+    }
+    captioner = json.dumps({"name": "openai", "options": options})
+    # Every rule at the end, so that what the captioner is asked for does not hang on what a rule makes of the scenes.
+    more = ("--set", f"caption.captioner={captioner}", "--set", "caption.batch_size=1", "--set", "filter.early=false")
+    return main(
+        [
+            "build",
+            "--config",
+            CONFIG,
+            "--input",
+            str(videos),
+            "--output",
+            str(folder),
+            "--engine",
+            "local",
+            *SMALL,
+            *more,
+        ]
+    )
+
+
+@pytest.mark.slow
+def test_build_stops_when_its_server_is_down_and_goes_on_without_paying_twice(videos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("A_KEY", KEY)
+    text = "A bright figure moves over a textured ground while the camera stands still."
+    with serving() as server:
+        server.choose = lambda prompt, number: says(text) if number < 2 else fails(503, message=KEY)
+        assert build(videos, tmp_path / "run", server.base_url, tmp_path / "answers") != 0
+        assert "finished work is kept" in capsys.readouterr().err
+        assert not list(tmp_path.glob("run/shards/*"))
+        server.choose = lambda prompt, number: says(text)
+        assert build(videos, tmp_path / "run", server.base_url, tmp_path / "answers") == 0
+        answered = Counter(json.dumps(one.body) for one in server.asked)
+    assert len(answered) >= 4
+    # Only the request that met the breakdown was sent more than once, and no answer but the last came of it.
+    assert len([body for body, times in answered.items() if times > 1]) == 1
+    captions = [caption for sample in open_dataset(tmp_path / "run") for caption in sample.captions]
+    assert {(caption.text, caption.model) for caption in captions} == {(text, "openai a-vlm as served")}
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
