@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +48,9 @@ def cluster(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "VPDATA_INPUT": str(videos),
         "VPDATA_OUTPUT": str(videos.parent / "literal"),
     }
+    # The address of the last head stays in RAY_TMPDIR, and its sockets want a short path.
+    short_folder = tempfile.mkdtemp(prefix="ray")
+    environment["RAY_TMPDIR"] = short_folder
     command = [RAY, "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={gcs}"]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--num-cpus=4"]
     head = subprocess.Popen(
@@ -58,6 +63,7 @@ def cluster(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     finally:
         os.killpg(head.pid, signal.SIGKILL)
         head.wait(60)
+        shutil.rmtree(short_folder, ignore_errors=True)
 
 
 def _free_port() -> int:

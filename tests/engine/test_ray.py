@@ -73,6 +73,19 @@ def test_a_killed_actor_is_replaced_and_changes_no_byte(
     assert results(tmp_path / "run") == local_results
 
 
+def test_the_address_that_a_killed_head_left_is_not_waited_for(
+    sources: Path, local_results: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="ray") as short_folder, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        Path(short_folder, "ray").mkdir()
+        Path(short_folder, "ray/ray_current_cluster").write_text(f"127.0.0.1:{free.getsockname()[1]}")
+        monkeypatch.setenv("RAY_TMPDIR", short_folder)
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)
+        build(sources, tmp_path / "run", kind="ray", stages=THREE, engine={"ray_address": "auto"})
+    assert results(tmp_path / "run") == local_results
+
+
 def test_what_can_never_fit_is_refused_with_the_numbers(sources: Path, tmp_path: Path) -> None:
     greedy = [TinyCut(resources=Resources(cpus=1000)), TinyFilter(resources=SMALL)]
     with pytest.raises(ConfigError, match=r"stage cut can never run here: got .* cpu.*wanted 1 x \(1000 cpu"):
@@ -85,12 +98,14 @@ def head(tmp_path: Path) -> Iterator[dict[str, str]]:
     (tmp_path / "token").write_text(secrets.token_hex(32))
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment = clean | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+    # Ray leaves the address of the last head in RAY_TMPDIR; not in the one that the user's own clusters share.
     with socket.socket() as free, tempfile.TemporaryDirectory(prefix="ray") as short_folder:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
         free.close()
+        environment["RAY_TMPDIR"] = short_folder
         command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2"]
-        command += [f"--port={address.partition(':')[2]}", f"--temp-dir={short_folder}", "--include-dashboard=false"]
+        command += [f"--port={address.partition(':')[2]}", "--node-ip-address=127.0.0.1", "--include-dashboard=false"]
         process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         assert any("--block" in line or "will now block" in line for line in process.stdout)

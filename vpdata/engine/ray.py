@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -37,6 +38,7 @@ _OBJECT_STORE_BYTES = 80 * 10**6
 """The least that Ray accepts: nothing is put there."""
 _QUIET = {"log_to_driver": False, "logging_level": logging.ERROR}
 _WAIT_S = 5.0
+_CONNECT_S = 2.0
 
 
 @contextmanager
@@ -62,7 +64,7 @@ def _join(address: str) -> bool:
     """Connect to a running cluster; False where there is none to connect to."""
     if address == "local":
         return False
-    if address == "auto" and not os.environ.get("RAY_ADDRESS") and not _current_cluster_file().exists():
+    if address == "auto" and not os.environ.get("RAY_ADDRESS") and not _is_running(_current_cluster_file()):
         return False
     try:
         ray.init(address=address, **_QUIET)
@@ -72,6 +74,17 @@ def _join(address: str) -> bool:
             f"cannot join the Ray cluster at {where!r}: {error}. If none should be running, set engine.ray_address: "
             f"local (and remove {_current_cluster_file()} if it is left over)"
         ) from error
+    return True
+
+
+def _is_running(current_cluster: Path) -> bool:
+    """Whether somebody listens at the address in the file, which a head that was killed leaves behind."""
+    try:
+        host, _, port = current_cluster.read_text().strip().rpartition(":")
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        _log.info("no Ray cluster runs here (%s: %s)", current_cluster, error)
+        return False
     return True
 
 
