@@ -8,17 +8,21 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from vpdata.errors import ConfigError
+from vpdata.errors import ConfigError, StorageError
 from vpdata.models.hub import Snapshot
 
 
 class LocalHub:
-    """A `Hub` on a local folder. `calls` counts downloads; `stated` overrides what it says about hashes."""
+    """A `Hub` on a local folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.calls = 0
-        self.stated: Mapping[str, str] = {}
+        """Downloads so far."""
+        self.stated: dict[str, str | None] = {}
+        """Hashes to state in the place of the true ones."""
+        self.fails_after: str | None = None
+        """The file after which the connection breaks."""
 
     def publish(self, repo: str, files: Mapping[str, bytes], *, revision: str = "c0ffee") -> None:
         """Add a revision, which becomes the newest."""
@@ -35,12 +39,14 @@ class LocalHub:
         if not folder.exists():
             raise ConfigError(f"the hub has no {repo} at revision {revision}")
         self.calls += 1
-        sha256 = {}
-        for path in folder.iterdir():
-            if path.is_file() and any(fnmatch(path.name, pattern) for pattern in files):
+        listing: dict[str, str | None] = {}
+        for path in filter(Path.is_file, folder.iterdir()):
+            listing[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            if any(fnmatch(path.name, pattern) for pattern in files):
                 shutil.copy(path, to / path.name)
-                sha256[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        return Snapshot(revision=folder.resolve().name, sha256=sha256 | dict(self.stated))
+                if self.fails_after is not None and path.name == self.fails_after:
+                    raise StorageError("the connection broke")
+        return Snapshot(revision=folder.resolve().name, files=listing | self.stated)
 
     def file(self, url: str, *, to: Path) -> None:
         self.calls += 1

@@ -171,6 +171,18 @@ def test_a_download_that_is_not_what_the_hub_says_is_refused_and_can_be_repeated
     assert local_weights(REPO)
 
 
+def test_an_interrupted_fetch_leaves_nothing_to_open_and_nothing_in_the_next(hub, shared):
+    hub.publish(REPO, FILES | {"added_tokens.json": b"{}"}, revision="decade")
+    hub.fails_after = "added_tokens.json"
+    with pytest.raises(StorageError):
+        fetch(REPO, to=shared, hub=hub)
+    with pytest.raises(BackendError, match="vpdata models fetch"):
+        local_weights(REPO)
+    hub.fails_after = None
+    fetch(REPO, to=shared, hub=hub, revision="c0ffee")
+    assert not (local_weights(REPO) / "added_tokens.json").exists()
+
+
 def test_a_repository_without_safetensors_is_refused(hub, shared):
     hub.publish("some-lab/old", {"pytorch_model.bin": b"a pickle", "config.json": b"{}"})
     with pytest.raises(BackendError, match="has no safetensors"):
@@ -236,6 +248,23 @@ def test_pickled_tensors_become_safetensors_of_the_same_names(hub, shared, monke
     torch.save(other, url)
     with pytest.raises(BackendError, match="got SHA-256"):
         fetch("head", to=Folder(Path(shared.uri) / "second"), hub=hub)
+
+
+def test_a_pickle_in_open_clips_layout_becomes_safetensors(hub, shared, tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file
+
+    torch.save({"logit_scale": torch.tensor(4.6)}, tmp_path / "pickle")
+    files = {"open_clip_config.json": b"{}", "open_clip_pytorch_model.bin": (tmp_path / "pickle").read_bytes()}
+    hub.publish("some-lab/clip", files)
+    fetch("some-lab/clip", to=shared, hub=hub)
+    folder = local_weights("some-lab/clip")
+    assert load_file(folder / "open_clip_model.safetensors")["logit_scale"] == torch.tensor(4.6)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "open_clip_config.json",
+        "open_clip_model.safetensors",
+        LOCK_FILE,
+    ]
 
 
 def test_a_pickle_that_runs_code_is_refused(tmp_path):

@@ -11,7 +11,7 @@ from vpdata.errors import ConfigError
 from vpdata.models.weights import is_path, read_lock
 from vpdata.storage import Folder
 
-HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja")
+HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja")
 """Of a repository in transformers' layout: weights, configs and tokenizer. Never code, never pickles."""
 _OPEN_CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
 _RAFT = "https://download.pytorch.org/models/"

@@ -13,6 +13,9 @@ from vpdata.models.weights import Lock, check_name, locked, node_folder, read_lo
 from vpdata.storage import Folder
 
 _SINGLE_FILE = "model.safetensors"
+_OPEN_CLIP_CONFIG, _OPEN_CLIP_FILE = "open_clip_config.json", "open_clip_model.safetensors"
+_OPEN_CLIP_PICKLE = "open_clip_pytorch_model.bin"
+"""What older repositories in open_clip's layout hold instead."""
 
 
 def fetch(weights: str, *, to: Folder, hub: Hub, revision: str | None = None) -> Lock:
@@ -32,22 +35,23 @@ def fetch(weights: str, *, to: Folder, hub: Hub, revision: str | None = None) ->
     if old is not None and _is_whole(folder, old):
         return old
     staging = _staging(weights, to)
-    source, snapshot = _download(weights, find(weights), hub, to=staging, revision=old.revision if old else revision)
+    known = find(weights)
+    if known is not None and known.url is not None:
+        source, at = known.url, _download_file(known, hub, to=staging, revision=revision)
+    else:
+        # The same commit again, even where the branch has moved on.
+        pinned = old.revision if old else revision
+        source, at = weights, _download_repository(weights, known, hub, to=staging, revision=pinned)
     names = sorted(path.name for path in staging.iterdir() if path.is_file())
     if not any(fnmatch(name, "*.safetensors") for name in names):
         raise BackendError(f"{source} has no safetensors at its top level, and nothing else is opened")
     files = locked(Folder(staging), names)
-    for name, file in files.items():
-        if snapshot.sha256.get(name, file.sha256) != file.sha256:
-            shutil.rmtree(staging)
-            stated = snapshot.sha256[name]
-            raise BackendError(f"{source}/{name}: got SHA-256 {file.sha256}, the hub says {stated}; fetch it again")
     if old is not None and dict(old.files) != files:
         raise BackendError(f"{source} is not what it was when {folder.uri} was first fetched; remove that folder")
     for name in names:
         with folder.writing(name) as path:
             shutil.move(staging / name, path)
-    lock = old or Lock(source=source, revision=snapshot.revision, asked_for=revision, files=files)
+    lock = old or Lock(source=source, revision=at, asked_for=revision, files=files)
     write_lock(folder, lock)
     shutil.rmtree(staging)
     return lock
@@ -75,22 +79,49 @@ def _staging(weights: str, to: Folder) -> Path:
     return staging
 
 
-def _download(
-    weights: str, published: Published | None, hub: Hub, *, to: Path, revision: str | None
-) -> tuple[str, Snapshot]:
-    """Where the weights came from, and what is known about their files."""
-    if published is None or published.url is None:
-        files = published.files if published else HUB_FILES
-        return weights, hub.snapshot(weights, revision=revision, files=files, to=to)
+def _download_repository(weights: str, known: Published | None, hub: Hub, *, to: Path, revision: str | None) -> str:
+    """The commit that the files are of."""
+    snapshot = hub.snapshot(weights, revision=revision, files=known.files if known else HUB_FILES, to=to)
+    _compare(weights, snapshot, to)
+    if (to / _OPEN_CLIP_CONFIG).exists() and not (to / _OPEN_CLIP_FILE).exists():
+        _compare(weights, hub.snapshot(weights, revision=snapshot.revision, files=[_OPEN_CLIP_PICKLE], to=to), to)
+        _rewrite(to / _OPEN_CLIP_PICKLE, to / _OPEN_CLIP_FILE)
+    return snapshot.revision
+
+
+def _download_file(known: Published, hub: Hub, *, to: Path, revision: str | None) -> str:
+    """The SHA-256 of what was at the URL."""
+    assert known.url is not None
+    pickled = to / "published.pth"
+    hub.file(known.url, to=pickled)
+    sha256 = locked(Folder(to), [pickled.name])[pickled.name].sha256
+    if not sha256.startswith(known.sha256):
+        raise BackendError(f"{known.url}: got SHA-256 {sha256}, wanted {known.sha256}")
+    if revision not in (None, sha256):
+        raise ConfigError(f"{known.name} has one revision, {sha256}; got {revision}")
+    _rewrite(pickled, to / _SINGLE_FILE)
+    return sha256
+
+
+def _compare(weights: str, snapshot: Snapshot, folder: Path) -> None:
+    """BackendError where a file is not what the hub says."""
+    # An interrupted fetch of another revision may have left some.
+    for path in folder.iterdir():
+        if path.is_file() and path.name not in snapshot.files:
+            path.unlink()
+    large = {name: sha256 for name, sha256 in snapshot.files.items() if sha256 and (folder / name).exists()}
+    for name, file in locked(Folder(folder), large).items():
+        if file.sha256 != large[name]:
+            # Else the next fetch would take it for finished.
+            shutil.rmtree(folder)
+            raise BackendError(
+                f"{weights}/{name}: got SHA-256 {file.sha256}, the hub says {large[name]}; fetch it again"
+            )
+
+
+def _rewrite(pickled: Path, to: Path) -> None:
     from vpdata.models.pickled import rewrite
 
-    pickled = to / "published.pth"
-    hub.file(published.url, to=pickled)
-    sha256 = locked(Folder(to), [pickled.name])[pickled.name].sha256
-    if not sha256.startswith(published.sha256):
-        raise BackendError(f"{published.url}: got SHA-256 {sha256}, wanted {published.sha256}")
-    if revision not in (None, sha256):
-        raise ConfigError(f"{weights} has one revision, {sha256}; got {revision}")
-    rewrite(pickled, to / _SINGLE_FILE)
-    pickled.unlink()
-    return published.url, Snapshot(revision=sha256, sha256={})
+    if pickled.exists():
+        rewrite(pickled, to)
+        pickled.unlink()

@@ -29,8 +29,8 @@ class Snapshot:
 
     revision: str
     """The commit that the files are of."""
-    sha256: Mapping[str, str]
-    """Of its large files, by name."""
+    files: Mapping[str, str | None]
+    """Every top-level file of the repository, fetched or not: the SHA-256 of a large one, None for a small one."""
 
 
 class Hub(Protocol):
@@ -66,8 +66,8 @@ class HuggingFaceHub:
         except (HfHubHTTPError, HTTPError, OSError) as error:
             raise StorageError(f"cannot download {repo}: {error}; the same command goes on where it stopped") from error
         assert info.sha is not None
-        large = {file.rfilename: file.lfs.sha256 for file in info.siblings or () if file.lfs}
-        return Snapshot(revision=info.sha, sha256=large)
+        names = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings or ()}
+        return Snapshot(revision=info.sha, files={name: one for name, one in names.items() if "/" not in name})
 
     def file(self, url: str, *, to: Path) -> None:
         try:
