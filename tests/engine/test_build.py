@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.engine.builds import NAMES, build, results, write_sources
@@ -19,8 +20,10 @@ from vpdata.dataset import layout
 from vpdata.dataset.run import Run, read_rows
 from vpdata.dataset.shards import PackEntry
 from vpdata.errors import ConfigError, Reason, RunError, StorageError
+from vpdata.records import Embedding
 from vpdata.stages.base import Rejected, Result
 from vpdata.stages.rules import RULES, FilterSettings
+from vpdata.stages.semantic_duplicates import to_text
 from vpdata.storage import Folder
 
 TEXTS = ["2", "0", "3", "1 calm", "", "2"]
@@ -115,6 +118,41 @@ def test_same_bytes_and_same_looks_are_dropped_from_the_pack(tmp_path: Path) -> 
     assert min(clips[2:]) in rejects[max(clips[2:])].detail
     assert (summary.num_clips, summary.num_duplicates) == (2, 2)
     assert [entry.clip_id for entry in plan_of(tmp_path / "run")] == sorted([min(clips[:2]), min(clips[2:])])
+
+
+@dataclasses.dataclass(kw_only=True)
+class Embedded(TinyCut):
+    """Embeddings that point so many degrees from the first axis; videos not named have none."""
+
+    def process_many(self, inputs: Iterator[TinyInputs]) -> Iterator[Result | Rejected]:
+        for outcome in super().process_many(inputs):
+            if isinstance(outcome, Result) and (degrees := DEGREES.get(outcome.record.clip.video.uri)) is not None:
+                radians = np.deg2rad(degrees)
+                values = to_text(np.array([np.cos(radians), np.sin(radians)]))
+                record = dataclasses.replace(outcome.record, embedding=Embedding(model="hand", values=values))
+                outcome = dataclasses.replace(outcome, record=record)
+            yield outcome
+
+
+DEGREES = dict(zip(NAMES, (0.0, 15.0, 30.0, 90.0), strict=False))
+"""Between the first three, the cosine of neighbours is 0.966 and of the others 0.866."""
+
+
+def test_same_meaning_is_dropped_from_the_pack(tmp_path: Path) -> None:
+    sources = write_sources(tmp_path / "sources", ["1", "1", "1", "1"])
+    settings = {"semantic_duplicate_cosine": 0.95}
+    summary = build(sources, tmp_path / "run", stages=[Embedded(), TinyFilter()], engine=settings)
+    clips = [record.id for record in run_of(tmp_path / "run").records("filter")]
+    (reject,) = run_of(tmp_path / "run").rejects("pack")
+    assert (reject.id, reject.reason) == (clips[1], Reason.SEMANTIC_DUPLICATE)
+    assert clips[0] in reject.detail
+    assert summary.num_clips == 3
+
+
+def test_clip_without_an_embedding_cannot_be_compared(tmp_path: Path) -> None:
+    sources = write_sources(tmp_path / "sources", ["1"] * 5)
+    with pytest.raises(RunError, match=r"detect\.embedder"):
+        build(sources, tmp_path / "run", stages=[Embedded(), TinyFilter()], engine={"semantic_duplicate_cosine": 0.95})
 
 
 def only(**rules: dict) -> FilterSettings:

@@ -65,7 +65,8 @@ def settle_stages(run: Run, stages: Sequence[Stage], rules: FilterSettings) -> d
 
 def settle_pack(run: Run, engine: EngineSettings, last: State) -> None:
     """As `settle_stages`, for the plan of the shards."""
-    identity = {"shard_mb": engine.shard_mb, "near_duplicate_frac": engine.near_duplicate_frac}
+    shaping = ("shard_mb", "near_duplicate_frac", "semantic_duplicate_cosine")
+    identity = {name: getattr(engine, name) for name in shaping}
     state = with_fingerprint(State(stage=PACK, identity=identity, input=last.fingerprint))
     stored = read_state(run.folder, layout.PACK_STATE)
     if stored is None:

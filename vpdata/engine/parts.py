@@ -25,6 +25,7 @@ from vpdata.errors import RejectItem, RunError
 from vpdata.records import Record, Reject, Source
 from vpdata.stages import base
 from vpdata.stages.base import Inputs, Item, Rejected, Resources, Result, Stage
+from vpdata.stages.detect import Detect
 from vpdata.stages.rules import FilterSettings, judge
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class StageJob:
         return True
 
     def setup(self) -> None:
+        if isinstance(self.stage, Detect):
+            self.stage.early_rules = self.rules
         self.stage.setup()
 
     def run(self, work: Work, alive: Callable[[int], None]) -> Counts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -14,9 +15,10 @@ from vpdata.dataset.run import RangedFile, Run, parquet_bytes, read_rows
 from vpdata.dataset.shards import PackEntry
 from vpdata.engine.lease import LeaseProof
 from vpdata.engine.settings import EngineSettings
-from vpdata.errors import Reason
+from vpdata.errors import Reason, RunError
 from vpdata.records import Record, Reject
 from vpdata.stages.duplicates import exact_duplicates, near_duplicates
+from vpdata.stages.semantic_duplicates import from_text, semantic_duplicates
 
 _COLUMNS = {"id": "id", "clip.phash": "phash", "clip.video.id": "video", "clip.video.content_hash": "content_hash"}
 """Of a part's file, and what they are called here."""
@@ -32,6 +34,9 @@ def plan_pack(run: Run, *, engine: EngineSettings, lease: LeaseProof) -> tuple[i
     parts = run.parts("filter")
     clips = _kept_clips(run, parts)
     reasons = _duplicates(clips, engine.near_duplicate_frac)
+    if engine.semantic_duplicate_cosine is not None:
+        left = clips.filter(~pc.field("id").isin(pa.array(reasons, pa.string())))["id"]
+        reasons |= _semantic_duplicates(run, parts, left, engine.semantic_duplicate_cosine)
     dropped = pc.field("id").isin(pa.array(reasons, pa.string()))
     rejects = list(_rejects(run, parts, clips.filter(dropped), reasons))
     plan = _plan(run, parts, clips.filter(~dropped).select(["id", "part"]), shard_mb=engine.shard_mb)
@@ -68,6 +73,29 @@ def _duplicates(clips: pa.Table, max_distance_frac: float | None) -> dict[str, t
     return dropped
 
 
+def _semantic_duplicates(
+    run: Run, parts: Sequence[str], left: pa.ChunkedArray, min_cosine: float
+) -> dict[str, tuple[Reason, str]]:
+    """As `_duplicates`, among the clips that are left; RunError where one has no embedding."""
+    folder = run.stage_folder("filter")
+    ids: list[str] = []
+    vectors = []
+    for part in parts:
+        table = pq.ParquetFile(RangedFile(folder, layout.records_file(part))).read(columns=["id", "embedding"])
+        table = table.filter(pc.field("id").isin(left))
+        if table["embedding"].null_count:
+            raise RunError(
+                f"{part}: got clips without an embedding, which engine.semantic_duplicate_cosine compares; "
+                "set detect.embedder and run `vpdata build --redo detect`, or set it to null"
+            )
+        if len(table):
+            ids += table["id"].to_pylist()
+            vectors.append(from_text(table["embedding"].combine_chunks().field("values").to_pylist()))
+    embeddings = np.concatenate(vectors) if vectors else from_text([])
+    same = semantic_duplicates(ids, embeddings, min_cosine=min_cosine)
+    return {clip: (Reason.SEMANTIC_DUPLICATE, kept) for clip, kept in same.items()}
+
+
 def _rejects(
     run: Run, parts: Sequence[str], dropped: pa.Table, reasons: Mapping[str, tuple[Reason, str]]
 ) -> Iterator[Reject]:
@@ -75,6 +103,7 @@ def _rejects(
     details = {
         Reason.DUPLICATE: "the source has the same bytes as video {}",
         Reason.NEAR_DUPLICATE: "the clip looks like {}, which is kept",
+        Reason.SEMANTIC_DUPLICATE: "the clip means the same as {}, which is kept",
     }
     ids_by_part: dict[int, set[str]] = {}
     for row in dropped.select(["id", "part"]).to_pylist():

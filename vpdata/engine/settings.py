@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vpdata.stages.semantic_duplicates import MIN_COSINE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
-    """The first four shape the run on disk and are kept with it; the others may change from one call to the next."""
+    """The first five shape the run on disk and are kept with it; the others may change from one call to the next."""
 
     videos_per_part: int | None = None
     """Sources in one part; None: such that a run has at least 64 parts where it has 64 sources, at most 64 a part."""
@@ -17,8 +19,11 @@ class EngineSettings:
     """Size of a shard in megabytes (10^6 bytes) of mp4; one clip alone may be larger."""
     near_duplicate_frac: float | None = 0.1
     """Clips whose perceptual hashes differ in at most this share of their bits are near-duplicates; None: keep all."""
+    semantic_duplicate_cosine: float | None = None
+    """Clips whose embeddings' cosine is at least this mean the same; None: keep all. It needs `detect.embedder`."""
     pack_memory_gb: float = 2.0
-    """Limit of the process that compares all clips (1.5 kB a clip), and of those that pack shards."""
+    """Limit of the process that compares all clips (1.5 kB a clip; 3 kB more with embeddings of 768 numbers), and of
+    those that pack shards."""
     workers: int | None = None
     """Worker processes of the local engine; None: one per core."""
     prefetch_mb: float = 512.0
@@ -37,6 +42,11 @@ class EngineSettings:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name}: got {value}, wanted more than 0")
+        cosine = self.semantic_duplicate_cosine
+        if cosine is not None and not MIN_COSINE <= cosine <= 1:
+            raise ValueError(
+                f"semantic_duplicate_cosine: got {cosine}, wanted one from {MIN_COSINE} to 1, or null"
+            )
         for name in ("prefetch_mb", "flush_every_s", "wait_for_s"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, wanted 0 or more")
