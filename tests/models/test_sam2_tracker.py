@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 
 import numpy as np
 import pytest
 
 from tests.fakes import COLOUR_OF, squares_film
-from vpdata.errors import Reason, RejectItem
+from vpdata import models
+from vpdata.config import ModelChoice
+from vpdata.errors import BackendError, Reason, RejectItem
 from vpdata.media.masks import decode_masks
 from vpdata.models.ports import BoxPrompt
 
@@ -208,6 +211,13 @@ def test_second_prompt_holds_an_object_that_would_be_lost():
     assert max(network.num_prompted) == 2
 
 
+def test_object_lost_right_after_its_own_prompt_is_not_prompted_again():
+    network = ColourNetwork(endurance=0.5)
+    (found,) = tracker(network, reprompt_below=0.5).track(film(red=RED), [prompt(RED, 4)], **SIZE)
+    assert is_present(found) == [frame == 4 for frame in range(12)]
+    assert len(network.batch_sizes) == 12
+
+
 def test_object_that_is_gone_is_prompted_again_at_most_once():
     gone = moving(20, shown=range(8))
     network = ColourNetwork()
@@ -254,6 +264,13 @@ def test_specks_and_holes_are_cleaned_by_the_given_fractions():
     assert not raw[0, 20, 20]
     assert raw[0, 50, 50]
     assert (clean == drawn([(10, 10, 40, 40)] * 2)).all()
+
+
+def test_missing_package_names_the_extra(monkeypatch):
+    monkeypatch.delitem(sys.modules, "vpdata.models.sam2_package", raising=False)
+    monkeypatch.setitem(sys.modules, "sam2.build_sam", None)
+    with pytest.raises(BackendError, match=r"pip install 'vpdata\[sam2\]'"):
+        models.describe("mask_tracker", ModelChoice(name="sam2-package"))
 
 
 @pytest.mark.parametrize(

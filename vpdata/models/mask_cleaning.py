@@ -40,6 +40,6 @@ def _filled(mask: Mask, min_frac: float) -> Mask:
     _, labels, stats, _ = cv2.connectedComponentsWithStats((~mask).view(np.uint8), connectivity=4)
     is_filled = stats[:, cv2.CC_STAT_AREA] < min_frac * np.count_nonzero(mask)
     is_filled[0] = False
-    labels = np.asarray(labels, dtype=np.intp)
+    labels = np.asarray(labels, dtype=np.int32)
     is_filled[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = False
-    return mask | is_filled[labels]
+    return mask | is_filled[labels] if is_filled.any() else mask
