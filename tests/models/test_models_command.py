@@ -92,6 +92,17 @@ def test_fetch_without_a_hub_says_so_and_leaves_no_weights(tmp_path):
     assert not (tmp_path / "weights" / HUB_ID).exists()
 
 
+def test_fetch_without_its_package_names_the_extra(tmp_path):
+    code = (
+        "import sys; sys.modules['huggingface_hub'] = None; from vpdata.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    argv = [sys.executable, "-c", code, "models", "fetch", HUB_ID, "--to", str(tmp_path)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: fetching needs a package")
+    assert "pip install 'vpdata[models]'" in done.stderr
+
+
 def test_fetch_wants_names_and_a_place(monkeypatch, capsys):
     monkeypatch.delenv("VPDATA_WEIGHTS", raising=False)
     assert main(["models", "fetch", HUB_ID]) == 1

@@ -16,6 +16,7 @@ import yaml
 from tests.models.local_hub import LocalHub
 from vpdata.errors import BackendError, ConfigError, StorageError
 from vpdata.models.fetch import fetch
+from vpdata.models.hub import HuggingFaceHub
 from vpdata.models.weights import LOCK_FILE, local_weights
 from vpdata.storage import Folder
 
@@ -265,6 +266,14 @@ def test_a_pickle_in_open_clips_layout_becomes_safetensors(hub, shared, tmp_path
         "open_clip_model.safetensors",
         LOCK_FILE,
     ]
+
+
+def test_a_single_file_is_copied_from_its_url(tmp_path):
+    (tmp_path / "there").write_bytes(b"content")
+    HuggingFaceHub().file((tmp_path / "there").as_uri(), to=tmp_path / "here")
+    assert (tmp_path / "here").read_bytes() == b"content"
+    with pytest.raises(StorageError, match="cannot download"):
+        HuggingFaceHub().file((tmp_path / "nowhere").as_uri(), to=tmp_path / "here")
 
 
 def test_a_pickle_that_runs_code_is_refused(tmp_path):

@@ -9,16 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    HFValidationError,
-    HTTPError,  # pyright: ignore[reportPrivateImportUsage]  of httpx or httpx2, whichever this version uses
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from vpdata.errors import BackendError, ConfigError, StorageError
 
-from vpdata.errors import ConfigError, StorageError
+try:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage]  of httpx or httpx2, whichever this version uses
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+except ImportError as error:
+    raise BackendError(
+        f"fetching needs a package that is not installed ({error}); pip install 'vpdata[models]'"
+    ) from error
 
 _TIMEOUT_S = 60.0
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
-import torch
-from safetensors.torch import save_file
-
 from vpdata.errors import BackendError
+
+try:
+    import torch
+    from safetensors.torch import save_file
+except ImportError as error:
+    raise BackendError(
+        f"rewriting a pickle needs a package that is not installed ({error}); pip install 'vpdata[models]'"
+    ) from error
 
 
 def rewrite(source: Path, to: Path) -> None:
