@@ -63,7 +63,8 @@ def local_weights(weights: str, revision: str | None = None) -> Path:
 
     A hub id is looked up in the folder or bucket that `VPDATA_WEIGHTS` names. A local folder is used as it is; from a
     bucket the first process on a node copies the files to the node's disk while the others wait. A path is a folder of
-    your own; it needs no lock file. Hashing takes 0.5 to 2 s per GB and core.
+    your own; it needs no lock file. Hashing took a core 0.5 s per GB with SHA instructions; without, expect a few times
+    that.
 
     BackendError where something is missing, cut short, changed, or of another revision.
     """
