@@ -237,6 +237,12 @@ def test_request_that_alone_is_refused_gets_no_answer(server):
     assert [len(one.body["messages"][0]["content"]) for one in server.asked] == [2, 2]
 
 
+def test_refusal_is_judged_only_when_the_server_has_time_for_a_plain_question(server):
+    server.choose = lambda prompt, number: {0: fails(400), 1: fails(429), 2: fails(400)}.get(number, says("grey"))
+    assert client(server, sleep=no_sleep).answer("bad", images=[]) is None
+    assert server.prompts == ["bad", PLAIN, "bad", PLAIN]
+
+
 @pytest.mark.parametrize(
     "refusal",
     [

@@ -130,11 +130,13 @@ class ChatServer:
                 is_hopeless = num_failures >= self._settings.max_attempts
             except _Refused as refusal:
                 failure, is_hopeless = refusal, True
-            if is_hopeless and self._answers_plainly(has_images=bool(images)):
-                _log.warning("%s fails on one request (%s); it gets no text", self._url, failure)
-                return None
-            if isinstance(failure, _Refused):
-                raise BackendError(f"{self._url} refuses all that it is asked: {failure}") from failure
+            if is_hopeless:
+                plain_failure = self._ask_plainly(has_images=bool(images))
+                if plain_failure is None:
+                    _log.warning("%s fails on one request (%s); it gets no text", self._url, failure)
+                    return None
+                if isinstance(failure, _Refused) and isinstance(plain_failure, _Refused):
+                    raise BackendError(f"{self._url} refuses all that it is asked: {failure}") from failure
             self._wait(delay_s, retry_after_s, since=max(asked_at, self._answered_at), failure=failure)
             delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
 
@@ -157,13 +159,13 @@ class ChatServer:
         """Wait while the server wants no requests from anybody."""
         self._sleep(max(0.0, self._closed_until - time.monotonic()))
 
-    def _answers_plainly(self, *, has_images: bool) -> bool:
-        """Whether the server answers a harmless question of the same form."""
+    def _ask_plainly(self, *, has_images: bool) -> Exception | None:
+        """How a harmless question of the same form fails; None: it is answered."""
         try:
             self._post(_content(_PLAIN_PROMPT, [_PLAIN_PICTURE] if has_images else []))
-        except (_Unavailable, BadReply, _Refused):
-            return False
-        return True
+        except (_Unavailable, BadReply, _Refused) as failure:
+            return failure
+        return None
 
     def _post(self, content: _Content) -> Answer:
         settings = self._settings
@@ -188,7 +190,7 @@ class ChatServer:
         status = response.status_code
         if status == 200:
             return parse_completion(response.headers.get("content-type", ""), reply)
-        said = plain_text(reply.decode("utf-8", "replace"))
+        said = " ".join(plain_text(reply.decode("utf-8", "replace")).split())
         # Some servers quote the key that they do not know.
         detail = f"status {status}: {(said.replace(self._key, '[key]') if self._key else said)[:300]}"
         if status in _UNAVAILABLE:
