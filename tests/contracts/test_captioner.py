@@ -10,8 +10,8 @@ import pytest
 from tests.contracts.implementations import implementations
 from tests.fakes import LabelCaptioner, make_clip, squares_film
 from vpdata.media.masks import encode_mask
-from vpdata.models.ports import CaptionRequest
 from vpdata.media.track_measures import measured_track
+from vpdata.models.ports import CaptionRequest
 
 NUM_FRAMES = 12
 BOXES = [(6 + 4 * frame, 8, 30 + 4 * frame, 32) for frame in range(NUM_FRAMES)]

@@ -9,10 +9,10 @@ import pytest
 
 from tests.fakes import COLOUR_OF, make_clip, textured_ground
 from vpdata.media.masks import encode_mask
+from vpdata.media.track_measures import measured_track
 from vpdata.models.embedded.captioner import MeasuredCaptioner, MeasuredCaptionerSettings
 from vpdata.records import Score
 from vpdata.stages.caption import Caption, CaptionSettings
-from vpdata.media.track_measures import measured_track
 
 HEIGHT, WIDTH, NUM_FRAMES, FPS = 180, 320, 36, 12
 GROUND = textured_ground(height_px=300, width_px=700, seed=4)

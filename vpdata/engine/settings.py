@@ -44,9 +44,7 @@ class EngineSettings:
                 raise ValueError(f"{name}: got {value}, wanted more than 0")
         cosine = self.semantic_duplicate_cosine
         if cosine is not None and not MIN_COSINE <= cosine <= 1:
-            raise ValueError(
-                f"semantic_duplicate_cosine: got {cosine}, wanted one from {MIN_COSINE} to 1, or null"
-            )
+            raise ValueError(f"semantic_duplicate_cosine: got {cosine}, wanted one from {MIN_COSINE} to 1, or null")
         for name in ("prefetch_mb", "flush_every_s", "wait_for_s"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, wanted 0 or more")

@@ -13,11 +13,11 @@ from vpdata import models
 from vpdata.config import ModelChoice, to_plain
 from vpdata.errors import Reason, RejectItem
 from vpdata.media.clips import ClipReader
+from vpdata.media.track_measures import measured_track
 from vpdata.models.ports import Frames, MaskTracker, ModelCard
 from vpdata.records import Record
 from vpdata.stages.base import Rejected, Resources, Result, rejected
 from vpdata.stages.follow import FollowSettings, follow_objects
-from vpdata.media.track_measures import measured_track
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
