@@ -129,7 +129,7 @@ class Track:
     score: float
     """Confidence in [0, 1]."""
     masks: tuple[str | None, ...] = field(repr=False)
-    """Per frame the `counts` of a compressed COCO RLE of the clip's height x width, or None where the object is absent."""
+    """Per frame the `counts` of a compressed COCO RLE of the clip's height x width, or None where it is absent."""
     area_frac: tuple[float, ...] = field(repr=False)
     """Per frame: mask area over frame area, 0.0 where absent."""
     mean_area_frac: float
