@@ -2,7 +2,7 @@
 
     python -m benchmark.perf.engine [--videos 20000] [--engine local] [--folder FOLDER]
 
-Prints one line of the table in `engine.md`. The CPU column leaves out what Ray runs.
+Prints one line of the table in `README.md`. The CPU column leaves out what Ray runs.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def _descendants(pid: int) -> list[int]:
 
 
 def measure(num_videos: int, *, kind: Literal["ray", "local"], folder: Path) -> None:
-    """Build twice and print one line of the table in `engine.md`."""
+    """Build twice and print one line of the table in `README.md`."""
 
     def build() -> float:
         started_at = time.monotonic()
