@@ -13,25 +13,12 @@ from vpdata.report.view import MAX_LABEL_CHARS, short_text
 from vpdata.stages.rules import RULES, Bounds, FilterSettings
 
 _MAX_ROWS = 1000
-_MEASURE_OF_RULE = {
-    "duration": "duration_s",
-    "black_borders": "black_border_frac",
-    "static": "static_frac",
-    "track_area": "track.mean_area_frac",
-    "track_coverage": "track.coverage_frac",
-    "track_area_change": "track.max_area_change_frac",
-    "track_stability": "track.stability",
-    "track_border": "track.border_frac",
-    "caption_length": "caption_words",
-    "caption_repetition": "caption_repetition_frac",
-}
-"""Where the name of the measure in the histograms is not the rule's own."""
 
 
 def rule_bounds(run_config: Mapping[str, Any]) -> dict[str, Bounds]:
     """The bounds that a run was filtered with, by the name of the measure that the rule reads."""
     settings = fill(FilterSettings, run_config["config"].get("filter", {}), where="config.filter")
-    return {_MEASURE_OF_RULE.get(rule.name, rule.name): settings.bounds(rule.name) for rule in RULES}
+    return {rule.measure: settings.bounds(rule.name) for rule in RULES}
 
 
 def overview(stats: Stats, bounds: Mapping[str, Bounds]) -> dict[str, Any]:
