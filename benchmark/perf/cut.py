@@ -71,6 +71,9 @@ def compare(folder: Path, *, footage: Path | None, num_videos: int, num_runs: in
     kept = {video.name: [(start, stop) for name, start, stop in spans if name == video.name] for video in videos}
     if [len(one) for one in kept.values()] != [len(SHOTS_S)] * num_videos:
         raise SystemExit(f"wanted {len(SHOTS_S)} clips of each video, got {kept}: the comparison would not be fair")
+    # PySceneDetect looks for a program named ffmpeg.
+    (folder / "bin").mkdir()
+    (folder / "bin/ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
     ways: dict[str, Callable[[], object]] = {
         "floor: ffmpeg, one decode, our spans": lambda: in_parallel(lambda v: floor(v, kept[v.name], folder), videos),
         "vpdata cut, no scores": lambda: ours(videos, with_scores=False),
@@ -151,14 +154,10 @@ def floor(video: Path, spans: list[tuple[int, int]], folder: Path) -> None:
 
 def scenedetect(video: Path, folder: Path) -> None:
     """PySceneDetect's command line with the same encoder settings."""
-    tools = folder / "bin"
-    tools.mkdir(exist_ok=True)
-    if not (tools / "ffmpeg").exists():
-        (tools / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
     program = shutil.which("scenedetect", path=str(Path(sys.executable).parent)) or "scenedetect"
     encode = ["split-video", "--args", " ".join(["-v error -map 0:v:0", *x264_arguments()])]
     command = [program, "-q", "-i", str(video), "-o", str(folder / f"scenes-{video.stem}"), "detect-adaptive", *encode]
-    subprocess.run(command, check=True, env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"})
+    subprocess.run(command, check=True, env={**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"})
 
 
 def x264_arguments() -> list[str]:
