@@ -1,0 +1,139 @@
+"""What a backbone was trained to predict, built from its checkpoint's own scheduler config.
+
+Both objectives are stated as a velocity, so that one loss, the mean squared error of the velocity, serves all: for
+v-prediction it is the x0 loss weighted by 1 / (1 - alpha_bar) that VideoPainter published, written another way.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from vpdata.errors import ConfigError
+
+_BETA_SETTINGS = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "rescale_betas_zero_snr",
+    "snr_shift_scale",
+)
+
+
+class Objective(ABC):
+    """How clean latents and noise are mixed at a timestep, and what is predicted from the mixture.
+
+    Latents and noise are `[B, ...]` of one dtype, timesteps `[B]` float32 in the units of the transformer.
+    """
+
+    @abstractmethod
+    def timesteps(self, uniform: Tensor) -> Tensor:
+        """Timesteps of the training distribution from uniform draws in [0, 1), which rise with the noise."""
+
+    @abstractmethod
+    def mix(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        """Factors `[B]` (float32) of the clean latents and of the noise."""
+
+    @abstractmethod
+    def target(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """The velocity that the backbone should predict."""
+
+    @abstractmethod
+    def clean_from(self, noisy: Tensor, velocity: Tensor, timesteps: Tensor) -> Tensor:
+        """The clean latents that a prediction amounts to."""
+
+    def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """The noisy latents, mixed in float32 and returned in the dtype of `clean`."""
+        clean_factor, noise_factor = (_per_item(factor, clean) for factor in self.mix(timesteps))
+        return (clean_factor * clean.float() + noise_factor * noise.float()).to(clean.dtype)
+
+
+class VPrediction(Objective):
+    """Velocity of DDPM (Salimans & Ho 2022, appendix D): v = sqrt(a) * noise - sqrt(1 - a) * clean."""
+
+    def __init__(self, alphas_cumprod: Tensor) -> None:
+        """`alphas_cumprod`: `[num_timesteps]` of the scheduler, after its rescaling to zero terminal SNR."""
+        self._alphas_cumprod = alphas_cumprod.float()
+
+    def timesteps(self, uniform: Tensor) -> Tensor:
+        """Uniform over the scheduler's whole timesteps."""
+        return (uniform.float() * len(self._alphas_cumprod)).floor()
+
+    def mix(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        """sqrt(a) and sqrt(1 - a)."""
+        alpha = self._alphas_cumprod.to(timesteps.device)[timesteps.long()]
+        return alpha.sqrt(), (1 - alpha).sqrt()
+
+    def target(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """sqrt(a) * noise - sqrt(1 - a) * clean."""
+        clean_factor, noise_factor = (_per_item(factor, clean) for factor in self.mix(timesteps))
+        return (clean_factor * noise.float() - noise_factor * clean.float()).to(clean.dtype)
+
+    def clean_from(self, noisy: Tensor, velocity: Tensor, timesteps: Tensor) -> Tensor:
+        """sqrt(a) * noisy - sqrt(1 - a) * velocity."""
+        clean_factor, noise_factor = (_per_item(factor, noisy) for factor in self.mix(timesteps))
+        return (clean_factor * noisy.float() - noise_factor * velocity.float()).to(noisy.dtype)
+
+
+class FlowMatching(Objective):
+    """Rectified flow (Liu et al. 2022): noisy = (1 - s) * clean + s * noise, velocity = noise - clean."""
+
+    def __init__(self, *, shift: float, num_timesteps: int = 1000) -> None:
+        """`shift` moves the draws towards noise: s = shift * u / (1 + (shift - 1) * u) (Esser et al. 2024, eq. 23)."""
+        self._shift = shift
+        self._num_timesteps = num_timesteps
+
+    def timesteps(self, uniform: Tensor) -> Tensor:
+        """Shifted draws in [0, num_timesteps)."""
+        uniform = uniform.float()
+        return self._num_timesteps * self._shift * uniform / (1 + (self._shift - 1) * uniform)
+
+    def mix(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        """1 - s and s."""
+        sigma = timesteps.float() / self._num_timesteps
+        return 1 - sigma, sigma
+
+    def target(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """noise - clean."""
+        return noise - clean
+
+    def clean_from(self, noisy: Tensor, velocity: Tensor, timesteps: Tensor) -> Tensor:
+        """noisy - s * velocity."""
+        sigma = _per_item(self.mix(timesteps)[1], noisy)
+        return (noisy.float() - sigma * velocity.float()).to(noisy.dtype)
+
+
+def objective_of(scheduler: Mapping[str, Any]) -> Objective:
+    """The objective that a checkpoint's `scheduler_config.json` stands for; ConfigError for one that is not known."""
+    kind = scheduler.get("prediction_type")
+    if kind == "v_prediction":
+        return VPrediction(_alphas_cumprod(scheduler))
+    if kind == "flow_prediction":
+        return FlowMatching(
+            shift=float(scheduler.get("flow_shift", 1.0)), num_timesteps=scheduler.get("num_train_timesteps", 1000)
+        )
+    if str(scheduler.get("_class_name", "")).startswith("FlowMatch"):
+        return FlowMatching(
+            shift=float(scheduler.get("shift", 1.0)), num_timesteps=scheduler.get("num_train_timesteps", 1000)
+        )
+    raise ConfigError(
+        f"the scheduler {scheduler.get('_class_name')} predicts {kind!r}, wanted v_prediction or flow matching; "
+        "is this the folder of a whole pipeline?"
+    )
+
+
+def _alphas_cumprod(scheduler: Mapping[str, Any]) -> Tensor:
+    from diffusers.schedulers.scheduling_ddim_cogvideox import CogVideoXDDIMScheduler
+
+    # The samplers published with a checkpoint share these settings; those of their own are not ours.
+    arguments = {key: value for key, value in scheduler.items() if key in _BETA_SETTINGS}
+    return CogVideoXDDIMScheduler(**arguments).alphas_cumprod
+
+
+def _per_item(factor: Tensor, like: Tensor) -> Tensor:
+    return factor.reshape(-1, *[1] * (like.ndim - 1))
