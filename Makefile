@@ -1,6 +1,8 @@
 # Each target does its own set-up: the environment goes into .venv and is renewed when its pins change.
 PYTHON ?= python3
 BIN := .venv/bin
+# Building `sam2` takes a torch of its own: ours, and no newer one with CUDA. Newer pips want the second name.
+SAM2_BUILD := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt SAM2_BUILD_CUDA=0
 
 .PHONY: help demo test test-slow test-all lint format clean
 
@@ -17,7 +19,7 @@ help:
 	@touch $@
 
 .venv/.dev: .venv/.base
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(SAM2_BUILD) $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,sam2]'
 	$(BIN)/python -m tools.torchvision_cpu_hook
 	@touch $@
 
