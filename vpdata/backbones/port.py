@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vpdata.backbones.objective import Objective
+from vpdata.backbones.rotary import Rotary
 from vpdata.backbones.spec import BackboneSpec
 
 
@@ -30,7 +31,7 @@ class Conditions:
     text: Tensor
     """[B, text_length, text_dim], padded as the family pads."""
     first_frame: FirstFrame | None = None
-    """Given if and only if the spec takes one."""
+    """Given where the spec takes one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,19 @@ class Backbone(ABC):
     @abstractmethod
     def patch_weight(self) -> tuple[Tensor, Tensor]:
         """Weight `[dim, latent_channels, *patch]` and bias `[dim]` of the patch embedding of the noisy latents."""
+
+    @abstractmethod
+    def rotary(
+        self, grid: tuple[int, int, int], *, first_frame: int = 0, device: torch.device | None = None
+    ) -> Rotary | None:
+        """Rotary tables `[S, head_dim]` of a grid whose first token frame is at `first_frame`, which may be negative.
+
+        None for checkpoints that add positions to the tokens instead.
+        """
+
+    def num_given_frames(self, conditions: Conditions) -> int:
+        """Leading latent frames that are given clean in the latents' own place: nothing is predicted for them."""
+        return 0
 
     def tokenise(self, latents: Tensor) -> Tensor:
         """Latent-like `[B, C, F, h, w]` to `[B, S, C * cells per token]`, in the order of the backbone's tokens.
