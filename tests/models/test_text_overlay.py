@@ -11,7 +11,8 @@ rapidocr = pytest.importorskip("rapidocr")
 from tests.fakes import textured_ground
 from vpdata.config import fill
 from vpdata.errors import BackendError, ConfigError
-from vpdata.models.text_overlay import TextOverlay, TextOverlaySettings
+from vpdata.models.text_overlay import TextOverlay
+from vpdata.models.text_overlay_settings import TextOverlaySettings
 
 HEIGHT_PX, WIDTH_PX = 240, 400
 

@@ -17,7 +17,8 @@ from benchmark.footage import Footage, film, scene
 from vpdata.config import ModelChoice
 from vpdata.errors import BackendError
 from vpdata.models import describe, maker
-from vpdata.models.transnetv2 import TransNetV2Settings, TransNetV2Shots
+from vpdata.models.transnetv2 import TransNetV2Shots
+from vpdata.models.transnetv2_settings import TransNetV2Settings
 
 torch.set_num_threads(1)
 FPS = Fraction(25)

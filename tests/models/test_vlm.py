@@ -19,7 +19,8 @@ from tests.models.tiny_vlm import save_tiny_vlm
 from vpdata import models
 from vpdata.config import ModelChoice
 from vpdata.errors import BackendError, Reason, RejectItem
-from vpdata.models.huggingface.vlm import VlmCaptioner, VlmSettings, VlmTagger, VlmTaggerSettings, parse_labels
+from vpdata.models.huggingface.settings import VlmSettings, VlmTaggerSettings
+from vpdata.models.huggingface.vlm import VlmCaptioner, VlmTagger, parse_labels
 from vpdata.models.object_views import shown_images
 from vpdata.models.ports import CaptionRequest
 

@@ -13,7 +13,8 @@ from transformers import Sam2VideoConfig, Sam2VideoModel
 
 from vpdata.models.ports import BoxPrompt, Frames
 from vpdata.models.sam2_bank import Features, Moment, Network, Seen, Wanted
-from vpdata.models.sam2_tracker import Sam2Settings, Sam2Tracker
+from vpdata.models.sam2_settings import Sam2Settings
+from vpdata.models.sam2_tracker import Sam2Tracker
 
 IMAGE_SIZE = 128
 

@@ -339,7 +339,8 @@ def test_wrong_settings_are_refused():
 def test_clips_caption_is_scored_with_the_frames_that_it_was_written_from(tmp_path):
     pytest.importorskip("open_clip")
     from tests.models.tiny_clip import IMAGE_SIZE_PX, save_tiny_clip
-    from vpdata.models.openclip.scores import ClipAlignment, ClipSettings
+    from vpdata.models.openclip.scores import ClipAlignment
+    from vpdata.models.openclip.settings import ClipSettings
 
     options = {"weights": str(save_tiny_clip(tmp_path)), "revision": "r1", "device": "cpu", "dtype": "float32"}
     settings = CaptionSettings(text_scorer=ModelChoice(name="openclip", options=options), num_key_frames=3)
@@ -349,5 +350,5 @@ def test_clips_caption_is_scored_with_the_frames_that_it_was_written_from(tmp_pa
     alone = ClipAlignment(ClipSettings(**options)).score(frames, "Seen: a red square, a blue square.")
     (score,) = [score for score in result.record.scores if score.name == "text_alignment"]
     assert score.value == pytest.approx(alone["text_alignment"], abs=1e-6)
-    assert score.model == f"{tmp_path} r1"
+    assert score.model == f"{tmp_path.name} r1"
     assert [card.role for card in Caption(settings).models] == ["captioner", "text_scorer"]

@@ -101,7 +101,7 @@ def test_embedding_is_stored_as_text_with_its_model(tmp_path):
     record, data = make_clip(FILM)
     samples = sampled(scoring, data)
     embedding = scoring.measured(record, samples).embedding
-    assert embedding.model == f"{tmp_path} r1"
+    assert embedding.model == f"{tmp_path.name} r1"
     (vector,) = from_text([embedding.values])
     assert vector.shape == (NUM_VALUES,)
     np.testing.assert_allclose(vector, scoring._embedder.embed(samples[-1]), atol=1e-3)

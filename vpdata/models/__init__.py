@@ -1,10 +1,13 @@
-"""Which model plays which role under which name. Nothing heavy is imported before a model is asked for."""
+"""Which model plays which role under which name. A model's library is imported when it is loaded, not before."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, Protocol
+from importlib import import_module
+from typing import Any, Literal, Protocol
 
 from vpdata.config import ModelChoice, fill, nearest
 from vpdata.errors import BackendError, ConfigError
@@ -13,155 +16,61 @@ from vpdata.models.ports import ModelCard
 Role = Literal["shot_detector", "tagger", "detector", "mask_tracker", "captioner", "scorer", "text_scorer", "embedder"]
 
 
-class ModelClass(Protocol):
-    """What the class of a model offers beside its port."""
+class ModelSettings(Protocol):
+    """What the options of a model offer: a frozen dataclass whose module imports no model library."""
 
-    Settings: ClassVar[type]
-    """Frozen dataclass of its options."""
-
-    def __call__(self, settings: Any) -> Any:
-        """Load it."""
-        ...
-
-    def card(self, settings: Any) -> ModelCard:
-        """Name, revision and licence, without loading anything (a static method of the class)."""
+    def card(self, role: str) -> ModelCard:
+        """Name, revision and licence."""
         ...
 
 
-def _scenedetect() -> Any:
-    from vpdata.models.scenedetect import SceneDetectShots
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a model is, as "module:name" in this package."""
 
-    return SceneDetectShots
-
-
-def _transnetv2() -> Any:
-    from vpdata.models.transnetv2 import TransNetV2Shots
-
-    return TransNetV2Shots
-
-
-def _embedded_measures() -> Any:
-    from vpdata.models.embedded.measures import FrameMeasures
-
-    return FrameMeasures
+    settings: str
+    """The class of its options."""
+    model: str
+    """What is called with them, and loads it."""
+    install: str = "pip install 'vpdata[models]'"
+    """What helps where its package is missing."""
 
 
-def _raft() -> Any:
-    from vpdata.models.raft import RaftMotion
-
-    return RaftMotion
-
-
-def _text_overlay() -> Any:
-    from vpdata.models.text_overlay import TextOverlay
-
-    return TextOverlay
-
-
-def _clip_scores() -> Any:
-    from vpdata.models.openclip.scores import ClipScores
-
-    return ClipScores
-
-
-def _clip_alignment() -> Any:
-    from vpdata.models.openclip.scores import ClipAlignment
-
-    return ClipAlignment
-
-
-def _clip_embedder() -> Any:
-    from vpdata.models.openclip.scores import ClipEmbedder
-
-    return ClipEmbedder
-
-
-def _fixed_tags() -> Any:
-    from vpdata.models.embedded.tags import FixedTags
-
-    return FixedTags
-
-
-def _embedded_detector() -> Any:
-    from vpdata.models.embedded.detector import EmbeddedDetector
-
-    return EmbeddedDetector
-
-
-def _grounding_dino() -> Any:
-    from vpdata.models.huggingface.grounding_dino import GroundingDino
-
-    return GroundingDino
-
-
-def _owlv2() -> Any:
-    from vpdata.models.huggingface.owlv2 import Owlv2
-
-    return Owlv2
-
-
-def _embedded_tracker() -> Any:
-    from vpdata.models.embedded.tracker import FlowTracker
-
-    return FlowTracker
-
-
-def _sam2() -> Any:
-    from vpdata.models.huggingface.sam2 import Sam2
-
-    return Sam2
-
-
-def _sam2_package() -> Any:
-    from vpdata.models.sam2_package import Sam2Package
-
-    return Sam2Package
-
-
-def _embedded_captioner() -> Any:
-    from vpdata.models.embedded.captioner import MeasuredCaptioner
-
-    return MeasuredCaptioner
-
-
-def _openai_captioner() -> Any:
-    from vpdata.models.openai_captioner import OpenAICaptioner
-
-    return OpenAICaptioner
-
-
-def _vlm_captioner() -> Any:
-    from vpdata.models.huggingface.vlm import VlmCaptioner
-
-    return VlmCaptioner
-
-
-def _clip_tags() -> Any:
-    from vpdata.models.openclip.tags import ClipTags
-
-    return ClipTags
-
-
-def _vlm_tagger() -> Any:
-    from vpdata.models.huggingface.vlm import VlmTagger
-
-    return VlmTagger
-
-
-MODELS: dict[Role, dict[str, Callable[[], Any]]] = {
-    "shot_detector": {"scenedetect": _scenedetect, "transnetv2": _transnetv2},
-    "tagger": {"fixed": _fixed_tags, "openclip": _clip_tags, "vlm": _vlm_tagger},
-    "detector": {"embedded": _embedded_detector, "grounding-dino": _grounding_dino, "owlv2": _owlv2},
-    "mask_tracker": {"embedded": _embedded_tracker, "sam2": _sam2, "sam2-package": _sam2_package},
-    "captioner": {"embedded": _embedded_captioner, "vlm": _vlm_captioner, "openai": _openai_captioner},
-    "scorer": {
-        "embedded": _embedded_measures,
-        "openclip": _clip_scores,
-        "raft": _raft,
-        "text_overlay": _text_overlay,
+_CLIP, _HUGGING_FACE = "openclip.settings", "huggingface.settings"
+_SAM2_PACKAGE = "PIP_CONSTRAINT=constraints.txt pip install 'vpdata[sam2]'"
+MODELS: dict[Role, dict[str, Entry]] = {
+    "shot_detector": {
+        "scenedetect": Entry("scenedetect:SceneDetectSettings", "scenedetect:SceneDetectShots"),
+        "transnetv2": Entry("transnetv2_settings:TransNetV2Settings", "transnetv2:TransNetV2Shots"),
     },
-    "text_scorer": {"openclip": _clip_alignment},
-    "embedder": {"openclip": _clip_embedder},
+    "tagger": {
+        "fixed": Entry("embedded.tags:FixedTagsSettings", "embedded.tags:FixedTags"),
+        "openclip": Entry(f"{_CLIP}:ClipTagsSettings", "openclip.tags:ClipTags"),
+        "vlm": Entry(f"{_HUGGING_FACE}:VlmTaggerSettings", "huggingface.vlm:VlmTagger"),
+    },
+    "detector": {
+        "embedded": Entry("embedded.detector:EmbeddedDetectorSettings", "embedded.detector:EmbeddedDetector"),
+        "grounding-dino": Entry(f"{_HUGGING_FACE}:GroundingDinoSettings", "huggingface.grounding_dino:GroundingDino"),
+        "owlv2": Entry(f"{_HUGGING_FACE}:Owlv2Settings", "huggingface.owlv2:Owlv2"),
+    },
+    "mask_tracker": {
+        "embedded": Entry("embedded.tracker:FlowTrackerSettings", "embedded.tracker:FlowTracker"),
+        "sam2": Entry("sam2_settings:Sam2Settings", "huggingface.sam2:Sam2"),
+        "sam2-package": Entry("sam2_settings:Sam2PackageSettings", "sam2_package:Sam2Package", _SAM2_PACKAGE),
+    },
+    "captioner": {
+        "embedded": Entry("embedded.captioner:MeasuredCaptionerSettings", "embedded.captioner:MeasuredCaptioner"),
+        "vlm": Entry(f"{_HUGGING_FACE}:VlmSettings", "huggingface.vlm:VlmCaptioner"),
+        "openai": Entry("openai_captioner:OpenAICaptionerSettings", "openai_captioner:OpenAICaptioner"),
+    },
+    "scorer": {
+        "embedded": Entry("embedded.measures:FrameMeasuresSettings", "embedded.measures:FrameMeasures"),
+        "openclip": Entry(f"{_CLIP}:ClipScoresSettings", "openclip.scores:ClipScores"),
+        "raft": Entry("raft_settings:RaftSettings", "raft:RaftMotion"),
+        "text_overlay": Entry("text_overlay_settings:TextOverlaySettings", "text_overlay:TextOverlay"),
+    },
+    "text_scorer": {"openclip": Entry(f"{_CLIP}:ClipSettings", "openclip.scores:ClipAlignment")},
+    "embedder": {"openclip": Entry(f"{_CLIP}:ClipSettings", "openclip.scores:ClipEmbedder")},
 }
 
 
@@ -172,28 +81,44 @@ def maker(role: Role, choice: ModelChoice) -> Callable[[], Any]:
 
 
 def describe(role: Role, choice: ModelChoice) -> ModelCard:
-    """The card of a model, without loading it; ConfigError for an unknown name or option."""
-    model = _find(role, choice)
-    return model.card(_settings(role, choice, model))
+    """The card of a model, without loading it or its library; ConfigError for an unknown name or option.
+
+    BackendError where its package is not installed.
+    """
+    with _naming_what_is_missing(role, choice):
+        return _settings(role, choice).card(role)
 
 
 def _load(role: Role, choice: ModelChoice) -> Any:
-    model = _find(role, choice)
-    return model(_settings(role, choice, model))
+    with _naming_what_is_missing(role, choice):
+        settings = _settings(role, choice)
+        model = _imported(_find(role, choice).model)
+    return model(settings)
 
 
-def _settings(role: Role, choice: ModelChoice, model: Any) -> Any:
-    return fill(model.Settings, choice.options, where=f"{role} {choice.name!r} options")
+def _settings(role: Role, choice: ModelChoice) -> ModelSettings:
+    kind = _imported(_find(role, choice).settings)
+    return fill(kind, choice.options, where=f"{role} {choice.name!r} options")
 
 
-def _find(role: Role, choice: ModelChoice) -> Any:
+def _find(role: Role, choice: ModelChoice) -> Entry:
     known = MODELS[role]
     if choice.name not in known:
         tail = nearest(choice.name, known) or f"; known: {', '.join(known)}"
         raise ConfigError(f"unknown {role} {choice.name!r}{tail}")
+    return known[choice.name]
+
+
+def _imported(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"vpdata.models.{module}"), name)
+
+
+@contextmanager
+def _naming_what_is_missing(role: Role, choice: ModelChoice) -> Iterator[None]:
     try:
-        return known[choice.name]()
+        yield
     except ImportError as error:
         raise BackendError(
-            f"{role} {choice.name!r} needs a package that is not installed ({error}); pip install 'vpdata[models]'"
+            f"{role} {choice.name!r} needs a package that is not installed ({error}); {_find(role, choice).install}"
         ) from error

@@ -141,6 +141,12 @@ def find(name: str) -> Published | None:
     return known.get(name)
 
 
+def licence_of(weights: str) -> str:
+    """Of a hub id or a name, as far as the catalogue knows it."""
+    published = None if is_path(weights) else find(weights)
+    return published.licence if published else "unknown; the option `licence` may say"
+
+
 def weights_of(role: str, choice: ModelChoice) -> Iterator[tuple[str, str | None]]:
     """Names and revisions of the weights that a configured model opens and `vpdata models fetch` can bring."""
     defaults = [one.name for one in PUBLISHED if (role, choice.name) in one.models]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 
 from vpdata.errors import BackendError, Reason, RejectItem
-
-Device = Literal["cuda", "cpu"]
-Dtype = Literal["bfloat16", "float16", "float32"]
+from vpdata.models.torch_settings import Device, Dtype
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from vpdata.config import public
 from vpdata.models.answers import Answer, Answers, question_key
 from vpdata.models.object_views import shown_images
 from vpdata.models.openai_server import ChatServer, ServerSettings
@@ -34,6 +35,17 @@ class OpenAICaptionerSettings(ServerSettings):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, wanted 0 or more")
 
+    def card(self, role: str) -> ModelCard:
+        """Without what cannot change an answer: the address, the patience, the prices."""
+        return ModelCard(
+            role=role,
+            name=f"openai {public(self.model)}",
+            revision=self.revision,
+            licence=self.licence,
+            source="an OpenAI-compatible server",
+            options={"parameters": dict(self.parameters)},
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
@@ -50,8 +62,6 @@ class Cost:
 
 class OpenAICaptioner:
     """A `Captioner` that has several requests on their way at once; "" for what the server declines to answer."""
-
-    Settings = OpenAICaptionerSettings
 
     def __init__(self, settings: OpenAICaptionerSettings) -> None:
         self._settings = settings
@@ -77,18 +87,6 @@ class OpenAICaptioner:
             *(self._settings.model, cost.num_paid, cost.num_kept, cost.input_tokens, cost.output_tokens, cost.usd),
         )
         return texts
-
-    @staticmethod
-    def card(settings: OpenAICaptionerSettings) -> ModelCard:
-        """Without what cannot change an answer: the address, the patience, the prices."""
-        return ModelCard(
-            role="captioner",
-            name=f"openai {settings.model}",
-            revision=settings.revision,
-            licence=settings.licence,
-            source="an OpenAI-compatible server",
-            options={"parameters": dict(settings.parameters)},
-        )
 
     def _text(self, request: CaptionRequest) -> str:
         images = shown_images(request)

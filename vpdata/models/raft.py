@@ -3,53 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import cv2
 import numpy as np
 import torch
-import torchvision
 from numpy.typing import NDArray
 from torchvision.models.optical_flow import raft_large, raft_small
 
 from vpdata.models.embedded.measures import mean_motion
-from vpdata.models.gpu import Device, halving, torch_device
-from vpdata.models.ports import Frames, Image, ModelCard
+from vpdata.models.gpu import halving, torch_device
+from vpdata.models.ports import Frames, Image
+from vpdata.models.raft_settings import MIN_SIDE_PX, RaftSettings
 from vpdata.models.tensors import fill_module, read_tensors
 from vpdata.records import ScoreName
 
 _MULTIPLE_PX = 8
-_MIN_SIDE_PX = 128
-"""RAFT compares features at up to 1/64 of the size, and needs at least two of them."""
 _GRID_PX = 8
 """RAFT finds motion at an eighth of the size and interpolates."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RaftSettings:
-    """Which weights, and how densely clips are sampled."""
-
-    weights: str = "raft-large"
-    """Name or folder of torchvision's weights of `size`."""
-    revision: str | None = None
-    size: Literal["large", "small"] = "large"
-    device: Device = "cuda"
-    sample_fps: float = 4.0
-    """Frames per second between which motion is measured."""
-    short_side_px: int = 360
-    """Size at which it is measured."""
-    batch_size: int = 8
-    """Pairs of frames per call of the network."""
-
-    def __post_init__(self) -> None:
-        if self.sample_fps <= 0:
-            raise ValueError(f"sample_fps: got {self.sample_fps}, wanted more than 0")
-        if self.short_side_px < _MIN_SIDE_PX:
-            raise ValueError(f"short_side_px: got {self.short_side_px}, wanted at least {_MIN_SIDE_PX}")
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size: got {self.batch_size}, wanted at least 1")
 
 
 class RaftMotion:
@@ -57,8 +28,6 @@ class RaftMotion:
 
     None for fewer than two frames.
     """
-
-    Settings = RaftSettings
 
     def __init__(self, settings: RaftSettings) -> None:
         self.sample_fps = settings.sample_fps
@@ -69,18 +38,6 @@ class RaftMotion:
         network = raft_large() if settings.size == "large" else raft_small()
         fill_module(network, tensors, where=f"{settings.weights} (RAFT {settings.size})")
         self._network = network.to(self._device).eval()
-
-    @staticmethod
-    def card(settings: RaftSettings) -> ModelCard:
-        """Name, revision and licence."""
-        return ModelCard(
-            role="scorer",
-            name=f"raft-{settings.size}",
-            revision=settings.revision or "local",
-            licence="BSD-3-Clause",
-            source=f"{settings.weights} in torchvision {torchvision.__version__}",
-            options={"sample_fps": settings.sample_fps, "short_side_px": settings.short_side_px},
-        )
 
     def score(self, frames: Frames, *, fps: float) -> Mapping[ScoreName, float | None]:
         """The three motions of one clip, in frame diagonals per second."""
@@ -115,4 +72,4 @@ class RaftMotion:
 
 
 def _fit(side_px: int) -> int:
-    return max(_MIN_SIDE_PX, round(side_px / _MULTIPLE_PX) * _MULTIPLE_PX)
+    return max(MIN_SIDE_PX, round(side_px / _MULTIPLE_PX) * _MULTIPLE_PX)

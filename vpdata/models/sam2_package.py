@@ -9,30 +9,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from sam2.build_sam import build_sam2_video_predictor  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
-from vpdata.config import to_plain
 from vpdata.errors import BackendError
 from vpdata.models.gpu import torch_device, torch_dtype
-from vpdata.models.ports import ModelCard
 from vpdata.models.sam2_bank import Bank, Memory, Moment, Seen, Wanted
-from vpdata.models.sam2_tracker import Sam2Settings, Sam2Tracker
+from vpdata.models.sam2_settings import Sam2PackageSettings
+from vpdata.models.sam2_tracker import Sam2Tracker
 from vpdata.models.sam2_weights import check_is_sam2_1, package_overrides, package_weights
 from vpdata.models.weights import local_weights
-
-try:
-    from sam2.build_sam import build_sam2_video_predictor  # pyright: ignore[reportMissingImports]
-except ImportError as error:
-    raise BackendError(
-        f"mask_tracker 'sam2-package' needs a package that is not installed ({error}); "
-        "PIP_CONSTRAINT=constraints.txt pip install 'vpdata[sam2]'"
-    ) from error
 
 SMALLEST = "configs/sam2.1/sam2.1_hiera_t.yaml"
 """The package's description of the smallest size."""
@@ -41,9 +32,7 @@ SMALLEST = "configs/sam2.1/sam2.1_hiera_t.yaml"
 class Sam2Package(Sam2Tracker):
     """A `MaskTracker` on the package `sam2`; opens the checkpoints that `sam2` opens."""
 
-    Settings = Sam2Settings
-
-    def __init__(self, settings: Sam2Settings) -> None:
+    def __init__(self, settings: Sam2PackageSettings) -> None:
         folder = local_weights(settings.weights, settings.revision)
         device = torch_device(settings.device)
         try:
@@ -58,18 +47,6 @@ class Sam2Package(Sam2Tracker):
         if settings.compile:
             predictor.image_encoder.compile()
         super().__init__(PackageNetwork(predictor, dtype=torch_dtype(settings.dtype)), settings)
-
-    @staticmethod
-    def card(settings: Sam2Settings) -> ModelCard:
-        """What a run says about this model."""
-        return ModelCard(
-            role="mask_tracker",
-            name="sam2-package",
-            revision=settings.revision or "local",
-            licence="Apache-2.0",
-            source=f"{settings.weights}, sam2 {version('sam2')}",
-            options=to_plain(settings),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

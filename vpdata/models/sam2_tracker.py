@@ -6,53 +6,20 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from vpdata.errors import Reason, RejectItem
-from vpdata.models.gpu import Device, Dtype, halving
+from vpdata.models.gpu import halving
 from vpdata.models.ports import BoxPrompt, BoxXyxy, Frames, ObjectMasks
 from vpdata.models.sam2_bank import Bank, Features, Moment, Network, Seen, Wanted
 from vpdata.models.sam2_masks import MaskWriter
+from vpdata.models.sam2_settings import Sam2Settings
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, which all sizes of SAM 2 were trained with."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sam2Settings:
-    """Options of the SAM 2 trackers."""
-
-    weights: str = "facebook/sam2.1-hiera-large"
-    """Hub id or folder; also published: -tiny, -small, -base-plus."""
-    revision: str | None = None
-    """Commit of the hub id."""
-    device: Device = "cuda"
-    dtype: Dtype = "bfloat16"
-    batch_size: int = 8
-    """Frames whose features are computed at once; all objects of a frame are one batch whatever their number."""
-    compile: bool = False
-    """Compile the image encoder: minutes at the start, worth it from some hundred clips on."""
-    overlap: Literal["allow", "exclusive"] = "allow"
-    """Whether a pixel may belong to several objects, or to the one with the highest logit alone."""
-    reprompt_below: float | None = None
-    """When an object's score on a frame falls below this, in [0, 1], the box of its mask on the frame before is given
-    as a second prompt and the frame is looked at again. None: never."""
-    min_part_frac: float = 0.01
-    """Parts of a mask smaller than this share of its area are removed."""
-    min_hole_frac: float = 0.01
-    """Holes in a mask smaller than this share of its area are filled."""
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size: got {self.batch_size}, wanted at least 1")
-        for name in ("reprompt_below", "min_part_frac", "min_hole_frac"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise ValueError(f"{name}: got {value}, wanted a number from 0 to 1")
 
 
 @dataclass(slots=True, kw_only=True)

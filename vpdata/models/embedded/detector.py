@@ -54,6 +54,17 @@ class EmbeddedDetectorSettings:
                 "wanted 0 <= min_area_frac < max_area_frac <= 1"
             )
 
+    def card(self, role: str) -> ModelCard:
+        """What a run says about this model."""
+        return ModelCard(
+            role=role,
+            name="embedded",
+            revision=cv2.__version__,
+            licence="Apache-2.0",
+            source=f"opencv {cv2.__version__}",
+            options=to_plain(self),
+        )
+
 
 class EmbeddedDetector:
     """A `Detector` of `person`, `face` and `moving object`; other labels are unknown to it and never found.
@@ -62,8 +73,6 @@ class EmbeddedDetector:
     cascade of Haar features (Viola and Jones 2001), frontal. Moving objects: regions whose optical flow differs from
     the camera's, both before and after the key frame, so that background just uncovered is not taken for an object.
     """
-
-    Settings = EmbeddedDetectorSettings
 
     def __init__(self, settings: EmbeddedDetectorSettings) -> None:
         self._settings = settings
@@ -77,17 +86,6 @@ class EmbeddedDetector:
 
     def detect(self, key_frames: Sequence[KeyFrame]) -> list[list[Box]]:
         return [self._detect_one(key_frame) for key_frame in key_frames]
-
-    @staticmethod
-    def card(settings: EmbeddedDetectorSettings) -> ModelCard:
-        return ModelCard(
-            role="detector",
-            name="embedded",
-            revision=cv2.__version__,
-            licence="Apache-2.0",
-            source=f"opencv {cv2.__version__}",
-            options=to_plain(settings),
-        )
 
     def _detect_one(self, key_frame: KeyFrame) -> list[Box]:
         wanted = set(key_frame.labels or (PERSON, FACE, MOVING))

@@ -45,6 +45,17 @@ class FrameMeasuresSettings:
                 f"got sample_fps {self.sample_fps}, short_side_px {self.short_side_px}, wanted over 0 and 16 or more"
             )
 
+    def card(self, role: str) -> ModelCard:
+        """What a run says about this model."""
+        return ModelCard(
+            role=role,
+            name="frame-measures",
+            revision=vpdata.__version__,
+            licence="Apache-2.0",
+            source=f"vpdata {vpdata.__version__}",
+            options={"sample_fps": self.sample_fps, "short_side_px": self.short_side_px},
+        )
+
 
 class FrameMeasures:
     """Measures motion, sharpness, light and layout; every mean is over the sampled frames.
@@ -61,24 +72,10 @@ class FrameMeasures:
     - static_frac: share of neighbouring samples that show the same picture, in [0, 1]. None for fewer than two frames.
     """
 
-    Settings = FrameMeasuresSettings
-
     def __init__(self, settings: FrameMeasuresSettings) -> None:
         self.sample_fps = settings.sample_fps
         self.max_short_side_px = settings.short_side_px
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-
-    @staticmethod
-    def card(settings: FrameMeasuresSettings) -> ModelCard:
-        """Name, revision and licence."""
-        return ModelCard(
-            role="scorer",
-            name="frame-measures",
-            revision=vpdata.__version__,
-            licence="Apache-2.0",
-            source=f"vpdata {vpdata.__version__}",
-            options={"sample_fps": settings.sample_fps, "short_side_px": settings.short_side_px},
-        )
 
     def score(self, frames: Frames, *, fps: float) -> Mapping[ScoreName, float | None]:
         """Scores of one clip from frames `fps` apart; None where one cannot be computed."""

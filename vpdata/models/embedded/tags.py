@@ -23,25 +23,23 @@ class FixedTagsSettings:
         if len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels: got a repeated label in {list(self.labels)}, wanted each once")
 
+    def card(self, role: str) -> ModelCard:
+        """What a run says about this model."""
+        return ModelCard(
+            role=role,
+            name="fixed",
+            revision=__version__,
+            licence="Apache-2.0",
+            source=f"vpdata {__version__}",
+            options=to_plain(self),
+        )
+
 
 class FixedTags:
     """A `Tagger` that looks at nothing and answers with its settings."""
-
-    Settings = FixedTagsSettings
 
     def __init__(self, settings: FixedTagsSettings) -> None:
         self._labels = settings.labels
 
     def tags(self, clips: Sequence[Frames]) -> list[tuple[str, ...]]:
         return [self._labels] * len(clips)
-
-    @staticmethod
-    def card(settings: FixedTagsSettings) -> ModelCard:
-        return ModelCard(
-            role="tagger",
-            name="fixed",
-            revision=__version__,
-            licence="Apache-2.0",
-            source=f"vpdata {__version__}",
-            options=to_plain(settings),
-        )

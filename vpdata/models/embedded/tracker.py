@@ -33,6 +33,17 @@ class FlowTrackerSettings:
         if not 64 <= self.short_side_px <= 1080:
             raise ValueError(f"short_side_px: got {self.short_side_px}, wanted 64 to 1080")
 
+    def card(self, role: str) -> ModelCard:
+        """What a run says about this model."""
+        return ModelCard(
+            role=role,
+            name="embedded",
+            revision="1",
+            licence="Apache-2.0",
+            source=f"opencv {cv2.__version__}",
+            options={"short_side_px": self.short_side_px},
+        )
+
 
 class FlowTracker:
     """A `MaskTracker` without a network.
@@ -41,22 +52,8 @@ class FlowTracker:
     after one has hidden the other, and it follows what it was shown, not what an object is.
     """
 
-    Settings = FlowTrackerSettings
-
     def __init__(self, settings: FlowTrackerSettings) -> None:
         self.max_short_side_px: int | None = settings.short_side_px
-
-    @staticmethod
-    def card(settings: FlowTrackerSettings) -> ModelCard:
-        """What a run says about this model."""
-        return ModelCard(
-            role="mask_tracker",
-            name="embedded",
-            revision="1",
-            licence="Apache-2.0",
-            source=f"opencv {cv2.__version__}",
-            options={"short_side_px": settings.short_side_px},
-        )
 
     def track(
         self, frames: Frames, prompts: Sequence[BoxPrompt], *, height_px: int, width_px: int, seed: int

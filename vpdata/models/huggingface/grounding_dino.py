@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
 
-from vpdata.config import to_plain
-from vpdata.models.gpu import Device, Dtype, halving, torch_dtype
-from vpdata.models.huggingface.boxes import BoxLimits, kept, labelled
+from vpdata.models.gpu import halving, torch_dtype
+from vpdata.models.huggingface.boxes import kept, labelled
 from vpdata.models.huggingface.loading import load_model, load_processor
-from vpdata.models.ports import Box, KeyFrame, ModelCard
+from vpdata.models.huggingface.settings import GroundingDinoSettings
+from vpdata.models.ports import Box, KeyFrame
 from vpdata.models.weights import local_weights
 
 _LENGTH_STEP = 64
@@ -23,29 +23,6 @@ _LENGTH_STEP = 64
 _NO_LABEL = -1
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroundingDinoSettings:
-    """Options of `GroundingDino`."""
-
-    weights: str = "IDEA-Research/grounding-dino-base"
-    """Hub id, or a folder."""
-    revision: str | None = None
-    device: Device = "cuda"
-    dtype: Dtype = "bfloat16"
-    """Of the matrix products; weights and boxes stay float32."""
-    batch_size: int = 8
-    """Pairs of a key frame and a prompt in one forward pass."""
-    min_score: float = 0.3
-    """Probability in [0, 1] of a label's best word; boxes below are dropped."""
-    limits: BoxLimits = field(default_factory=BoxLimits)
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size: got {self.batch_size}, wanted at least 1")
-        if not 0 <= self.min_score <= 1:
-            raise ValueError(f"min_score: got {self.min_score}, wanted a number from 0 to 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +43,6 @@ class GroundingDino:
     frame are asked in as few prompts as hold them; what else is in its prompt changes a label's score a little.
     """
 
-    Settings = GroundingDinoSettings
     context_s: tuple[float, ...] = ()
 
     def __init__(self, settings: GroundingDinoSettings) -> None:
@@ -91,17 +67,6 @@ class GroundingDino:
                 for request, boxes in zip(batch, halving(self._ask, batch), strict=True):
                     found[request.index] += boxes
         return kept(found, key_frames, self._settings.limits)
-
-    @staticmethod
-    def card(settings: GroundingDinoSettings) -> ModelCard:
-        return ModelCard(
-            role="detector",
-            name="grounding-dino",
-            revision=settings.revision or "local",
-            licence="Apache-2.0",
-            source=settings.weights,
-            options=to_plain(settings),
-        )
 
     def _requests(self, index: int, key_frame: KeyFrame) -> list[_Request]:
         """As many prompts as it takes to hold all labels in order."""

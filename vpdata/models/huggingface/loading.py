@@ -10,7 +10,8 @@ from transformers import PretrainedConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils.logging import disable_progress_bar
 
 from vpdata.errors import BackendError
-from vpdata.models.gpu import Device, Dtype, torch_device, torch_dtype
+from vpdata.models.gpu import torch_device, torch_dtype
+from vpdata.models.torch_settings import Device, Dtype
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 Processor = TypeVar("Processor", bound=ProcessorMixin)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from transformers import Owlv2ForObjectDetection, Owlv2Processor
 from transformers.models.owlv2.modeling_owlv2 import Owlv2ObjectDetectionOutput
 
-from vpdata.config import to_plain
-from vpdata.models.gpu import Device, Dtype, halving, torch_dtype
-from vpdata.models.huggingface.boxes import BoxLimits, kept, labelled
+from vpdata.models.gpu import halving, torch_dtype
+from vpdata.models.huggingface.boxes import kept, labelled
 from vpdata.models.huggingface.loading import load_model, load_processor
-from vpdata.models.ports import Box, KeyFrame, ModelCard
+from vpdata.models.huggingface.settings import Owlv2Settings
+from vpdata.models.ports import Box, KeyFrame
 from vpdata.models.weights import local_weights
 
 _TEXT_BATCH_SIZE = 256
@@ -24,40 +23,12 @@ _TEXT_BATCH_SIZE = 256
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owlv2Settings:
-    """Options of `Owlv2`."""
-
-    weights: str = "google/owlv2-large-patch14-ensemble"
-    """Hub id, or a folder."""
-    revision: str | None = None
-    device: Device = "cuda"
-    dtype: Dtype = "bfloat16"
-    """Of the matrix products in the two towers; weights and heads stay float32."""
-    batch_size: int = 8
-    """Key frames in one forward pass."""
-    template: str = "a photo of a {}"
-    """What is asked for each label, which takes the place of the braces."""
-    min_score: float = 0.2
-    """Probability in [0, 1] of a box's label; weaker boxes are dropped. OWLv2's scores are low: 0.2 is a sure find."""
-    limits: BoxLimits = field(default_factory=BoxLimits)
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size: got {self.batch_size}, wanted at least 1")
-        if self.template.count("{}") != 1:
-            raise ValueError(f"template: got {self.template!r}, wanted a text with one {{}} for the label")
-        if not 0 <= self.min_score <= 1:
-            raise ValueError(f"min_score: got {self.min_score}, wanted a number from 0 to 1")
-
-
 class Owlv2:
     """A `Detector` that looks for the labels it is given and knows none of its own: no labels, no boxes.
 
     A box has its best label. Labels do not change each other's scores, so any number of them can be asked at once.
     """
 
-    Settings = Owlv2Settings
     context_s: tuple[float, ...] = ()
 
     def __init__(self, settings: Owlv2Settings) -> None:
@@ -78,17 +49,6 @@ class Owlv2:
             for index, of_frame in zip(batch, boxes, strict=True):
                 found[index] = of_frame
         return kept(found, key_frames, self._settings.limits)
-
-    @staticmethod
-    def card(settings: Owlv2Settings) -> ModelCard:
-        return ModelCard(
-            role="detector",
-            name="owlv2",
-            revision=settings.revision or "local",
-            licence="Apache-2.0",
-            source=settings.weights,
-            options=to_plain(settings),
-        )
 
     @torch.inference_mode()
     def _ask(self, key_frames: Sequence[KeyFrame]) -> list[list[Box]]:

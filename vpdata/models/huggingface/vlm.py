@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,59 +17,20 @@ from transformers import AutoConfig, AutoProcessor, GenerationConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from vpdata.errors import BackendError, Reason, RejectItem
-from vpdata.models.catalogue import find
-from vpdata.models.gpu import Device, Dtype, halving
+from vpdata.models.gpu import halving
 from vpdata.models.huggingface.loading import load_model, load_processor
+from vpdata.models.huggingface.settings import VlmSettings, VlmTaggerSettings
 from vpdata.models.object_views import shown_images
 from vpdata.models.plain_text import plain_text
-from vpdata.models.ports import CaptionRequest, Frames, Image, ModelCard
+from vpdata.models.ports import CaptionRequest, Frames, Image
 from vpdata.models.prompts import read_prompt
-from vpdata.models.weights import is_path, local_weights
+from vpdata.models.weights import local_weights
 
 _ANY_PROCESSOR: Any = AutoProcessor
 """It opens the class that a folder names, and is none itself."""
 _MAX_LABEL_WORDS = 3
 _LABEL = re.compile(r"\w[\w'-]*(?: \w[\w'-]*){0,2}")
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VlmSettings:
-    """Which model, and how it answers: always by its likeliest words (greedy), so that equal input gives equal text."""
-
-    weights: str = "Qwen/Qwen3-VL-8B-Instruct"
-    """Hub id or folder of a checkpoint of the kind "image-text-to-text"."""
-    revision: str | None = None
-    licence: str | None = None
-    """Of the weights, for the record; None: as the catalogue of `vpdata models list` says."""
-    device: Device = "cuda"
-    dtype: Dtype = "bfloat16"
-    max_new_tokens: int = 512
-    """Longest answer."""
-
-    def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens: got {self.max_new_tokens}, wanted at least 1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VlmTaggerSettings(VlmSettings):
-    """As `VlmSettings`, and what a clip's tags are made from."""
-
-    max_new_tokens: int = 128
-    prompt: str = "main_objects"
-    """Name of a file in `vpdata/models/prompts/` that asks for a JSON list."""
-    num_images: int = 4
-    """Key frames shown, spread evenly from the first to the last."""
-    max_short_side_px: int = 480
-    """Frames are shown scaled down to this short side."""
-    max_labels: int = 12
-
-    def __post_init__(self) -> None:
-        VlmSettings.__post_init__(self)
-        for name in ("num_images", "max_short_side_px", "max_labels"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, wanted at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +42,15 @@ class _Question:
 class VlmCaptioner:
     """A `Captioner`: the request's pictures and its prompt go through the model's own chat template."""
 
-    Settings = VlmSettings
-
     def __init__(self, settings: VlmSettings) -> None:
         self._model = _ChatModel(settings)
 
     def caption(self, requests: Sequence[CaptionRequest]) -> list[str]:
         return self._model.answers([_Question(shown_images(one), one.prompt) for one in requests])
 
-    @staticmethod
-    def card(settings: VlmSettings) -> ModelCard:
-        return _card("captioner", settings, {})
-
 
 class VlmTagger:
     """A `Tagger` that asks for a JSON list of the main objects."""
-
-    Settings = VlmTaggerSettings
 
     def __init__(self, settings: VlmTaggerSettings) -> None:
         self._settings = settings
@@ -108,12 +61,6 @@ class VlmTagger:
         """RejectItem where an answer is no list of labels."""
         answers = self._model.answers([self._question(frames) for frames in clips])
         return [parse_labels(answer, max_labels=self._settings.max_labels) for answer in answers]
-
-    @staticmethod
-    def card(settings: VlmTaggerSettings) -> ModelCard:
-        names = ("prompt", "num_images", "max_short_side_px", "max_labels")
-        asked = {name: getattr(settings, name) for name in names}
-        return _card("tagger", settings, asked | {"prompt_text": read_prompt(settings.prompt)})
 
     def _question(self, frames: Frames) -> _Question:
         settings = self._settings
@@ -213,19 +160,3 @@ def _at_most(image: Image, short_side_px: int) -> Image:
         return image
     size = (round(width * scale), round(height * scale))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-
-
-def _licence(settings: VlmSettings) -> str:
-    published = None if is_path(settings.weights) else find(settings.weights)
-    return settings.licence or (published.licence if published else "unknown; the option `licence` may say")
-
-
-def _card(role: str, settings: VlmSettings, options: Mapping[str, object]) -> ModelCard:
-    return ModelCard(
-        role=role,
-        name=f"vlm {settings.weights.rstrip('/').rpartition('/')[2]}",
-        revision=settings.revision or "local",
-        licence=_licence(settings),
-        source=settings.weights,
-        options={"dtype": settings.dtype, "max_new_tokens": settings.max_new_tokens, **options},
-    )

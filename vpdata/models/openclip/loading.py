@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vpdata.errors import BackendError
-from vpdata.models.gpu import Device, Dtype, halving, torch_device
+from vpdata.models.gpu import halving, torch_device
 from vpdata.models.ports import Image
+from vpdata.models.torch_settings import Device, Dtype
 from vpdata.models.weights import local_weights
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"

@@ -4,63 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
-import open_clip
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
 from vpdata.errors import BackendError
-from vpdata.models.gpu import Device, Dtype
 from vpdata.models.openclip.aesthetic import AestheticHead
 from vpdata.models.openclip.loading import ClipModel, load_clip
 from vpdata.models.openclip.safety import ZeroShotSafety
-from vpdata.models.ports import Frames, ModelCard
+from vpdata.models.openclip.settings import ClipScoresSettings, ClipSettings
+from vpdata.models.ports import Frames
 from vpdata.records import ScoreName
 
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipSettings:
-    """Which CLIP model."""
-
-    weights: str = "timm/vit_large_patch14_clip_224.openai"
-    """Hub id or folder of a checkpoint in open_clip's layout; the default is OpenAI's ViT-L/14."""
-    revision: str | None = None
-    licence: str = "MIT"
-    """Of the weights, for the record; that of the default ones."""
-    device: Device = "cuda"
-    dtype: Dtype = "bfloat16"
-    sample_fps: float = 1.0
-    """Frames per second that are looked at."""
-
-    def __post_init__(self) -> None:
-        if self.sample_fps <= 0:
-            raise ValueError(f"sample_fps: got {self.sample_fps}, wanted more than 0")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipScoresSettings(ClipSettings):
-    """As `ClipSettings`, and what is measured."""
-
-    aesthetic_head: str | None = None
-    """Name or folder of LAION's head, which is for OpenAI's weights; None: `aesthetic` is not measured."""
-    safety: bool = True
-    """False: `unsafe` is not measured."""
-
-    def __post_init__(self) -> None:
-        # Zero-argument super() does not reach the parent of a slotted dataclass.
-        ClipSettings.__post_init__(self)
-        if self.aesthetic_head is None and not self.safety:
-            raise ValueError("got neither an aesthetic_head nor safety: wanted something to measure")
-
-
 class ClipScores:
     """A Scorer of aesthetic, the mean over the frames, and unsafe, the largest of any frame."""
-
-    Settings = ClipScoresSettings
 
     def __init__(self, settings: ClipScoresSettings) -> None:
         self.sample_fps = settings.sample_fps
@@ -77,12 +38,6 @@ class ClipScores:
                     f"wanted {num_values} as {settings.weights} gives; LAION's heads are for OpenAI's ViT-L/14"
                 )
 
-    @staticmethod
-    def card(settings: ClipScoresSettings) -> ModelCard:
-        """Name, revision and licence."""
-        options = {"aesthetic_head": settings.aesthetic_head, "safety": settings.safety}
-        return _card(settings, role="scorer", options=options)
-
     def score(self, frames: Frames, *, fps: float) -> Mapping[ScoreName, float | None]:
         """The scores of one clip."""
         embeddings = self._model.embed_images(list(frames))
@@ -97,17 +52,10 @@ class ClipScores:
 class ClipEmbedder:
     """An Embedder: the mean of the frames' embeddings."""
 
-    Settings = ClipSettings
-
     def __init__(self, settings: ClipSettings) -> None:
         self.sample_fps = settings.sample_fps
         self._model = _load(settings)
         self.max_short_side_px = self._model.image_size_px
-
-    @staticmethod
-    def card(settings: ClipSettings) -> ModelCard:
-        """Name, revision and licence."""
-        return _card(settings, role="embedder", options={})
 
     def embed(self, frames: Frames) -> NDArray[np.float32]:
         """float32 [D] of unit length."""
@@ -121,16 +69,9 @@ class ClipAlignment:
     it would see the beginning only: each sentence counts by itself, and a sentence too long for it in pieces.
     """
 
-    Settings = ClipSettings
-
     def __init__(self, settings: ClipSettings) -> None:
         self._model = _load(settings)
         self.max_short_side_px = self._model.image_size_px
-
-    @staticmethod
-    def card(settings: ClipSettings) -> ModelCard:
-        """Name, revision and licence."""
-        return _card(settings, role="text_scorer", options={})
 
     def score(self, frames: Frames, text: str) -> Mapping[ScoreName, float | None]:
         """None for a text without words."""
@@ -158,14 +99,3 @@ def sentences(text: str, model: ClipModel) -> list[str]:
 
 def _load(settings: ClipSettings) -> ClipModel:
     return load_clip(settings.weights, settings.revision, device=settings.device, dtype=settings.dtype)
-
-
-def _card(settings: ClipSettings, *, role: str, options: Mapping[str, object]) -> ModelCard:
-    return ModelCard(
-        role=role,
-        name=settings.weights,
-        revision=settings.revision or "local",
-        licence=settings.licence,
-        source=f"open_clip_torch {open_clip.__version__}",
-        options={"dtype": settings.dtype, "sample_fps": settings.sample_fps, **options},
-    )

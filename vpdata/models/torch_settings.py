@@ -1,0 +1,42 @@
+"""Options that models on torch share, and what a run says about such a model. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Literal
+
+from vpdata.config import public
+from vpdata.models.catalogue import licence_of
+from vpdata.models.ports import ModelCard
+
+Device = Literal["cuda", "cpu"]
+Dtype = Literal["bfloat16", "float16", "float32"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedSettings:
+    """Options of every model whose weights are fetched."""
+
+    weights: str
+    """Hub id, name in the catalogue, or the path of a folder of your own."""
+    revision: str | None = None
+    """Commit, branch or tag of the hub id; None: what was fetched."""
+    licence: str | None = None
+    """Of the weights, for the record; None: as the catalogue of `vpdata models list` says."""
+    device: Device = "cuda"
+
+    def weights_card(self, role: str, *, name: str, package: str, options: Mapping[str, object]) -> ModelCard:
+        """A card with the weights' id, or the last part of their path, and the version of the package that opens them.
+
+        PackageNotFoundError where it is not installed.
+        """
+        return ModelCard(
+            role=role,
+            name=name,
+            revision=self.revision or "local",
+            licence=self.licence or licence_of(self.weights),
+            source=f"{public(self.weights)}, {package} {version(package)}",
+            options=public(options),
+        )
