@@ -1,0 +1,80 @@
+import pytest
+import torch
+
+pytest.importorskip("diffusers")
+
+from diffusers import CogVideoXDDIMScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+
+from tests.backbones.small import FLOW, V_PREDICTION
+from vpdata.backbones.objective import objective_of
+from vpdata.errors import ConfigError
+
+
+def latents() -> tuple[torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(0)
+    return torch.randn(3, 2, 4, generator=random), torch.randn(3, 2, 4, generator=random)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_v_prediction_mixes_and_targets_as_the_checkpoints_scheduler_does(shift):
+    config = V_PREDICTION | {"snr_shift_scale": shift}
+    scheduler = CogVideoXDDIMScheduler.from_config(config)
+    clean, noise = latents()
+    timesteps = torch.tensor([0, 500, 999])
+    objective = objective_of(config)
+    noisy = objective.add_noise(clean, noise, timesteps.float())
+    torch.testing.assert_close(noisy, scheduler.add_noise(clean, noise, timesteps))
+    torch.testing.assert_close(
+        objective.target(clean, noise, timesteps.float()), scheduler.get_velocity(clean, noise, timesteps)
+    )
+
+
+def test_last_timestep_of_cogvideox_is_pure_noise():
+    clean, noise = latents()
+    noisy = objective_of(V_PREDICTION).add_noise(clean, noise, torch.full((3,), 999.0))
+    torch.testing.assert_close(noisy, noise, rtol=0, atol=1e-3)
+
+
+def test_flow_mixes_as_the_flow_scheduler_does():
+    clean, noise = latents()
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=1.0)
+    timesteps = scheduler.timesteps[[100, 500, 900]]
+    objective = objective_of(FLOW)
+    torch.testing.assert_close(
+        objective.add_noise(clean, noise, timesteps), scheduler.scale_noise(clean, timesteps, noise)
+    )
+    torch.testing.assert_close(objective.target(clean, noise, timesteps), noise - clean)
+
+
+def test_flow_draws_are_shifted_as_the_samplers_sigmas_are():
+    scheduler = UniPCMultistepScheduler.from_config(FLOW | {"use_flow_sigmas": True})
+    scheduler.set_timesteps(10)
+    uniform = torch.linspace(1, 1 / 1000, 11)[:-1]
+    ours = objective_of(FLOW).timesteps(uniform)
+    # The sampler's timesteps are whole numbers.
+    torch.testing.assert_close(ours.floor(), scheduler.timesteps.float(), rtol=0, atol=1)
+
+
+@pytest.mark.parametrize("config", [V_PREDICTION, FLOW], ids=["v", "flow"])
+def test_true_velocity_gives_the_clean_latents_back(config):
+    objective = objective_of(config)
+    clean, noise = latents()
+    timesteps = torch.tensor([10.0, 500.0, 990.0])
+    noisy, velocity = objective.add_noise(clean, noise, timesteps), objective.target(clean, noise, timesteps)
+    torch.testing.assert_close(objective.clean_from(noisy, velocity, timesteps), clean, rtol=1e-4, atol=1e-4)
+
+
+def test_velocity_loss_is_the_published_weighted_loss_of_clean_latents():
+    objective = objective_of(V_PREDICTION)
+    clean, noise = latents()
+    timesteps = torch.tensor([50.0, 400.0, 900.0])
+    noisy, velocity = objective.add_noise(clean, noise, timesteps), objective.target(clean, noise, timesteps)
+    predicted = velocity + 0.3 * noise.roll(1)
+    weight = 1 / objective.mix(timesteps)[1].square()
+    of_clean = (objective.clean_from(noisy, predicted, timesteps) - clean).square().mean(dim=(1, 2)) * weight
+    torch.testing.assert_close(of_clean, (predicted - velocity).square().mean(dim=(1, 2)), rtol=1e-3, atol=1e-5)
+
+
+def test_scheduler_that_predicts_noise_is_refused_by_name():
+    with pytest.raises(ConfigError, match="epsilon"):
+        objective_of(V_PREDICTION | {"prediction_type": "epsilon"})
