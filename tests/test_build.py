@@ -106,6 +106,33 @@ def test_no_home_path_and_no_secret_reaches_the_run(videos, run, tmp_path):
                     assert secret.encode() not in content, path
 
 
+@pytest.mark.slow
+def test_no_path_of_a_model_reaches_the_run(videos, tmp_path):
+    pytest.importorskip("open_clip")
+    from tests.models.tiny_clip import save_head, save_tiny_clip
+
+    home = videos.parent
+    (home / "my-clip").mkdir()
+    weights, head = save_tiny_clip(home / "my-clip"), save_head(home / "my-clip")
+    (home / "names.txt").write_text("moving object\nperson")
+    clip = {"weights": str(weights), "device": "cpu", "dtype": "float32"}
+    tags = {"vocabulary": str(home / "names.txt"), "cache_folder": str(home / "cache"), "min_cosine": -1.0}
+    choices = {
+        "detect.tagger": {"name": "openclip", "options": clip | tags},
+        "detect.scorers": [{"name": "openclip", "options": clip | {"aesthetic_head": str(head)}}],
+        "detect.embedder": {"name": "openclip", "options": clip},
+        "caption.text_scorer": {"name": "openclip", "options": clip},
+    }
+    more = [word for key, value in choices.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    memory = ("--set", "detect.resources.memory_gb=3", "--set", "caption.resources.memory_gb=3")
+    rules = ("--set", "filter.rules.aesthetic=null", "--set", "filter.rules.text_alignment=null")
+    assert _build(videos, tmp_path / "run", *more, *memory, *rules) == 0
+    records = [sample.record for sample in vpdata.open_dataset(tmp_path / "run")]
+    assert "my-clip local" in {score.model for record in records for score in record.scores or ()}
+    for path in (tmp_path / "run").rglob("*"):
+        assert not path.is_file() or b"home-of-planted-user" not in path.read_bytes(), path
+
+
 def test_inspect_prints_the_record_and_draws_the_masks(run, tmp_path, capsys):
     sample = next(iter(vpdata.open_dataset(run)))
     assert main(["inspect", str(run), sample.id, "--sheet", str(tmp_path / "sheet.jpg")]) == 0
@@ -149,3 +176,18 @@ def test_export_and_import_bring_the_masks_back(run, tmp_path):
     assert main(["import", str(tmp_path / "vp"), "--format", "videopainter", "--output", str(tmp_path / "back")]) == 0
     assert len(vpdata.open_dataset(tmp_path / "back")) == len(vpdata.open_dataset(run))
     assert main(["check", str(tmp_path / "back")]) == 0
+
+
+def test_missing_weights_are_all_named_with_the_command_that_fetches_them(videos, tmp_path, monkeypatch, capsys):
+    owl = ("--set", "detect.detector={name: owlv2, options: {revision: abc}}")
+    places = ("--config", str(ROOT / "configs/vpdata.yaml"), "--input", str(videos), "--output", str(tmp_path / "run"))
+    for weights, place in (("", "FOLDER_OR_URI"), (str(tmp_path / "empty"), str(tmp_path / "empty"))):
+        monkeypatch.setenv("VPDATA_WEIGHTS", weights)
+        assert main(["build", *places, *owl]) == 1
+        message = capsys.readouterr().err
+        (command,) = [line for line in message.splitlines() if line.startswith("  vpdata models fetch ")]
+        assert "google/owlv2-large-patch14-ensemble@abc" in command.split()
+        assert {"facebook/sam2.1-hiera-large", "laion-aesthetic-v2", "Qwen/Qwen3-VL-8B-Instruct"} < set(command.split())
+        assert command.endswith(f"--to {place}")
+        assert f"export VPDATA_WEIGHTS={place}" in message
+    assert not (tmp_path / "run").exists()

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpdata.config import ModelChoice, fill, read_yaml, to_plain, with_overrides
+from vpdata.config import ModelChoice, fill, public, read_yaml, to_plain, with_overrides
 from vpdata.errors import ConfigError
 
 
@@ -39,6 +39,19 @@ class Outer:
     parts: tuple[Inner, ...] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
     model: ModelChoice | None = None
+
+
+def test_of_a_local_path_only_the_last_part_is_public():
+    plain = {"weights": "/home/me/my-model", "list": ["./a/b", "~/c", "file:///home/me/d"], "none": None}
+    assert public(plain) == {"weights": "my-model", "list": ["b", "c", "d"], "none": None}
+    kept = {
+        "hub": "org/name",
+        "bucket": "s3://bucket/a",
+        "url": "http://host/v1",
+        "prompt": "/think\nSay more.",
+        "n": 1,
+    }
+    assert public(kept) == kept
 
 
 def test_what_is_not_given_takes_its_default():

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from vpdata import __version__
-from vpdata.config import to_plain
+from vpdata.config import public, to_plain
 from vpdata.dataset import layout
 from vpdata.dataset.run import RangedFile, Run
 from vpdata.engine import again, fingerprint, lease
@@ -71,7 +71,7 @@ def build_run(
 ) -> BuildSummary:
     """Make a run, or go on with an unfinished one, up to its shards and index.
 
-    `config` is stored in `run.yaml` as it is: plain data without secrets and without the input's path. RunError where
+    `config` is plain data without secrets; `run.yaml` stores it, of local paths only the last part. RunError where
     the folder is no run, is being built, or was made with other settings; StorageError where the disk is full or a
     server is down. In every case the finished parts stay, and the same call goes on.
     """
@@ -217,7 +217,7 @@ def _refuse_other_folders(folder: Folder) -> None:
 
 def _run_yaml(config: Mapping[str, Any], stages: Sequence[Stage]) -> bytes:
     models = [to_plain(card) for stage in stages for card in stage.models]
-    content = {"vpdata_version": __version__, "config": dict(config), "models": models}
+    content = {"vpdata_version": __version__, "config": public(config), "models": models}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vpdata.config import fill, to_plain
+from vpdata.config import fill, public, to_plain
 from vpdata.dataset import layout
 from vpdata.dataset.run import Run
 from vpdata.engine.again import PACK, remove_pack
@@ -108,7 +108,7 @@ def refuse_changes(stored: State, state: State) -> None:
 def _state_of(stage: Stage, *, early_rules: Mapping[str, Any] | None, before: str) -> State:
     plain = {
         "stage": stage.name,
-        "identity": to_plain(stage.identity),
+        "identity": public(to_plain(stage.identity)),
         "models": [to_plain(card) for card in stage.models],
         "early_rules": early_rules,
         "input": before,
