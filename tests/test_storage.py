@@ -252,3 +252,14 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(ConfigError, match=r"vpdata\[cloud\]"):
         Folder("gs://bucket/run").read("a.txt")
+
+
+@pytest.mark.parametrize("place", ["local", "memory"])
+def test_reading_into_a_buffer_fills_it_or_says_what_is_missing(tmp_path: Path, place: str) -> None:
+    folder = Folder(tmp_path if place == "local" else "memory://read-into/x")
+    folder.write("a", bytes(range(100)))
+    buffer = bytearray(10)
+    folder.read_into("a", 20, memoryview(buffer))
+    assert buffer == bytes(range(20, 30))
+    with pytest.raises(StorageError, match="got 5 bytes at 95, wanted 10: the file is cut short"):
+        folder.read_into("a", 95, memoryview(buffer))

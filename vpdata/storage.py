@@ -82,10 +82,24 @@ class Folder:
             else:
                 data = self._fs.cat_file(self._path(name), start=offset, end=offset + num_bytes)
         if len(data) != num_bytes:
-            raise StorageError(
-                f"{self._path(name)}: got {len(data)} bytes at {offset}, wanted {num_bytes}: the file is cut short"
-            )
+            raise StorageError(_cut_short(self._path(name), offset, got=len(data), wanted=num_bytes))
         return data
+
+    def read_into(self, name: str, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer by one ranged read, on a local disk without a copy; a file too short for it is a StorageError.
+
+        Of 7 MB a copy more costs as much CPU as the read.
+        """
+        if not self.is_local:
+            buffer[:] = self.read_range(name, offset, len(buffer))
+            return
+        with self._named_errors("read", name), open(self._path(name), "rb", buffering=0) as file:
+            file.seek(offset)
+            num_bytes = 0
+            while num_bytes < len(buffer) and (more := file.readinto(buffer[num_bytes:])):
+                num_bytes += more
+        if num_bytes < len(buffer):
+            raise StorageError(_cut_short(self._path(name), offset, got=num_bytes, wanted=len(buffer)))
 
     def write(self, name: str, data: bytes) -> None:
         """Publish `data` as a whole file, replacing an older one."""
@@ -184,6 +198,10 @@ class Folder:
             hint = "; free some space and run the same command again" if is_full else ""
             text = getattr(error, "strerror", None) or error
             raise StorageError(f"cannot {what} {self._path(name)}: {text}{hint}") from error
+
+
+def _cut_short(path: str, offset: int, *, got: int, wanted: int) -> str:
+    return f"{path}: got {got} bytes at {offset}, wanted {wanted}: the file is cut short"
 
 
 def filesystem(scheme: str) -> Any:  # what fsspec annotates is not what its calls return

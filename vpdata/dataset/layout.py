@@ -19,6 +19,10 @@ LEASE = "lease.json"
 PROGRESS = "progress"
 """Folder inside a stage's: what is finished of its unfinished parts."""
 
+LATENTS_CONFIG = "latents.yaml"
+LATENTS_FOLDERS = {"clips": "0-clips", "encode": "1-encode"}
+"""Of encoded latents: the frozen list of clips in parts, and the stage; beside them `SHARDS` and `INDEX`."""
+
 
 def part_name(part: int, sub_part: int | None = None) -> str:
     """`part-00017`, or `part-00017-02` for a sub-part."""
@@ -58,3 +62,8 @@ def index_file(shard: int) -> str:
 def index_of_shard(name: str) -> str:
     """Name of the index file that belongs to a shard file."""
     return name.removesuffix(".tar") + ".parquet"
+
+
+def latents_part(shard: int) -> str:
+    """A part of encoded latents is a shard: its tar and its index have this name."""
+    return f"latents-{shard:06d}"
