@@ -28,3 +28,10 @@ def rotary_tables(
         cosines.append(cos.view(shape).expand(*sizes, dim))
         sines.append(sin.view(shape).expand(*sizes, dim))
     return torch.cat(cosines, dim=-1).flatten(0, 2), torch.cat(sines, dim=-1).flatten(0, 2)
+
+
+def rotate(tokens: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn `[..., head_dim]` queries or keys, computed in float32 as the families do; tables broadcast to them."""
+    real, imaginary = tokens.unflatten(-1, (-1, 2)).unbind(-1)
+    turned = torch.stack([-imaginary, real], dim=-1).flatten(-2)
+    return (tokens.float() * cos + turned.float() * sin).to(tokens.dtype)

@@ -1,0 +1,106 @@
+"""The ID adapter: LoRA on the backbone's self-attention, trained to read an object's identity from another window."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from diffusers.loaders.peft import PeftAdapterMixin
+from peft import LoraConfig, get_peft_model_state_dict
+from torch import Tensor, nn
+
+from vpdata.backbones.identity import IdentityStore, Scope, gather_positions
+from vpdata.backbones.identity_attention import CogVideoXIdentityAttention, WanIdentityAttention
+from vpdata.backbones.port import Backbone, Conditions
+
+NAME = "identity"
+"""Of the LoRA in the transformer."""
+_ATTENTION = {"cogvideox": CogVideoXIdentityAttention, "wan": WanIdentityAttention}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentitySettings:
+    """Shape of the ID adapter."""
+
+    rank: int = 256
+    alpha: int = 128
+    """The LoRA's scale is alpha / rank."""
+    scope: Scope = "id_only"
+    """id_only: LoRA on keys and values of identity tokens alone, so that without any the backbone is exactly itself;
+    joint: on queries, keys, values and outputs of all tokens, as published."""
+    max_tokens: int = 2048
+    """Identity tokens per window; more are thinned out evenly."""
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or self.max_tokens < 1:
+            raise ValueError(f"got rank {self.rank} and max_tokens {self.max_tokens}, wanted 1 or more of both")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentitySource:
+    """A window of the same video whose object lends its identity."""
+
+    latents: Tensor
+    """[B, C, F, h, w], noisy at `timesteps`, which should be low."""
+    timesteps: Tensor
+    """[B]"""
+    conditions: Conditions
+    object_cells: Tensor
+    """[B, 1, F, h, w], 1 where a latent cell shows the object."""
+    first_latent_frame: int
+    """Where the source begins on the time axis of the window that will look at it; negative before it."""
+
+
+class IdentityAdapter:
+    """Puts LoRA and attention processors into a backbone; until a source is captured, nothing is looked at."""
+
+    def __init__(self, backbone: Backbone, settings: IdentitySettings) -> None:
+        """A new adapter, whose second matrices are zero; its parameters are float32 and the only ones that train."""
+        self.settings = settings
+        self.backbone = backbone
+        self._store = IdentityStore(scope=settings.scope)
+        projections = ("to_k", "to_v") if settings.scope == "id_only" else ("to_q", "to_k", "to_v", "to_out.0")
+        transformer = cast(PeftAdapterMixin, backbone.transformer)
+        transformer.add_adapter(
+            LoraConfig(
+                r=settings.rank,
+                lora_alpha=settings.alpha,
+                target_modules=rf"(transformer_)?blocks\.\d+\.attn1\.({'|'.join(map(re.escape, projections))})",
+            ),
+            adapter_name=NAME,
+        )
+        for parameter in self.parameters():
+            parameter.data = parameter.data.float()
+        for index, block in enumerate(backbone.blocks):
+            cast(Any, block).attn1.set_processor(_ATTENTION[backbone.spec.family](self._store, block=index))
+
+    def parameters(self) -> list[nn.Parameter]:
+        """All that is trained."""
+        return [parameter for parameter in self.backbone.transformer.parameters() if parameter.requires_grad]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The LoRA's tensors by PEFT's names."""
+        return get_peft_model_state_dict(self.backbone.transformer, adapter_name=NAME)
+
+    @torch.no_grad()
+    def capture(self, source: IdentitySource) -> int:
+        """Take the object's tokens from a pass over the source; the passes that follow look at them until `clear`.
+
+        Returns how many tokens were taken for the item that has most; 0 where none shows its object.
+        """
+        self._store.clear()
+        gathered = gather_positions(self.backbone.tokens_in(source.object_cells), max_tokens=self.settings.max_tokens)
+        if gathered is None:
+            return 0
+        grid = self.backbone.spec.grid(tuple(source.latents.shape))
+        first_frame = source.first_latent_frame // self.backbone.spec.patch[0]
+        rotary = self.backbone.rotary(grid, first_frame=first_frame, device=source.latents.device)
+        with self._store.capture(gathered, rotary):
+            self.backbone.predict(source.latents, source.timesteps, source.conditions)
+        return gathered.positions.shape[1]
+
+    def clear(self) -> None:
+        """Forget the captured tokens."""
+        self._store.clear()

@@ -1,0 +1,68 @@
+"""The folder of an ID adapter: LoRA weights that diffusers loads, and what it cannot know beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
+from peft import set_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from vpdata.backbones.identity_adapter import NAME, IdentityAdapter, IdentitySettings
+from vpdata.backbones.port import Backbone
+from vpdata.config import fill, to_plain
+from vpdata.errors import BackendError, ConfigError
+from vpdata.storage import Folder
+
+WEIGHTS_FILE = "pytorch_lora_weights.safetensors"
+CONFIG_FILE = "id_adapter_config.json"
+_PREFIX = "transformer."
+
+
+def save_id_adapter(folder: str | Path, adapter: IdentityAdapter) -> None:
+    """Write `pytorch_lora_weights.safetensors` and, last, `id_adapter_config.json`."""
+    tensors = {f"{_PREFIX}{key}": tensor.contiguous().cpu() for key, tensor in adapter.state_dict().items()}
+    lora = {f"{_PREFIX}{key}": value for key, value in _lora_metadata(adapter).items()}
+    metadata = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(lora, sort_keys=True)}
+    config = {"backbone": to_plain(adapter.backbone.spec), "settings": to_plain(adapter.settings)}
+    target = Folder(str(folder))
+    target.write(WEIGHTS_FILE, save(tensors, metadata))
+    target.write(CONFIG_FILE, json.dumps(config, indent=2, sort_keys=True).encode())
+
+
+def load_id_adapter(folder: str | Path, backbone: Backbone) -> IdentityAdapter:
+    """Put a saved ID adapter into a backbone; BackendError where it is damaged or belongs to another backbone."""
+    source = Folder(str(folder))
+    try:
+        config = json.loads(source.read(CONFIG_FILE))
+        tensors = load(source.read(WEIGHTS_FILE))
+        settings = fill(IdentitySettings, config["settings"])
+    except (json.JSONDecodeError, KeyError, SafetensorError, ConfigError) as error:
+        raise BackendError(f"{folder} holds a damaged ID adapter: {error}; save or copy it again") from error
+    own = json.loads(json.dumps(to_plain(backbone.spec)))
+    differing = [key for key in own if config["backbone"].get(key) != own[key]]
+    if differing:
+        got = ", ".join(f"{key} {config['backbone'].get(key)}" for key in differing)
+        wanted = ", ".join(f"{key} {own[key]}" for key in differing)
+        raise BackendError(f"{folder} holds an ID adapter for another backbone: got {got}, wanted {wanted}")
+    adapter = IdentityAdapter(backbone, settings)
+    result = set_peft_model_state_dict(
+        backbone.transformer,
+        {key.removeprefix(_PREFIX): tensor for key, tensor in tensors.items()},
+        adapter_name=NAME,
+    )
+    missing = adapter.state_dict().keys() - {key.removeprefix(_PREFIX) for key in tensors}
+    if missing or result.unexpected_keys:
+        wrong = sorted([*missing, *result.unexpected_keys])
+        raise BackendError(f"{folder}/{WEIGHTS_FILE} lacks, or has too many, of these tensors: {wrong[:5]}")
+    return adapter
+
+
+def _lora_metadata(adapter: IdentityAdapter) -> dict[str, Any]:
+    """What diffusers needs to know to scale the LoRA as it was trained; without it, it takes alpha for the rank."""
+    configs: Any = adapter.backbone.transformer.peft_config
+    config = configs[NAME].to_dict()
+    return {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
