@@ -93,7 +93,8 @@ def test_only_the_ray_engine_imports_ray():
 
 def test_each_model_library_is_imported_by_one_file_or_one_folder_of_its_own():
     importers = defaultdict(set)
-    for path in python_files("vpdata"):
+    # Adapters of backbones open the parts of whole pipelines, some of which are transformers' own.
+    for path in set(python_files("vpdata")) - set(python_files("vpdata/backbones")):
         for module in imported_modules(path):
             importers[module.partition(".")[0]].add(path)
     in_models = {

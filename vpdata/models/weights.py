@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ LOCK_FILE = "weights.lock.yaml"
 """Written last, so where it is, all the files it lists are."""
 VARIABLE = "VPDATA_WEIGHTS"
 """Environment variable with the folder or uri that `vpdata models fetch` fills."""
+Wanted = tuple[str, str | None]
+"""A hub id, a name in the catalogue or a path, and the revision."""
 _MAX_FILES_AT_ONCE = 4
 _CHUNK_BYTES = 16 * 2**20
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -70,20 +72,7 @@ def local_weights(weights: str, revision: str | None = None) -> Path:
     """
     if is_path(weights):
         return _own_folder(weights, revision)
-    check_name(weights)
-    root = os.environ.get(VARIABLE)
-    if not root:
-        raise BackendError(
-            f"{VARIABLE} is not set, so there are no weights {weights}: run `{fetch_command(weights, revision)}` and "
-            "set it to that place on every node"
-        )
-    shared = Folder(root).child(weights)
-    lock = read_lock(shared)
-    if lock is None:
-        raise BackendError(
-            f"the weights {weights} are not in {root}; run `{fetch_command(weights, revision, to=root)}`"
-        )
-    _check_revision(lock, revision, shared)
+    shared, lock = _fetched(weights, revision)
     if shared.is_local:
         folder, remedy = shared, _FETCH_AGAIN
     else:
@@ -91,6 +80,35 @@ def local_weights(weights: str, revision: str | None = None) -> Path:
         remedy = f"remove {folder.uri}, and it is copied again"
     verify(folder, lock, remedy=remedy)
     return Path(folder.uri)
+
+
+def refuse_missing(wanted: Iterable[Wanted]) -> None:
+    """BackendError for weights that are missing, cut short or of another revision; nothing is hashed or copied.
+
+    What was never fetched is named all at once, with the command.
+    """
+    wanted = list(wanted)
+    root = os.environ.get(VARIABLE)
+    ids = [(name, revision) for name, revision in wanted if not is_path(name)]
+    if missing := [one for one in ids if not root or read_lock(Folder(root).child(one[0])) is None]:
+        raise BackendError(_how_to_fetch(missing, root))
+    for name, revision in wanted:
+        folder = weights_folder(name, revision)
+        if lock := read_lock(folder):
+            _check_revision(lock, revision, folder)
+            _check_sizes(folder, lock, remedy=_FETCH_AGAIN)
+
+
+def weights_folder(weights: str, revision: str | None = None) -> Folder:
+    """Where the files of a hub id or a path are, a bucket perhaps, without a look at their content.
+
+    For small files; BackendError as from `local_weights` where there is no such folder.
+    """
+    if not is_path(weights):
+        return _fetched(weights, revision)[0]
+    if not Path(weights).is_dir():
+        raise BackendError(f"there is no folder {weights} with weights on this machine")
+    return Folder(weights)
 
 
 def is_path(weights: str) -> bool:
@@ -102,11 +120,6 @@ def check_name(weights: str) -> None:
     """ConfigError for what is neither a hub id nor a path."""
     if not _NAME.fullmatch(weights):
         raise ConfigError(f"got the weights {weights!r}, wanted a hub id such as org/name, or an absolute path")
-
-
-def fetch_command(weights: str, revision: str | None, *, to: str = "FOLDER_OR_URI") -> str:
-    """The command that fetches these weights."""
-    return f"vpdata models fetch {weights}{f'@{revision}' if revision else ''} --to {to}"
 
 
 def read_lock(folder: Folder) -> Lock | None:
@@ -147,10 +160,29 @@ def node_folder() -> Path:
     return folder
 
 
+def _fetched(weights: str, revision: str | None) -> tuple[Folder, Lock]:
+    """Where a hub id was fetched to, and what was."""
+    check_name(weights)
+    root = os.environ.get(VARIABLE)
+    if not root or (lock := read_lock(shared := Folder(root).child(weights))) is None:
+        raise BackendError(_how_to_fetch([(weights, revision)], root))
+    _check_revision(lock, revision, shared)
+    return shared, lock
+
+
+def _how_to_fetch(missing: Sequence[Wanted], root: str | None) -> str:
+    names = ", ".join(name for name, _ in missing)
+    asked = " ".join(f"{name}@{revision}" if revision else name for name, revision in missing)
+    where = f"in {root}" if root else f"since {VARIABLE} is not set"
+    place = root or "FOLDER_OR_URI"
+    return (
+        f"got no weights of {names} {where}. Fetch them once to a place that every node can read, and name it on every "
+        f"node:\n  vpdata models fetch {asked} --to {place}\n  export {VARIABLE}={place}"
+    )
+
+
 def _own_folder(path: str, revision: str | None) -> Path:
-    if not Path(path).is_dir():
-        raise BackendError(f"there is no folder {path} with weights on this machine")
-    folder = Folder(path)
+    folder = weights_folder(path)
     if lock := read_lock(folder):
         _check_revision(lock, revision, folder)
         verify(folder, lock, remedy=_FETCH_AGAIN)

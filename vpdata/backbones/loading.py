@@ -1,0 +1,207 @@
+"""Opens the parts of a pipeline in diffusers' layout: offline, from safetensors, each part whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTransformer3DModel
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+from diffusers.utils.logging import disable_progress_bar
+from safetensors import SafetensorError
+from transformers import AutoImageProcessor, AutoTokenizer, CLIPVisionModel, T5EncoderModel, UMT5EncoderModel
+
+from vpdata.backbones import cogvideox, wan
+from vpdata.backbones.codec import CogVideoXCodec, LatentCodec, WanCodec
+from vpdata.backbones.cogvideox import CogVideoX
+from vpdata.backbones.port import Backbone
+from vpdata.backbones.settings import BackboneSettings
+from vpdata.backbones.spec import BackboneSpec
+from vpdata.backbones.text_encoder import TextEncoder
+from vpdata.backbones.tiny import tiny_folder
+from vpdata.backbones.wan import Wan
+from vpdata.errors import BackendError
+from vpdata.models.gpu import torch_device, torch_dtype
+from vpdata.models.huggingface.loading import load_model
+from vpdata.models.weights import local_weights, read_lock, weights_folder
+from vpdata.storage import Folder
+
+_TRANSFORMERS = (CogVideoXTransformer3DModel, WanTransformer3DModel)
+_VAES = (AutoencoderKLCogVideoX, AutoencoderKLWan)
+_TEXT_PARTS = ("text_encoder", "tokenizer")
+_LATENT_PARTS = ("vae", "image_encoder", "image_processor")
+_WITNESSES = ("_diffusers_version", "_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
+"""Keys of a config that say who wrote it, not what it means."""
+
+
+def load_backbone(settings: BackboneSettings) -> Backbone:
+    """The transformer with its objective; neither VAE nor text encoder is opened.
+
+    BackendError for weights that are missing, damaged, or of another architecture.
+    """
+    folder = _local_folder(settings)
+    files = Folder(str(folder))
+    _spec(files)
+    scheduler = _config(files, "scheduler", "scheduler_config.json")
+    kind, _ = _class_and_config(files, "transformer", _TRANSFORMERS)
+    _, vae = _class_and_config(files, "vae", _VAES)
+    transformer: Any = _load(kind, folder / "transformer", settings)
+    family = CogVideoX if kind is CogVideoXTransformer3DModel else Wan
+    return family(transformer, scheduler=scheduler, vae=vae)
+
+
+def load_codec(settings: BackboneSettings, *, tiled: bool = False) -> LatentCodec:
+    """The VAE, and the image encoder where the family has one; BackendError as from `load_backbone`.
+
+    `tiled`: see `LatentCodec`.
+    """
+    folder = _local_folder(settings)
+    files = Folder(str(folder))
+    spec = _spec(files)
+    kind, _ = _class_and_config(files, "vae", _VAES)
+    vae: Any = _load(kind, folder / "vae", settings)
+    if kind is AutoencoderKLCogVideoX:
+        return CogVideoXCodec(vae, spec=spec, tiled=tiled)
+    transformer = _class_and_config(files, "transformer", _TRANSFORMERS)[1]
+    image_encoder = image_processor = None
+    if transformer["image_dim"] is not None:
+        image_encoder = load_model(
+            CLIPVisionModel, folder / "image_encoder", device=settings.device, dtype=settings.dtype
+        )
+        image_processor = _from_files(AutoImageProcessor, folder / "image_processor")
+    return WanCodec(
+        vae,
+        spec=spec,
+        input_channels=transformer["in_channels"],
+        image_encoder=image_encoder,
+        image_processor=image_processor,
+        tiled=tiled,
+    )
+
+
+def load_text_encoder(settings: BackboneSettings) -> TextEncoder:
+    """The text encoder with its tokenizer; BackendError as from `load_backbone`."""
+    folder = _local_folder(settings)
+    spec = _spec(Folder(str(folder)))
+    kind = T5EncoderModel if spec.family == "cogvideox" else UMT5EncoderModel
+    model: Any = load_model(kind, folder / "text_encoder", device=settings.device, dtype=settings.dtype)
+    return TextEncoder(model, _from_files(AutoTokenizer, folder / "tokenizer"), spec=spec)
+
+
+def read_spec(settings: BackboneSettings) -> BackboneSpec:
+    """The sizes, from configs alone."""
+    return _spec(_files(settings))
+
+
+def fingerprint(settings: BackboneSettings) -> str:
+    """16 hex digits of what decides latents and text embeddings, whatever device and dtype they are computed on.
+
+    Of the VAE, the text encoder, the image encoder and the tokenizer: the configs, and the hashes in the lock file
+    where there is one. Two folders of your own with equal configs and no lock file are taken for the same.
+    """
+    files = _files(settings)
+    spec = _spec(files)
+    facts: dict[str, Any] = {"text_length": spec.text_length, "takes_first_frame": spec.takes_first_frame}
+    facts |= {part: _meaning(_config(files, part)) for part in ("vae", "text_encoder")}
+    if settings.tiny is not None:
+        facts["tiny"] = [settings.tiny, settings.tiny_seed]
+    elif lock := read_lock(files):
+        parts = (*_LATENT_PARTS, *_TEXT_PARTS)
+        facts["files"] = {name: one.sha256 for name, one in lock.files.items() if name.split("/")[0] in parts}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _local_folder(settings: BackboneSettings) -> Path:
+    if settings.tiny is not None:
+        return tiny_folder(settings.tiny, settings.tiny_seed)
+    assert settings.weights is not None
+    return local_weights(settings.weights, settings.revision)
+
+
+def _files(settings: BackboneSettings) -> Folder:
+    """Where the configs are, without a check of the weights beside them."""
+    if settings.tiny is not None:
+        return Folder(str(tiny_folder(settings.tiny, settings.tiny_seed)))
+    assert settings.weights is not None
+    return weights_folder(settings.weights, settings.revision)
+
+
+def _spec(files: Folder) -> BackboneSpec:
+    kind, transformer = _class_and_config(files, "transformer", _TRANSFORMERS)
+    wanted = _VAES[_TRANSFORMERS.index(kind)]
+    _, vae = _class_and_config(files, "vae", (wanted,))
+    if files.exists("transformer_2/config.json"):
+        raise BackendError(
+            f"{files.uri} holds two transformers, one for high and one for low noise, and would be trained as if it "
+            "were one; wanted a checkpoint with one, such as Wan 2.1 or Wan 2.2 TI2V-5B"
+        )
+    return (cogvideox if kind is CogVideoXTransformer3DModel else wan).spec_of(transformer, vae)
+
+
+def _class_and_config(files: Folder, part: str, kinds: tuple[type[ModelMixin], ...]) -> tuple[Any, dict[str, Any]]:
+    """The class among `kinds` that a part is of, and its config with the defaults of keys that it lacks.
+
+    Checkpoints that were saved by older releases lack some.
+    """
+    config = _config(files, part)
+    name = config.get("_class_name")
+    for kind in kinds:
+        if kind.__name__ == name:
+            parameters = inspect.signature(kind.__init__).parameters.values()
+            defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+            return kind, defaults | config
+    wanted = " or ".join(kind.__name__ for kind in kinds)
+    raise BackendError(f"{files.uri}/{part}: got the class {name}, wanted {wanted}")
+
+
+def _config(files: Folder, part: str, name: str = "config.json") -> dict[str, Any]:
+    path = f"{part}/{name}"
+    if not files.exists(path):
+        raise BackendError(
+            f"{files.uri} has no {path}, wanted the folder of a whole pipeline in diffusers' layout: transformer/, "
+            f"vae/, text_encoder/, tokenizer/, scheduler/"
+        )
+    try:
+        config = json.loads(files.read(path))
+    except ValueError as error:
+        raise BackendError(f"{files.uri}/{path} is damaged: {error}; fetch it again") from error
+    if not isinstance(config, dict):
+        raise BackendError(f"{files.uri}/{path}: got a {type(config).__name__}, wanted a mapping; fetch it again")
+    return config
+
+
+def _meaning(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in _WITNESSES}
+
+
+def _load(kind: Any, folder: Path, settings: BackboneSettings) -> ModelMixin:
+    """A model of diffusers, on its device."""
+    device, dtype = torch_device(settings.device), torch_dtype(settings.dtype)
+    disable_progress_bar()
+    try:
+        model, lists = kind.from_pretrained(
+            folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise BackendError(f"{folder}: the weights cannot be loaded: {error}; fetch them again") from error
+    # What the files lack, diffusers leaves empty or random and only warns.
+    if missing := sorted(lists["missing_keys"]):
+        raise BackendError(
+            f"{folder}: the files lack {len(missing)} of the weights, such as {missing[0]}; fetch them again"
+        )
+    return model.to(device)
+
+
+def _from_files(kind: Any, folder: Path) -> Any:
+    """A tokenizer or image processor."""
+    try:
+        return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, ImportError) as error:
+        raise BackendError(f"{folder} cannot be loaded: {error}; fetch it again") from error

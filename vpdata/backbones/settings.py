@@ -1,0 +1,33 @@
+"""Which backbone is meant: fetched weights, a folder, or a small random one. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vpdata.models.torch_settings import Device, Dtype
+
+TinyName = Literal["cogvideox", "cogvideox-i2v", "cogvideox1.5", "cogvideox1.5-i2v", "wan", "wan-i2v", "wan-ti2v"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneSettings:
+    """A pretrained video diffusion transformer with its VAE and text encoder; exactly one of `weights` and `tiny`."""
+
+    weights: str | None = None
+    """Hub id, or absolute path, of a pipeline in diffusers' layout: transformer/, vae/, text_encoder/, tokenizer/."""
+    revision: str | None = None
+    """Commit, branch or tag of the hub id; None: what was fetched."""
+    tiny: TinyName | None = None
+    """A small random one of that kind instead, which fetches nothing: for tests and demonstrations."""
+    tiny_seed: int = 0
+    """Decides the weights of a tiny one."""
+    device: Device = "cuda"
+    dtype: Dtype = "bfloat16"
+    """Of the weights; what a checkpoint wants in float32 stays so."""
+
+    def __post_init__(self) -> None:
+        if (self.weights is None) == (self.tiny is None):
+            raise ValueError(f"got weights {self.weights} and tiny {self.tiny}, wanted exactly one of the two")
+        if self.tiny is not None and self.revision is not None:
+            raise ValueError(f"got revision {self.revision} for the tiny {self.tiny}, which has none")
