@@ -1,0 +1,157 @@
+"""The command line: makes checkpoints and clips, measures each row of each stage in a fresh process, prints tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from benchmark.perf.gpu_pipeline import ours, scripts, table, workload
+from benchmark.perf.gpu_pipeline.checkpoints import NETWORKS, save_checkpoints
+from benchmark.perf.gpu_pipeline.gauge import Reading, visible_gpu
+from benchmark.perf.gpu_pipeline.settings import FULL_TOKENS, TINY_TOKENS, settings_on
+from benchmark.perf.gpu_pipeline.table import ROWS, STAGES, Measured
+from benchmark.perf.gpu_pipeline.workload import TrueClip
+from vpdata.build import BuildConfig
+from vpdata.engine.local import gpus_here, this_node
+from vpdata.engine.plan import make_plan
+
+Result = TypeVar("Result")
+
+_SCRATCH_GB = 24
+"""Of checkpoints, most of it the captioner's."""
+
+
+def main() -> None:
+    """Measure what was asked for and print it."""
+    args = _arguments()
+    if not args.tiny and not gpus_here()[0]:
+        raise SystemExit("no GPU was found: full-size models need one; --tiny runs the same code on the CPU")
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        measured = list(_measure_all(Path(folder), args))
+    if args.results:
+        measured = _merged(args.results, measured)
+    print(table.tables(measured))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tiny", action="store_true", help="tiny models and clips on the CPU: proves that it runs")
+    parser.add_argument("--clips", type=int, help="number of clips (default 32, tiny 2); a plain row takes long")
+    parser.add_argument("--rows", type=_names(ROWS), default=ROWS, help="comma-separated, of plain,batched,ours")
+    parser.add_argument("--stages", type=_names(STAGES), default=STAGES, help="comma-separated")
+    parser.add_argument("--folder", type=Path, help="where checkpoints lie while it runs (default: TMPDIR)")
+    parser.add_argument("--results", type=Path, help="JSON file that keeps figures from one call to the next")
+    return parser.parse_args()
+
+
+def _names(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    def read(text: str) -> tuple[str, ...]:
+        names = tuple(text.split(","))
+        if unknown := set(names) - set(known):
+            raise argparse.ArgumentTypeError(f"got {sorted(unknown)}, wanted some of {','.join(known)}")
+        return names
+
+    return read
+
+
+def _measure_all(folder: Path, args: argparse.Namespace) -> Iterator[Measured]:
+    free_gb = shutil.disk_usage(folder).free / 1e9
+    if not args.tiny and free_gb < _SCRATCH_GB:
+        raise SystemExit(f"{folder}: got {free_gb:.0f} GB free, wanted {_SCRATCH_GB} for checkpoints; give --folder")
+    # Read when a process imports the libraries: nothing is to be downloaded.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    weights = folder / "weights"
+    weights.mkdir()
+    _apart(save_checkpoints, weights, tuple(NETWORKS), is_tiny=args.tiny, device="cpu" if args.tiny else "cuda")
+    format = workload.TINY if args.tiny else workload.FULL
+    bench = _Bench(
+        folder=folder,
+        clips=workload.make_clips(args.clips or (2 if args.tiny else 32), format),
+        config=settings_on(weights, is_tiny=args.tiny),
+        is_tiny=args.tiny,
+        gpu=None if args.tiny else visible_gpu(os.environ.get("CUDA_VISIBLE_DEVICES")),
+    )
+    for stage in args.stages:
+        for row in args.rows:
+            measured = bench.measured(row, stage)
+            print(table.line(measured), file=sys.stderr, flush=True)
+            yield measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bench:
+    folder: Path
+    clips: Sequence[TrueClip]
+    config: BuildConfig
+    is_tiny: bool
+    gpu: str | None
+
+    def measured(self, row: str, stage: str) -> Measured:
+        num_workers = self._num_workers(stage) if row == "ours" else 1
+        reading = self._ours(stage, num_workers) if row == "ours" else self._script(row, stage)
+        return Measured(
+            row=row,
+            stage=stage,
+            clips_per_s=len(self.clips) / reading.wall_s if reading else None,
+            busy_frac=reading.busy_frac if reading else None,
+            peak_gb=reading.peak_gb if reading else None,
+            num_clips=len(self.clips),
+            num_workers=num_workers,
+            is_tiny=self.is_tiny,
+        )
+
+    def _ours(self, stage: str, num_workers: int) -> Reading:
+        return ours.measure(
+            stage,
+            self.clips,
+            config=self.config,
+            num_workers=num_workers,
+            folder=self.folder,
+            gpu=self.gpu,
+        )
+
+    def _script(self, row: str, stage: str) -> Reading | None:
+        config = self.config
+        return _apart(
+            scripts.measure,
+            stage,
+            row,
+            self.clips,
+            weights=self.folder / "weights",
+            device="cpu" if self.is_tiny else "cuda",
+            num_tokens=TINY_TOKENS if self.is_tiny else FULL_TOKENS,
+            batch_size=config.caption.batch_size if stage == "caption" else config.detect.detector_batch_size,
+            gpu=self.gpu,
+        )
+
+    def _num_workers(self, stage: str) -> int:
+        """As many as the engine's own plan puts on one GPU of this machine."""
+        if self.is_tiny:
+            return 1
+        resources = {name: getattr(self.config, name).resources for name in STAGES}
+        return make_plan(resources, [replace(this_node(), gpus=1)], at_once=False).workers[stage]
+
+
+def _apart(call: Callable[..., Result], *args: object, **options: object) -> Result:
+    """The call in a fresh process, which leaves nothing on the GPU."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(call, *args, **options).result()
+
+
+def _merged(file: Path, new: Sequence[Measured]) -> list[Measured]:
+    """With what the file holds of other rows and stages; the file then has both."""
+    old = table.read_results(file) if file.exists() else []
+    replaced = {(one.row, one.stage) for one in new}
+    both = [*(one for one in old if (one.row, one.stage) not in replaced), *new]
+    file.write_text(json.dumps([asdict(one) for one in both], indent=1) + "\n", encoding="utf-8")
+    return both
