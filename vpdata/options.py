@@ -12,7 +12,8 @@ from typing import Literal
 from vpdata.config import nearest
 from vpdata.errors import ConfigError, Reason, VpdataError
 
-DEFAULT_CONFIG = "configs/embedded.yaml"
+JOB_CONFIG = "configs/vpdata.yaml"
+"""Of a job that names none: the real build."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ def job_options(argv: Sequence[str], environ: Mapping[str, str], *, root: Path) 
     parser = argparse.ArgumentParser(prog="build_vpdata.py", description="Build a data set on a Ray cluster.")
     add_build_options(parser)
     args = parser.parse_args(argv)
-    args.config = args.config or environ.get("VPDATA_CONFIG") or str(root / DEFAULT_CONFIG)
+    args.config = args.config or environ.get("VPDATA_CONFIG") or str(root / JOB_CONFIG)
     args.input = args.input or environ.get("VPDATA_INPUT")
     args.output = args.output or environ.get("VPDATA_OUTPUT")
     missing = [name for name in ("input", "output") if not getattr(args, name)]
@@ -106,7 +107,7 @@ def _next_commands(missing: Sequence[str], config: str) -> str:
     if "config" in missing:
         lines += [
             f"  there is no {config}; name one of configs/*.yaml:",
-            "  export VPDATA_CONFIG=configs/embedded.yaml",
+            "  export VPDATA_CONFIG=configs/vpdata.yaml       # configs/embedded.yaml needs no GPU and no weights",
         ]
         config = '"$VPDATA_CONFIG"'
     lines += [
