@@ -18,6 +18,7 @@ from vpdata.engine import again, fingerprint, lease
 from vpdata.engine.cluster import Cluster
 from vpdata.engine.dispatch import Dispatch
 from vpdata.engine.freeze import freeze_sources
+from vpdata.engine.intake import FromSources, FromStage, Intake
 from vpdata.engine.lease import LeaseProof
 from vpdata.engine.local import local_cluster
 from vpdata.engine.pack import PackJob, unpacked
@@ -90,11 +91,10 @@ def build_run(
         run.folder.write(layout.RUN_CONFIG, _run_yaml(config, stages))
         jobs = [
             StageJob(
-                run_folder=run,
-                lease=proof,
                 stage=stage,
-                previous=previous,
-                source=source if previous == "source" else None,
+                intake=_intake(run, source, previous, engine),
+                folder=run.stage_folder(stage.name),
+                lease=proof,
                 rules=fingerprint.early_rules_of(states[stage.name]),
                 engine=engine,
             )
@@ -132,6 +132,7 @@ class _Build:
     ) -> None:
         self._run, self._source, self._jobs, self._engine = run, source, jobs, engine
         self._progress = progress
+        self._previous = dict(zip((job.name for job in jobs), ["source", *(job.name for job in jobs)], strict=False))
         self._pack_job = PackJob(run_folder=run, lease=proof, engine=engine)
 
     def finish(self, kind: EngineKind) -> None:
@@ -184,8 +185,8 @@ class _Build:
     def _waiting(self, job: StageJob) -> list[str]:
         """Parts that the stage before has finished and this one has not."""
         done = set(self._run.parts(job.name))
-        names = self._run.parts(job.previous)
-        if job.previous == "cut":
+        names = self._run.parts(self._previous[job.name])
+        if self._previous[job.name] == "cut":
             names = [name for part in names for name in self._sub_parts(part, num_records(self._run, "cut", part))]
         left = [name for name in names if name not in done]
         self._progress.known(job.name, num_parts=len(names), done=len(done))
@@ -196,6 +197,13 @@ class _Build:
 
     def _sub_parts(self, part: str, num_clips: int) -> list[str]:
         return sub_parts(part, num_clips=num_clips, clips_per_part=self._engine.clips_per_part)
+
+
+def _intake(run: Run, source: Input, previous: str, engine: EngineSettings) -> Intake:
+    """What the stage behind `previous` works on."""
+    if previous == "source":
+        return FromSources(run_folder=run, source=source)
+    return FromStage(run_folder=run, previous=previous, clips_per_part=engine.clips_per_part)
 
 
 def _cluster_of(

@@ -7,11 +7,11 @@ own files are published at the end, the records last: that file says that the pa
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO, Generic, TypeVar
 
 from vpdata import codec
 from vpdata.dataset import layout
@@ -21,17 +21,24 @@ from vpdata.engine.lease import LeaseProof
 from vpdata.engine.work import Counts
 from vpdata.errors import StorageError
 from vpdata.records import Record, Reject
+from vpdata.stages.base import Row
 from vpdata.storage import Folder
 
 _COPY_BYTES = 1 << 20
 
 
+T = TypeVar("T")
+
+WriteIndex = Callable[[str, list[Any], list[Member]], None]
+"""Writes what a part's tar holds where readers look for it, from the part's name, its rows and its members."""
+
+
 @dataclass(slots=True, kw_only=True)
-class Piece:
+class Piece(Generic[T]):
     """What became of some consecutive items of a part."""
 
     num_items: int = 0
-    records: list[Record] = field(default_factory=list)
+    records: list[T] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
 
@@ -39,15 +46,28 @@ class Piece:
 class PartOutput:
     """A context manager: left without `commit`, it publishes nothing but the pieces that were flushed."""
 
-    def __init__(self, folder: Folder, part: str, lease: LeaseProof) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        part: str,
+        lease: LeaseProof,
+        *,
+        row: type = Record,
+        tars: Folder | None = None,
+        index: WriteIndex | None = None,
+    ) -> None:
+        """`row` is the type of the records; the tar goes to `tars` and not to `folder`, and gets an `index` of its own,
+        for a stage whose tars are shards.
+        """
         self._folder, self._part, self._lease = folder, part, lease
+        self._row, self._tars, self._index = row, tars or folder, index
         self._progress = folder.child(layout.PROGRESS)
         self._stack = ExitStack()
         self._file: BinaryIO | None = None
         self._tar: TarWriter | None = None
         self._flushed_bytes = 0
-        self._done = Piece()
-        self._new = Piece()
+        self._done: Piece[Any] = Piece()
+        self._new: Piece[Any] = Piece()
         self._num_pieces = 0
 
     def __enter__(self) -> PartOutput:
@@ -71,7 +91,7 @@ class PartOutput:
         """Items that a retry will find finished."""
         return self._done.num_items
 
-    def add(self, record: Record, members: Mapping[str, bytes]) -> None:
+    def add(self, record: Row, members: Mapping[str, bytes]) -> None:
         """Append one record, and its members to the tar."""
         if members:
             tar = self._open_tar()
@@ -112,9 +132,11 @@ class PartOutput:
                 self._file.close()
             self._stack.close()
             self._write(layout.members_file(self._part), self._done.members, Member)
+        if self._index is not None:
+            self._index(self._part, self._done.records, self._done.members)
         if self._done.rejects:
             self._write(layout.rejects_file(self._part), self._done.rejects, Reject)
-        self._write(layout.records_file(self._part), self._done.records, Record)
+        self._write(layout.records_file(self._part), self._done.records, self._row)
         remove_pieces(self._folder, self._part)
         return Counts(
             name=self._part,
@@ -131,7 +153,7 @@ class PartOutput:
         self._new = Piece()
 
     def _load(self, name: str) -> None:
-        self._new = codec.from_json(self._progress.read(f"{name}.json"), Piece)
+        self._new = codec.from_json(self._progress.read(f"{name}.json"), Piece[self._row])
         if self._new.members:
             self._open_tar()
             assert self._file is not None
@@ -144,7 +166,7 @@ class PartOutput:
 
     def _open_tar(self) -> TarWriter:
         if self._tar is None:
-            path = self._stack.enter_context(self._folder.writing(layout.tar_file(self._part)))
+            path = self._stack.enter_context(self._tars.writing(layout.tar_file(self._part)))
             self._file = self._stack.enter_context(path.open("w+b"))
             self._tar = TarWriter(self._file)
         return self._tar
@@ -154,7 +176,7 @@ class PartOutput:
         try:
             yield
         except OSError as error:
-            where = f"{self._folder.uri}/{layout.tar_file(self._part)}"
+            where = f"{self._tars.uri}/{layout.tar_file(self._part)}"
             raise StorageError(f"cannot write {where}: {error.strerror or error}") from error
 
     def _write(self, name: str, rows: list, kind: type) -> None:

@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from vpdata.dataset import annotations, layout
-from vpdata.dataset.run import RangedFile, Run, read_rows
-from vpdata.dataset.shards import Member
+from vpdata.dataset import layout
+from vpdata.dataset.run import RangedFile, Run
+from vpdata.engine.intake import Intake
 from vpdata.engine.lease import LeaseProof
 from vpdata.engine.part_output import PartOutput
 from vpdata.engine.prefetch import OpenMedia, Prefetch
 from vpdata.engine.settings import EngineSettings
 from vpdata.engine.work import Counts, Work
 from vpdata.errors import RejectItem, RunError
-from vpdata.records import Record, Reject, Source
+from vpdata.records import Record, Reject
 from vpdata.stages import base
-from vpdata.stages.base import Inputs, Item, Rejected, Resources, Result, Stage
+from vpdata.stages.base import Inputs, Item, Rejected, Resources, Result, Row, Stage
 from vpdata.stages.detect import Detect
 from vpdata.stages.rules import FilterSettings, judge
-
-if TYPE_CHECKING:
-    from vpdata.sources import Input
-
-_SIGN_OF_LIFE_S = 0.2
+from vpdata.storage import Folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageJob:
     """Runs a stage on parts; a `vpdata.engine.work.Job`."""
 
-    run_folder: Run
-    lease: LeaseProof
     stage: Stage
-    previous: str
-    """The stage whose parts are the items, or "source"."""
-    source: Input | None
-    """Only for the first stage."""
+    intake: Intake
+    folder: Folder
+    """Of the stage: where its parts go."""
+    lease: LeaseProof
     rules: FilterSettings | None
     """Judge every record by these right after the stage; None: not before the filter stage."""
     engine: EngineSettings
@@ -66,12 +57,14 @@ class StageJob:
             self.stage.early_rules = self.rules
         self.stage.setup()
 
+    def open_output(self, part: str) -> PartOutput:
+        """What takes the outcomes of a part."""
+        return PartOutput(self.folder, part, self.lease)
+
     def run(self, work: Work, alive: Callable[[int], None]) -> Counts:
         """Run the stage on the part `work.name`, from its first item that is not finished yet."""
-        items = read_items(
-            self.run_folder, work.name, previous=self.previous, clips_per_part=self.engine.clips_per_part
-        )
-        with PartOutput(self.run_folder.stage_folder(self.stage.name), work.name, self.lease) as output:
+        items = self.intake.items(work.name)
+        with self.open_output(work.name) as output:
             if work.blame is not None and work.blame.index == output.num_items:
                 blamed = items[work.blame.index]
                 output.add_reject(_rejected(blamed, work.blame.rejection, stage=self.name).reject)
@@ -118,9 +111,10 @@ class StageJob:
         if isinstance(outcome, Rejected):
             output.add_reject(outcome.reject)
             return
-        record: Record | None = outcome.record
+        record: Row | None = outcome.record
         if self.rules is not None:
-            judged = judge(outcome.record, self.rules, after=self.stage.name)
+            assert isinstance(record, Record), "rules are for stages of a build"
+            judged = judge(record, self.rules, after=self.stage.name)
             record = judged.record
             for reject in judged.rejects:
                 output.add_reject(reject)
@@ -130,23 +124,7 @@ class StageJob:
     def _open_media(self, part: str, items: Sequence[Item], alive: Callable[[], None]) -> OpenMedia:
         if not self.stage.needs_media:
             return lambda item: nullcontext(b"")
-        if self.source is not None:
-            return _source_opener(self.source, alive)
-        return _clip_opener(self.run_folder, part, items)
-
-
-def read_items(run: Run, part: str, *, previous: str, clips_per_part: int) -> Sequence[Item]:
-    """The items of a part or sub-part: what `previous` let through, in its order."""
-    if previous == "source":
-        return list(read_rows(run.stage_folder("source"), layout.records_file(part), Source))
-    if previous != "cut":
-        return list(read_rows(run.stage_folder(previous), layout.records_file(part), Record))
-    whole = layout.whole_part_of(part)
-    records = list(read_rows(run.stage_folder("cut"), layout.records_file(whole), Record))
-    if whole == part:
-        return records
-    first = int(part.removeprefix(f"{whole}-")) * clips_per_part
-    return records[first : first + clips_per_part]
+        return self.intake.open_media(part, items, alive)
 
 
 def num_records(run: Run, stage: str, part: str) -> int:
@@ -160,52 +138,6 @@ def sub_parts(part: str, *, num_clips: int, clips_per_part: int) -> list[str]:
         return [part]
     number = int(part.removeprefix("part-"))
     return [layout.part_name(number, sub_part) for sub_part in range(-(-num_clips // clips_per_part))]
-
-
-def _source_opener(source: Input, alive: Callable[[], None]) -> OpenMedia:
-    """Opens the file of a source; a download has limits of its own, so it does not count as the item's time."""
-
-    @contextmanager
-    def open_source(item: Item) -> Iterator[Path]:
-        assert isinstance(item, Source)
-        with ExitStack() as stack:
-            with _signs_of_life(alive):
-                path = stack.enter_context(source.local_file(item))
-            yield path
-
-    return open_source
-
-
-@contextmanager
-def _signs_of_life(alive: Callable[[], None]) -> Iterator[None]:
-    is_over = threading.Event()
-
-    def tell() -> None:
-        while not is_over.wait(_SIGN_OF_LIFE_S):
-            alive()
-
-    thread = threading.Thread(target=tell, name="signs-of-life", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
-
-
-def _clip_opener(run: Run, part: str, records: Sequence[Item]) -> OpenMedia:
-    """Opens the mp4 of a record of this part by one ranged read."""
-    folder, whole = run.stage_folder("cut"), layout.whole_part_of(part)
-    ids = {record.id for record in records}
-    rows = read_rows(folder, layout.members_file(whole), Member, ids=ids, id_column="clip_id") if ids else ()
-    members = {row.clip_id: row for row in rows if row.suffix == annotations.VIDEO}
-
-    @contextmanager
-    def open_clip(item: Item) -> Iterator[bytes]:
-        member = members[item.id]
-        yield folder.read_range(layout.tar_file(whole), member.offset, member.num_bytes)
-
-    return open_clip
 
 
 def _outcomes(

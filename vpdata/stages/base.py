@@ -32,13 +32,20 @@ class Resources:
     """Longest time one item may take alone."""
 
 
+class Row(Protocol):
+    """What comes out of a stage and is kept in its part: a `Record`, but for the stage `encode`."""
+
+    @property
+    def id(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One record that came out of an item."""
+    """One row that came out of an item."""
 
     item_id: str
     """Id of the item that went in: a video's for `cut`, else the clip's."""
-    record: Record
+    record: Row
     members: Mapping[str, bytes] = field(default_factory=dict)
     """Suffix (such as "mp4") to content, stored as `<record.id>.<suffix>` in the part's tar."""
 

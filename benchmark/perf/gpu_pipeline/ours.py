@@ -14,6 +14,7 @@ from vpdata.dataset import layout
 from vpdata.dataset.run import Run
 from vpdata.engine import EngineSettings, lease
 from vpdata.engine.intake import FromStage
+from vpdata.engine.intake import FromStage
 from vpdata.engine.local import LocalCrew, LocalHand
 from vpdata.engine.parts import StageJob
 from vpdata.errors import Reason
@@ -40,14 +41,15 @@ def measure(
     timed = {layout.part_name(num_workers + number): group for number, group in enumerate(groups)}
     write_parts(run, warm | timed, stage=name, previous=PREVIOUS[name])
     with lease.hold(run.folder) as proof:
+        engine = EngineSettings()
         job = StageJob(
             stage=_stage(name, config),
-            intake=FromStage(run_folder=run, previous=PREVIOUS[name], clips_per_part=CLIPS_PER_PART),
+            intake=FromStage(run_folder=run, previous=PREVIOUS[name], clips_per_part=engine.clips_per_part),
             folder=run.stage_folder(name),
             lease=proof,
             # The scores of random weights would drop clips by chance.
             rules=None,
-            engine=EngineSettings(),
+            engine=engine,
         )
         hands = [LocalCrew().start(job) for _ in range(num_workers)]
         try:
