@@ -1,0 +1,92 @@
+import json
+import shutil
+from functools import cache
+
+import pytest
+import torch
+
+pytest.importorskip("diffusers")
+
+from diffusers import DiffusionPipeline
+from transformers import AutoTokenizer
+
+from vpdata.backbones.loading import load_text_encoder
+from vpdata.backbones.settings import BackboneSettings
+from vpdata.backbones.text_encoder import pad_text
+from vpdata.backbones.tiny import save_tiny, tiny_folder
+
+torch.set_num_threads(1)
+
+CAPTIONS = [
+    "a red ball moves over the green grass",
+    "",
+    "  the camera\tstands &amp;amp; the dog \u00e2\u20ac\u201cruns\n",
+    "a " * 40,
+]
+
+
+@cache
+def encoder(name: str):
+    return load_text_encoder(BackboneSettings(tiny=name, device="cpu", dtype="float32"))
+
+
+@pytest.mark.parametrize("name", ["cogvideox", "cogvideox-i2v", "wan", "wan-i2v"])
+def test_padded_embeddings_are_those_of_the_pipeline(name):
+    pipeline = DiffusionPipeline.from_pretrained(tiny_folder(name, 0), local_files_only=True)
+    length = encoder(name).spec.text_length
+    theirs, _ = pipeline.encode_prompt(CAPTIONS, do_classifier_free_guidance=False, max_sequence_length=length)
+    ours = pad_text(encoder(name).encode(CAPTIONS), length=length)
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
+
+
+def test_cogvideox_keeps_what_stands_at_the_padding():
+    short, _, _, long = encoder("cogvideox").encode(CAPTIONS)
+    assert short.shape == long.shape == (16, 32)
+    assert short[-1].abs().max() > 0
+
+
+def test_wan_keeps_only_the_tokens_of_the_caption():
+    short, empty, _, long = encoder("wan").encode(CAPTIONS)
+    # One token a word, and the end mark.
+    assert [len(short), len(empty), len(long)] == [9, 1, 41]
+
+
+def test_a_caption_is_encoded_alike_alone_and_among_others():
+    together = encoder("wan").encode(CAPTIONS)
+    for caption, embedding in zip(CAPTIONS, together, strict=True):
+        torch.testing.assert_close(encoder("wan").encode([caption])[0], embedding, atol=1e-6, rtol=1e-6)
+    assert encoder("wan").encode([]) == []
+
+
+def test_padding_puts_zeros_behind():
+    padded = pad_text([torch.ones(2, 3), torch.ones(4, 3)], length=4)
+    assert padded.shape == (2, 4, 3)
+    assert padded.sum(dim=(1, 2)).tolist() == [6, 12]
+    assert padded[0, 2:].abs().max() == 0
+
+
+def test_a_tokenizer_that_is_only_a_sentencepiece_model_is_opened(tmp_path):
+    """As CogVideoX is published."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    save_tiny(tmp_path / "tiny", "cogvideox")
+    folder = tmp_path / "tiny/tokenizer"
+    shutil.rmtree(folder)
+    folder.mkdir()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CAPTIONS[:1] * 20),
+        model_prefix=str(folder / "spiece"),
+        vocab_size=60,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T5Tokenizer", "extra_ids": 0}))
+    settings = BackboneSettings(weights=str(tmp_path / "tiny"), device="cpu", dtype="float32")
+    (embedding,) = load_text_encoder(settings).encode(["a red ball"])
+    pieces = sentencepiece.SentencePieceProcessor(str(folder / "spiece.model")).encode("a red ball")
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    assert tokenizer("a red ball").input_ids == [*pieces, 1]
+    assert embedding.shape == (16, 32)
