@@ -1,0 +1,96 @@
+"""Processes that train together on the CPU, started like torchrun starts them."""
+
+import logging
+import multiprocessing
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+
+import torch
+
+from tests.train.fixtures import RandomBatches, backbone
+from vpdata.errors import VpdataError
+from vpdata.train.settings import TrainSettings
+from vpdata.train.stopping import stop_requests
+from vpdata.train.train import fit
+from vpdata.train.world import joined_world
+
+FAILED = 1
+_TIMEOUT_S = 120
+
+_context = multiprocessing.get_context("forkserver")
+# Imports torch and diffusers once, in a process without threads that the others are forked from.
+_context.set_forkserver_preload([__name__])
+
+
+def train_here(settings: TrainSettings, **batches: object) -> str:
+    """Train in this process; how it ended."""
+    with joined_world(settings.backbone.device) as world:
+        net = backbone()
+        return fit(
+            settings,
+            backbone=net,
+            batches=RandomBatches(net, **batches),
+            validation=RandomBatches(net),
+            world=world,
+            stop=threading.Event(),
+        )
+
+
+@contextmanager
+def training(settings: TrainSettings, *, num_processes: int = 1, **batches: object) -> Iterator[list[BaseProcess]]:
+    """Processes that train; killed at the end of the block where they still run."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    started = [
+        _context.Process(target=_train_as, args=(rank, num_processes, port, settings, batches))
+        for rank in range(num_processes)
+    ]
+    for process in started:
+        process.start()
+    try:
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.join()
+
+
+def exit_codes(processes: list[BaseProcess]) -> list[int | None]:
+    """Of all, once they have ended; None for one that still runs after two minutes."""
+    for process in processes:
+        process.join(_TIMEOUT_S)
+    return [process.exitcode for process in processes]
+
+
+def train_in_processes(settings: TrainSettings, *, num_processes: int, **batches: object) -> list[int | None]:
+    """Train to the end; the exit codes: 0 finished, 75 stopped on demand, 1 for an error of ours."""
+    with training(settings, num_processes=num_processes, **batches) as started:
+        return exit_codes(started)
+
+
+def _train_as(rank: int, num_processes: int, port: int, settings: TrainSettings, batches: dict[str, object]) -> None:
+    logging.basicConfig(level=logging.INFO)
+    torch.set_num_threads(1)
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(num_processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    net = backbone()
+    data = RandomBatches(net, rank=rank, world_size=num_processes, **batches)  # type: ignore[arg-type]
+    validation = RandomBatches(net, rank=rank, world_size=num_processes, micro=2 // num_processes)
+    try:
+        with stop_requests() as stop, joined_world(settings.backbone.device) as world:
+            outcome = fit(settings, backbone=net, batches=data, validation=validation, world=world, stop=stop)
+    except VpdataError as error:
+        print(f"rank {rank}: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(FAILED)
+    sys.exit(outcome.exit_code)

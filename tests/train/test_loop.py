@@ -1,0 +1,120 @@
+"""Training, stopping, and going on, in one process and in several."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.train.fixtures import settings_for
+from tests.train.processes import exit_codes, train_here, train_in_processes, training
+from vpdata.train.parallel import ParallelSettings
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def curve(output: Path, kind: str = "train") -> dict[int, float]:
+    """Loss by step."""
+    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    of_kind = [line for line in lines if line["kind"] == kind]
+    assert len({line["step"] for line in of_kind}) == len(of_kind), "a step is told of twice"
+    return {line["step"]: line["loss"] for line in of_kind}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A training of 12 steps that nothing interrupted."""
+    torch.set_num_threads(1)
+    output = tmp_path_factory.mktemp("whole")
+    train_here(settings_for(output))
+    return output
+
+
+def test_loss_on_held_out_samples_goes_down(whole):
+    losses = curve(whole, "validation")
+    assert losses[12] < losses[6]
+
+
+def test_training_that_is_stopped_and_goes_on_repeats_the_curve_bit_by_bit(whole, tmp_path):
+    # 6 is no step at which a checkpoint is due, and is in the middle of the second epoch.
+    assert train_here(settings_for(tmp_path, stop_at_step=6)) == "stopped"
+    assert train_here(settings_for(tmp_path)) == "finished"
+    assert curve(tmp_path) == curve(whole)
+    assert curve(tmp_path, "validation") == curve(whole, "validation")
+
+
+def test_training_that_is_killed_goes_on_from_its_last_whole_checkpoint(whole, tmp_path):
+    with training(settings_for(tmp_path)) as (process,):
+        wait_for_step(tmp_path, 6)
+        process.kill()
+    assert 6 <= max(curve(tmp_path)) < 12
+    train_here(settings_for(tmp_path))
+    assert curve(tmp_path) == curve(whole)
+
+
+def test_two_processes_train_on_the_global_batches_of_one(whole, tmp_path):
+    assert train_in_processes(settings_for(tmp_path), num_processes=2, micro=1) == [0, 0]
+    assert curve(tmp_path) == pytest.approx(curve(whole), rel=1e-5)
+    assert curve(tmp_path, "validation") == pytest.approx(curve(whole, "validation"), rel=1e-5)
+
+
+def test_two_sharded_processes_learn_what_one_learns(whole, tmp_path):
+    parallel = ParallelSettings(mode="fsdp", checkpoint_every=1)
+    assert train_in_processes(settings_for(tmp_path, parallel=parallel), num_processes=2, micro=1) == [0, 0]
+    assert curve(tmp_path) == pytest.approx(curve(whole), rel=1e-5)
+    assert curve(tmp_path, "validation") == pytest.approx(curve(whole, "validation"), rel=1e-5)
+
+
+def test_two_sharded_processes_go_on_where_one_stopped(whole, tmp_path):
+    train_here(settings_for(tmp_path, stop_at_step=6))
+    sharded = settings_for(tmp_path, parallel=ParallelSettings(mode="fsdp"))
+    assert train_in_processes(sharded, num_processes=2, micro=1) == [0, 0]
+    assert curve(tmp_path) == pytest.approx(curve(whole), rel=1e-5)
+
+
+def test_micro_batches_make_the_same_step_as_one_batch(whole, tmp_path):
+    train_here(settings_for(tmp_path), micro=1, accumulate=2)
+    assert curve(tmp_path) == pytest.approx(curve(whole), rel=1e-5)
+
+
+def test_signal_to_one_process_saves_and_stops_all(whole, tmp_path):
+    with training(settings_for(tmp_path), num_processes=2, micro=1) as started:
+        wait_for_step(tmp_path, 2)
+        os.kill(started[1].pid, signal.SIGTERM)
+        assert exit_codes(started) == [75, 75]
+    assert max(curve(tmp_path)) < 12
+    train_here(settings_for(tmp_path))
+    assert curve(tmp_path) == pytest.approx(curve(whole), rel=1e-5)
+
+
+def test_step_with_a_broken_sample_is_left_out(tmp_path):
+    train_here(settings_for(tmp_path), broken=frozenset({5}))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["skipped_steps"] for line in lines if line["kind"] == "skip"] == [1]
+    losses = curve(tmp_path)
+    assert list(losses) == [step for step in range(1, 13) if step != 3]
+    assert all(loss is not None for loss in losses.values())
+
+
+def test_broken_samples_of_one_process_stop_all_after_some_steps(tmp_path):
+    settings = settings_for(tmp_path, max_bad_steps=3)
+    # Of ranks [0::2] and [1::2], only the second ever sees a broken sample.
+    broken = frozenset(range(9, 24, 2))
+    assert train_in_processes(settings, num_processes=2, micro=1, broken=broken) == [1, 1]
+    assert max(curve(tmp_path)) == 4
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000004"]
+
+
+def wait_for_step(output: Path, step: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if (output / "metrics.jsonl").exists() and max(curve(output), default=0) >= step:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"step {step} was not reached in a minute")

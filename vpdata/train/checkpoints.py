@@ -1,0 +1,199 @@
+"""Checkpoints of what is trained: written while training goes on, and counted only when they are whole.
+
+A checkpoint is a folder `step-00001000` of torch.distributed.checkpoint with the trained parameters and the optimizer's
+state, which any number of processes can open, and `checkpoint.json` with the position in the data. It is written
+under another name and renamed when every process has finished; the frozen backbone is never in it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save
+
+from vpdata.errors import ConfigError, RunError, StorageError
+from vpdata.train.trainee import Trainee
+from vpdata.train.world import World
+
+_log = logging.getLogger(__name__)
+
+_FACTS = "checkpoint.json"
+_ASIDE = ".aside-"
+_TRAINED_ONLY = StateDictOptions(ignore_frozen_params=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSettings:
+    """When checkpoints are written and how many are kept."""
+
+    every_steps: int = 500
+    keep_last: int = 3
+    """Older ones are removed; 2 or more, so that a damaged one is never the only one."""
+
+    def __post_init__(self) -> None:
+        if self.every_steps < 1 or self.keep_last < 2:
+            raise ValueError(
+                f"got every_steps {self.every_steps} and keep_last {self.keep_last}, wanted 1 or more and 2 or more"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where a training stands: everything but parameters and optimizer state."""
+
+    step: int = 0
+    """Optimizer steps done, the skipped ones included."""
+    epoch: int = 0
+    epoch_step: int = 0
+    """Steps of this epoch that are done."""
+    skipped_steps: int = 0
+    """Steps left out so far because their loss or gradient was no number."""
+    scaler: dict[str, Any] = field(default_factory=dict)
+    """State of the loss scale in float16 training."""
+
+
+class Checkpoints:
+    """The checkpoints of one training, in a folder on a disk that all processes share."""
+
+    def __init__(self, folder: Path, *, settings: CheckpointSettings, world: World) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._world = world
+        self._pending: tuple[Future[Any], Position] | None = None
+
+    def prepare(self) -> None:
+        """Make the folder and remove what killed runs left half-written; ConfigError if it cannot be written to.
+
+        Called by all ranks together.
+        """
+        failure = None
+        if self._world.is_main:
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                for left in self._folder.glob(f"{_ASIDE}*"):
+                    shutil.rmtree(left)
+                probe = self._folder / f"{_ASIDE}probe"
+                probe.mkdir()
+                probe.rmdir()
+            except OSError as error:
+                failure = ConfigError(f"cannot write checkpoints to {self._folder}: {error.strerror or error}")
+        self._world.agree_on_success(failure, what="making the folder of checkpoints")
+
+    def steps(self) -> list[int]:
+        """Steps of the whole checkpoints, oldest first."""
+        return sorted(int(path.parent.name.removeprefix("step-")) for path in self._folder.glob(f"step-*/{_FACTS}"))
+
+    def load_newest(self, trainee: Trainee, optimizer: torch.optim.Optimizer) -> Position | None:
+        """Restore trained parameters and optimizer from the newest checkpoint; None where there is none yet.
+
+        RunError if it is damaged. Called by all ranks together.
+        """
+        steps = self.steps()
+        if not steps:
+            return None
+        folder = self._folder / _name(steps[-1])
+        failure, facts = None, {}
+        try:
+            facts = _read_facts(folder)
+        except RunError as error:
+            failure = error
+        self._world.agree_on_success(failure, what=f"opening {folder}")
+        state = _state_of(trainee, optimizer)
+        try:
+            load(state, checkpoint_id=folder, process_group=self._world.control)
+        except (CheckpointException, OSError, RuntimeError) as error:
+            raise RunError(f"{folder} cannot be opened: {error}; {_WAY_OUT}") from error
+        set_state_dict(
+            trainee.trainable,
+            optimizer,
+            model_state_dict=state["model"],
+            optim_state_dict=state["optimizer"],
+            options=StateDictOptions(ignore_frozen_params=True, strict=False),
+        )
+        return Position(**facts["position"])
+
+    def start_saving(self, trainee: Trainee, optimizer: torch.optim.Optimizer, position: Position) -> None:
+        """Copy the state to the CPU and write it on a thread. Waits for the one before, if that is not done yet.
+
+        Called by all ranks together.
+        """
+        self.finish()
+        aside = self._folder / f"{_ASIDE}{_name(position.step)}"
+        future = async_save(_state_of(trainee, optimizer), checkpoint_id=aside, process_group=self._world.saving)
+        assert isinstance(future, Future)
+        self._pending = (future, position)
+
+    def failure(self) -> StorageError | None:
+        """What went wrong with a write that has ended on this rank; one that went well is published.
+
+        Each rank may ask at any time; only what it answers must be agreed on.
+        """
+        if self._pending is None or not self._pending[0].done():
+            return None
+        (future, position), self._pending = self._pending, None
+        error = future.exception()
+        if error is not None:
+            return StorageError(f"checkpoint {_name(position.step)} could not be written: {error}")
+        if self._world.is_main:
+            try:
+                self._publish(position)
+            except OSError as error:
+                return StorageError(f"checkpoint {_name(position.step)} could not be published: {error}")
+        return None
+
+    def finish(self) -> None:
+        """Wait for the write under way. StorageError on all ranks if it failed on one. Called by all together."""
+        if self._pending is not None:
+            self._pending[0].exception()
+        self._world.agree_on_success(self.failure(), what="writing a checkpoint")
+
+    def _publish(self, position: Position) -> None:
+        aside, final = self._folder / f"{_ASIDE}{_name(position.step)}", self._folder / _name(position.step)
+        sizes = {path.name: path.stat().st_size for path in sorted(aside.iterdir())}
+        facts = {"position": asdict(position), "files": sizes}
+        (aside / _FACTS).write_text(json.dumps(facts, indent=1) + "\n")
+        if final.exists():
+            shutil.rmtree(final)
+        os.rename(aside, final)
+        for step in self.steps()[: -self._settings.keep_last]:
+            shutil.rmtree(self._folder / _name(step))
+
+
+_WAY_OUT = "remove this folder to go on from the checkpoint before it"
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    """What `checkpoint.json` says; RunError if it, or a file that it lists, is not whole."""
+    try:
+        facts = json.loads((folder / _FACTS).read_text())
+        sizes = facts["files"]
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{folder / _FACTS} cannot be read: {error}; {_WAY_OUT}") from error
+    for name, wanted in sizes.items():
+        path = folder / name
+        got = path.stat().st_size if path.exists() else 0
+        if got != wanted:
+            raise RunError(f"{path} is cut short: got {got} bytes, wanted {wanted}; {_WAY_OUT}")
+    return facts
+
+
+def _state_of(trainee: Trainee, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Trained parameters and their optimizer state by parameter name, sharded where they are; no buffers."""
+    model, optimizer_state = get_state_dict(trainee.trainable, optimizer, options=_TRAINED_ONLY)
+    trained = trainee.parameters()
+    return {"model": {name: model[name] for name in trained}, "optimizer": optimizer_state}

@@ -1,0 +1,235 @@
+"""The training loop: the same for both stages, for one process and for many."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
+
+from vpdata.errors import RunError, VpdataError
+from vpdata.train.batch import Batch, Batches
+from vpdata.train.checkpoints import Checkpoints, Position
+from vpdata.train.metrics import MetricsLog, Window
+from vpdata.train.schedule import learning_rate
+from vpdata.train.settings import TrainSettings
+from vpdata.train.step import VALIDATION_DRAWS, StepLoss, training_loss, validation_loss
+from vpdata.train.trainee import Trainee
+from vpdata.train.world import World
+
+_log = logging.getLogger(__name__)
+
+
+class Outcome(StrEnum):
+    """How a call of the loop ended."""
+
+    FINISHED = "finished"
+    """All steps are done."""
+    STOPPED = "stopped"
+    """Stopped on demand after saving: the same call goes on."""
+
+    @property
+    def exit_code(self) -> int:
+        """0, or EX_TEMPFAIL of sysexits.h, by which a queue may know that the same command goes on."""
+        return 0 if self is Outcome.FINISHED else 75
+
+
+@dataclass(slots=True, kw_only=True)
+class Loop:
+    """One training. All ranks call the same methods in the same order."""
+
+    trainee: Trainee
+    model: nn.Module
+    """The trainee's model as it was laid out for these processes."""
+    batches: Batches
+    validation: Batches | None
+    settings: TrainSettings
+    dtype: torch.dtype
+    """Of latents, text and the backbone's computation."""
+    world: World
+    checkpoints: Checkpoints
+    log: MetricsLog
+    optimizer: torch.optim.AdamW
+    scaler: torch.amp.GradScaler  # pyright: ignore[reportPrivateImportUsage]
+    flops: Callable[[Batch], float]
+    """Of a training step on a micro-batch, for the utilisation that is logged."""
+    position: Position = field(default_factory=Position)
+    window: Window = field(init=False)
+    bad_in_a_row: int = 0
+
+    def __post_init__(self) -> None:
+        self.window = Window(device=self.world.device)
+
+    def run(self, stop: threading.Event) -> Outcome:
+        """Train to the last step or until `stop` is set on any rank, from the newest checkpoint on.
+
+        RunError after too many steps in a row whose loss is no number; the errors of data and checkpoints as they are.
+        """
+        self._resume()
+        while self.position.step < self.settings.num_steps:
+            if self._train_epoch(stop) is Outcome.STOPPED:
+                return Outcome.STOPPED
+            self.position = replace(self.position, epoch=self.position.epoch + 1, epoch_step=0)
+        self.checkpoints.finish()
+        return Outcome.FINISHED
+
+    def _train_epoch(self, stop: threading.Event) -> Outcome:
+        """The remaining steps of an epoch, or of the training if they are fewer."""
+        epoch, start = self.position.epoch, self.position.epoch_step
+        num_steps = min(self.batches.num_steps(epoch), start + self.settings.num_steps - self.position.step)
+        remaining = iter(self.batches.epoch(epoch, start=start))
+        for _ in range(start, num_steps):
+            (stops,) = self.world.any_of(stop.is_set() or self.position.step == self.settings.stop_at_step)
+            if stops:
+                self._log()
+                self.checkpoints.start_saving(self.trainee, self.optimizer, self.position)
+                self.checkpoints.finish()
+                return Outcome.STOPPED
+            waits_from_s = time.perf_counter()
+            micro_batches = self._next_of(remaining)
+            self.window.data_wait_s += time.perf_counter() - waits_from_s
+            self._step(micro_batches)
+            self._after_step()
+        return Outcome.FINISHED
+
+    def _next_of(self, remaining: Iterator[list[Batch]]) -> list[Batch]:
+        """The next batches, unless reading them, or writing a checkpoint meanwhile, has failed on any rank."""
+        micro_batches, failure = [], self.checkpoints.failure()
+        try:
+            micro_batches = next(remaining)
+        except VpdataError as error:
+            failure = failure or error
+        self.world.agree_on_success(failure, what="reading a batch, or writing a checkpoint,")
+        return micro_batches
+
+    def _resume(self) -> None:
+        self.checkpoints.prepare()
+        self.position = self.checkpoints.load_newest(self.trainee, self.optimizer) or Position()
+        self.log.rewind(self.position.step)
+        if self.position.scaler:
+            self.scaler.load_state_dict(self.position.scaler)
+        if self.position.step:
+            _log.info("going on from step %d", self.position.step)
+
+    def _step(self, micro_batches: list[Batch]) -> None:
+        """One optimizer step, left out on all ranks alike where its loss or gradient is no number."""
+        rate = learning_rate(self.position.step, num_steps=self.settings.num_steps, settings=self.settings.optimizer)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        losses, steps = torch.zeros(3, device=self.world.device), list[StepLoss]()
+        for index, batch in enumerate(micro_batches):
+            with self._reducing_gradients(index == len(micro_batches) - 1):
+                step = training_loss(
+                    self.trainee,
+                    self.model,
+                    batch,
+                    seed=self.settings.seed,
+                    dtype=self.dtype,
+                    settings=self.settings.loss,
+                )
+                total = step.loss.total.mean() / len(micro_batches)
+                self.scaler.scale(total).backward()
+            steps.append(step)
+            parts = (step.loss.total, step.loss.everywhere, step.loss.hole)
+            losses += torch.stack([part.detach().mean() for part in parts]) / len(micro_batches)
+        self.scaler.unscale_(self.optimizer)
+        norm = _whole(clip_grad_norm_(self.trainee.parameters().values(), self.settings.optimizer.max_grad_norm))
+        # The only wait for the device in a step. Loss and norm are the same on all ranks, and so is what is decided.
+        values = torch.cat([self.world.sum_of(losses) / self.world.size, norm.reshape(1)]).tolist()
+        if all(map(math.isfinite, values)):
+            self.optimizer.step()
+            self.bad_in_a_row = 0
+            self.window.add(values, steps, flops=sum(map(self.flops, micro_batches)))
+        else:
+            self._skip(values)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.position = replace(
+            self.position,
+            step=self.position.step + 1,
+            epoch_step=self.position.epoch_step + 1,
+            scaler=self.scaler.state_dict(),
+        )
+
+    def _skip(self, values: list[float]) -> None:
+        """Count a step that is left out; RunError if there were too many in a row."""
+        is_overflow = self.scaler.is_enabled() and math.isfinite(values[0])
+        self.bad_in_a_row += not is_overflow  # a loss scale that is too large is found out by overflowing
+        self.position = replace(self.position, skipped_steps=self.position.skipped_steps + 1)
+        step, norm = self.position.step, values[-1]
+        _log.warning("step %d is left out: loss %s, norm of the gradient %s", step, values[0], norm)
+        self.log.write(
+            "skip", step, {"loss": values[0], "grad_norm": norm, "skipped_steps": self.position.skipped_steps}
+        )
+        if self.bad_in_a_row >= self.settings.max_bad_steps:
+            raise RunError(
+                f"the loss was no number for {self.bad_in_a_row} steps in a row, the last of which was {step}; lower "
+                "optimizer.learning_rate and run again: the checkpoints that are there are from before"
+            )
+
+    def _after_step(self) -> None:
+        """Log, validate and save where they are due."""
+        step, watch = self.position.step, self.settings.watch
+        is_last = step == self.settings.num_steps
+        saves = is_last or step % self.settings.checkpoints.every_steps == 0
+        validates = is_last or step % watch.validate_every_steps == 0
+        # A line before each checkpoint: a training that goes on from it then logs the same windows.
+        if not (saves or validates or step % watch.log_every_steps == 0):
+            return
+        self._log()
+        if validates and self.validation is not None:
+            self._validate(self.validation)
+        if saves:
+            self.checkpoints.start_saving(self.trainee, self.optimizer, self.position)
+        self.window = Window(device=self.world.device)
+
+    def _log(self) -> None:
+        if self.window.losses:  # the same on all ranks
+            rate = self.optimizer.param_groups[0]["lr"]
+            self.log.write("train", self.position.step, {**self.window.summary(self.world), "learning_rate": rate})
+
+    def _validate(self, validation: Batches) -> None:
+        """Loss at fixed timesteps, over the same held-out samples each time."""
+        num_steps = min(self.settings.watch.validation_steps, validation.num_steps(0))
+        remaining = iter(validation.epoch(0))
+        sums, count = torch.zeros(len(VALIDATION_DRAWS), device=self.world.device), 0
+        for _ in range(num_steps):
+            for batch in self._next_of(remaining):
+                losses = validation_loss(
+                    self.trainee,
+                    self.trainee.model,
+                    batch,
+                    seed=self.settings.seed,
+                    dtype=self.dtype,
+                    settings=self.settings.loss,
+                )
+                sums += losses.sum(dim=0)
+                count += len(batch)
+        if count:
+            losses = (self.world.sum_of(sums) / (count * self.world.size)).tolist()
+            self.log.write(
+                "validation", self.position.step, {"loss": math.fsum(losses) / len(losses), "loss_by_timestep": losses}
+            )
+
+    def _reducing_gradients(self, is_last: bool) -> AbstractContextManager[None]:
+        """Gradients are averaged over the ranks once a step, behind its last micro-batch."""
+        if isinstance(self.model, FSDPModule):
+            self.model.set_requires_gradient_sync(is_last)
+        elif isinstance(self.model, DistributedDataParallel) and not is_last:
+            return self.model.no_sync()
+        return nullcontext()
+
+
+def _whole(norm: Tensor) -> Tensor:
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm

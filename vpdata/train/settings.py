@@ -1,0 +1,48 @@
+"""One YAML file of `configs/train/`: what is trained, on what, for how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vpdata.backbones.context_encoder import ContextEncoderSettings
+from vpdata.backbones.injector import InjectionSettings
+from vpdata.backbones.settings import BackboneSettings
+from vpdata.train.checkpoints import CheckpointSettings
+from vpdata.train.loss import LossSettings
+from vpdata.train.metrics import WatchSettings
+from vpdata.train.parallel import ParallelSettings
+from vpdata.train.schedule import OptimizerSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """A training of one stage."""
+
+    stage: Literal["context_encoder"] = "context_encoder"
+    output: str
+    """Folder that every process can write to; a training that was interrupted goes on from what is in it."""
+    num_steps: int
+    """Optimizer steps of the whole training; the learning rate is at zero behind the last."""
+    stop_at_step: int | None = None
+    """Save and stop before this step; the training goes on when this is taken away or raised."""
+    seed: int = 42
+    """Decides data order, noise, timesteps and caption drop-out."""
+    max_bad_steps: int = 10
+    """Steps in a row whose loss or gradient is no number, after which training gives up; each is skipped."""
+    backbone: BackboneSettings
+    encoder: ContextEncoderSettings = field(default_factory=ContextEncoderSettings)
+    injection: InjectionSettings = field(default_factory=InjectionSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    parallel: ParallelSettings = field(default_factory=ParallelSettings)
+    checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
+    watch: WatchSettings = field(default_factory=WatchSettings)
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 1 or self.max_bad_steps < 1:
+            raise ValueError(
+                f"got num_steps {self.num_steps} and max_bad_steps {self.max_bad_steps}, wanted 1 or more of each"
+            )
+        if "://" in self.output:
+            raise ValueError(f"got output {self.output}, wanted a folder on a disk that all processes share")

@@ -1,0 +1,68 @@
+"""What one stage of the training fits, and how it predicts: all that differs from stage to stage.
+
+The loop, the checkpoints and the parallelism know a stage by this type alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from vpdata.backbones.context_encoder import ContextEncoder, ContextEncoderSettings
+from vpdata.backbones.injector import InjectionSettings
+from vpdata.backbones.inpainting import Context, InpaintingBackbone
+from vpdata.backbones.port import Backbone, Conditions
+from vpdata.train.batch import Batch
+
+
+class Predict(Protocol):
+    """A prediction of the velocity `[B, C, F, h, w]`."""
+
+    def __call__(self, model: nn.Module, batch: Batch, noisy: Tensor, timesteps: Tensor) -> Tensor:
+        """`model` is the trainee's own, or a wrapper around it that is called in the same way."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trainee:
+    """A model of which one module is trained."""
+
+    backbone: Backbone
+    model: nn.Module
+    """The whole; its forward pass is what `predict` calls."""
+    trainable: nn.Module
+    """Holds all trained parameters; nothing else is saved."""
+    encoder: ContextEncoder
+    predict: Predict
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """What is trained, by name inside `trainable`."""
+        return {name: value for name, value in self.trainable.named_parameters() if value.requires_grad}
+
+
+def context_encoder_trainee(
+    backbone: Backbone, *, encoder: ContextEncoderSettings, injection: InjectionSettings
+) -> Trainee:
+    """Stage 1: the context encoder, in float32, on the frozen backbone."""
+    trained = ContextEncoder(backbone, encoder).float()
+    model = InpaintingBackbone(backbone, trained, injection)
+    return Trainee(backbone=backbone, model=model, trainable=trained, encoder=trained, predict=_predict_in_context)
+
+
+def conditions_of(batch: Batch) -> Conditions:
+    """What the backbone is told of a batch."""
+    return Conditions(text=batch.text, first_frame=batch.first_frame)
+
+
+def assert_only_trainable(trainee: Trainee) -> None:
+    """AssertionError, by name, for a trained parameter outside of what is saved."""
+    saved = {id(value) for value in trainee.parameters().values()}
+    stray = [name for name, value in trainee.model.named_parameters() if value.requires_grad and id(value) not in saved]
+    assert not stray, f"trained but not saved: {stray}"
+
+
+def _predict_in_context(model: nn.Module, batch: Batch, noisy: Tensor, timesteps: Tensor) -> Tensor:
+    context = Context(masked=batch.masked, packed_mask=batch.packed_mask)
+    return model(noisy, timesteps, conditions_of(batch), context)
