@@ -11,7 +11,9 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY vpdata vpdata
 COPY configs configs
 COPY pipelines pipelines
-RUN pip install --no-cache-dir -c constraints.txt '.[cloud]'
+# `--build-arg EXTRAS=cloud` leaves out the production models, and torch with them.
+ARG EXTRAS=cloud,models
+RUN pip install --no-cache-dir -c constraints.txt ".[${EXTRAS}]"
 
 RUN useradd --create-home vpdata
 USER vpdata

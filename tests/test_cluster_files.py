@@ -82,11 +82,12 @@ def test_this_checkouts_own_upload_is_small(tmp_path):
 def test_the_dockerfile_copies_what_exists_and_installs_the_pinned_packages():
     instructions = dockerfile()
     assert instructions[0] == ("FROM", "python:3.11-slim-bookworm")
-    assert {name for name, _ in instructions} <= {"FROM", "RUN", "WORKDIR", "COPY", "USER"}
+    assert {name for name, _ in instructions} <= {"ARG", "FROM", "RUN", "WORKDIR", "COPY", "USER"}
     copied = [source for name, rest in instructions if name == "COPY" for source in rest.split()[:-1]]
     assert {"vpdata", "pipelines", "configs", "constraints.txt"} <= set(copied)
     assert all((ROOT / source).exists() for source in copied)
-    assert ("RUN", "pip install --no-cache-dir -c constraints.txt '.[cloud]'") in instructions
+    assert ("ARG", "EXTRAS=cloud,models") in instructions
+    assert ("RUN", 'pip install --no-cache-dir -c constraints.txt ".[${EXTRAS}]"') in instructions
     assert instructions[-1][0] == "USER", "nothing runs as root"
 
 

@@ -54,6 +54,18 @@ def test_a_job_without_input_prints_the_next_commands():
     assert "ray job submit --working-dir . -- python pipelines/build_vpdata.py" in message
 
 
+def test_a_job_that_names_no_config_is_the_real_build_and_says_how_its_weights_are_fetched():
+    with pytest.raises(ConfigError, match=r"vpdata models fetch --config \S+/configs/vpdata.yaml --to "):
+        job_options([], {}, root=ROOT)
+    for environ in ({"VPDATA_WEIGHTS": "/weights"}, {"VPDATA_CONFIG": str(ROOT / "configs/embedded.yaml")}):
+        with pytest.raises(ConfigError) as caught:
+            job_options([], environ, root=ROOT)
+        assert "models fetch" not in str(caught.value)
+    assert job_options([], {"VPDATA_INPUT": "/in", "VPDATA_OUTPUT": "/out"}, root=ROOT).config_path == str(
+        ROOT / "configs/vpdata.yaml"
+    )
+
+
 def test_a_job_with_a_config_that_is_not_there_never_takes_another(tmp_path):
     environ = {"VPDATA_INPUT": "/in", "VPDATA_OUTPUT": "/out", "VPDATA_CONFIG": str(tmp_path / "absent.yaml")}
     with pytest.raises(ConfigError, match=r"lacks: config(.|\n)*there is no .*absent\.yaml"):

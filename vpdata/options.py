@@ -75,7 +75,8 @@ def job_options(argv: Sequence[str], environ: Mapping[str, str], *, root: Path) 
     if not Path(args.config).exists():
         missing.append("config")
     if missing:
-        raise ConfigError(_next_commands(missing, args.config))
+        needs_weights = args.config == str(root / JOB_CONFIG) and not environ.get("VPDATA_WEIGHTS")
+        raise ConfigError(_next_commands(missing, args.config, needs_weights=needs_weights))
     return build_options(args)
 
 
@@ -102,7 +103,7 @@ def _reason(name: str | None) -> Reason | None:
         raise ConfigError(f"--retry-rejects: unknown reason {name!r}{tail}") from None
 
 
-def _next_commands(missing: Sequence[str], config: str) -> str:
+def _next_commands(missing: Sequence[str], config: str, *, needs_weights: bool) -> str:
     lines = [f"this job lacks: {', '.join(missing)}. Set what is missing and submit again:"]
     if "config" in missing:
         lines += [
@@ -110,6 +111,11 @@ def _next_commands(missing: Sequence[str], config: str) -> str:
             "  export VPDATA_CONFIG=configs/vpdata.yaml       # configs/embedded.yaml needs no GPU and no weights",
         ]
         config = '"$VPDATA_CONFIG"'
+    if needs_weights:
+        lines += [
+            f"  vpdata models fetch --config {config} --to s3://bucket/weights",
+            "  export VPDATA_WEIGHTS=s3://bucket/weights    # or an absolute path that every node can read",
+        ]
     lines += [
         "  export VPDATA_INPUT=s3://bucket/videos/      # or an absolute path that every node can read",
         "  export VPDATA_OUTPUT=s3://bucket/runs/mine   # or an absolute path that every node can write",
