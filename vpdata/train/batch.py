@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -52,9 +52,13 @@ class Batch:
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Batch:
         """The same batch on a device, without waiting for the copy; floating point as `dtype`."""
 
-        def moved(tensor: Tensor) -> Tensor:
-            return tensor.to(device=device, dtype=dtype, non_blocking=True)
+        return self._with_tensors(lambda tensor: tensor.to(device=device, dtype=dtype, non_blocking=True))
 
+    def pinned(self) -> Batch:
+        """The same batch in memory that a GPU copies from without making the caller wait."""
+        return self._with_tensors(Tensor.pin_memory)
+
+    def _with_tensors(self, moved: Callable[[Tensor], Tensor]) -> Batch:
         first, source = self.first_frame, self.source
         return replace(
             self,
@@ -78,7 +82,10 @@ class Batches(Protocol):
     """Samples of this rank that were replaced by another one, by reason."""
 
     def num_steps(self, epoch: int) -> int:
-        """Optimizer steps of an epoch: the same on every rank and at every world size."""
+        """Optimizer steps of an epoch: the same on every rank and at every world size.
+
+        0 in some epochs where all the windows are fewer than a batch, and the one before has taken those of this one.
+        """
         ...
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[list[Batch]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
@@ -117,12 +117,11 @@ class BatchPlan:
         return np.split(order[of_bucket], borders)
 
 
-def numbered(*columns: pa.ChunkedArray | Sequence[object]) -> IntArray:
+def numbered(*columns: pa.ChunkedArray) -> IntArray:
     """One number per row, equal where all columns are equal; numbers count from 0 without gaps."""
     numbers = np.zeros(len(columns[0]), dtype=np.int64)
     for column in columns:
-        values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else pa.array(column)
-        codes = values.dictionary_encode().indices.to_numpy().astype(np.int64)
+        codes = column.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
         numbers = np.unique(numbers * len(codes) + codes, return_inverse=True)[1]
     return numbers
 
