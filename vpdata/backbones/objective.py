@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vpdata.errors import ConfigError
@@ -36,6 +37,10 @@ class Objective(ABC):
         """Timesteps of the training distribution from uniform draws in [0, 1), which rise with the noise."""
 
     @abstractmethod
+    def sampling_timesteps(self, num_steps: int) -> Tensor:
+        """`[num_steps]` falling timesteps for sampling, from pure noise on."""
+
+    @abstractmethod
     def mix(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
         """Factors `[B]` (float32) of the clean latents and of the noise."""
 
@@ -46,6 +51,10 @@ class Objective(ABC):
     @abstractmethod
     def clean_from(self, noisy: Tensor, velocity: Tensor, timesteps: Tensor) -> Tensor:
         """The clean latents that a prediction amounts to."""
+
+    @abstractmethod
+    def noise_from(self, noisy: Tensor, velocity: Tensor, timesteps: Tensor) -> Tensor:
+        """The noise that a prediction amounts to."""
 
     def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """The noisy latents, mixed in float32 and returned in the dtype of `clean`."""
@@ -64,6 +73,11 @@ class VPrediction(Objective):
         """Uniform over the scheduler's whole timesteps."""
         return (uniform.float() * len(self._alphas_cumprod)).floor()
 
+    def sampling_timesteps(self, num_steps: int) -> Tensor:
+        """Evenly spaced, the last timestep first ("trailing"; Lin et al. 2024, table 2)."""
+        num_timesteps = len(self._alphas_cumprod)
+        return (torch.arange(num_steps, 0, -1) * num_timesteps / num_steps).round() - 1
+
     def mix(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
         """sqrt(a) and sqrt(1 - a)."""
         alpha = self._alphas_cumprod.to(timesteps.device)[timesteps.long()]
@@ -79,6 +93,11 @@ class VPrediction(Objective):
         clean_factor, noise_factor = (_per_item(factor, noisy) for factor in self.mix(timesteps))
         return (clean_factor * noisy.float() - noise_factor * velocity.float()).to(noisy.dtype)
 
+    def noise_from(self, noisy: Tensor, velocity: Tensor, timesteps: Tensor) -> Tensor:
+        """sqrt(1 - a) * noisy + sqrt(a) * velocity."""
+        clean_factor, noise_factor = (_per_item(factor, noisy) for factor in self.mix(timesteps))
+        return (noise_factor * noisy.float() + clean_factor * velocity.float()).to(noisy.dtype)
+
 
 class FlowMatching(Objective):
     """Rectified flow (Liu et al. 2022): noisy = (1 - s) * clean + s * noise, velocity = noise - clean."""
@@ -93,6 +112,10 @@ class FlowMatching(Objective):
         uniform = uniform.float()
         return self._num_timesteps * self._shift * uniform / (1 + (self._shift - 1) * uniform)
 
+    def sampling_timesteps(self, num_steps: int) -> Tensor:
+        """Evenly spaced before the shift."""
+        return self.timesteps(torch.arange(num_steps, 0, -1) / num_steps)
+
     def mix(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
         """1 - s and s."""
         sigma = timesteps.float() / self._num_timesteps
@@ -106,6 +129,11 @@ class FlowMatching(Objective):
         """noisy - s * velocity."""
         sigma = _per_item(self.mix(timesteps)[1], noisy)
         return (noisy.float() - sigma * velocity.float()).to(noisy.dtype)
+
+    def noise_from(self, noisy: Tensor, velocity: Tensor, timesteps: Tensor) -> Tensor:
+        """noisy + (1 - s) * velocity."""
+        remaining = _per_item(self.mix(timesteps)[0], noisy)
+        return (noisy.float() + remaining * velocity.float()).to(noisy.dtype)
 
 
 def objective_of(scheduler: Mapping[str, Any]) -> Objective:
