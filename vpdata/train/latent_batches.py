@@ -146,7 +146,7 @@ class LatentSource:
 
 def latent_batches(
     dataset: LatentDataset,
-    clips: NDArray[np.bool_] | None = None,
+    chosen: NDArray[np.bool_] | None = None,
     *,
     pairs: bool = False,
     text: TextSettings,
@@ -159,10 +159,10 @@ def latent_batches(
 ) -> PlannedBatches[LatentItem, Batch]:
     """Batches of one rank from a folder of latents.
 
-    clips: which of `dataset.windows` may be taken, bool `[num_windows]`; None: all. pairs: train on the targets of ID
+    chosen: which of `dataset.windows` may be taken, bool `[num_windows]`; None: all. pairs: train on the targets of ID
     pairs with their sources, or else on the first and last windows of the clips. ConfigError where that leaves none.
     """
-    table = dataset.windows.table if clips is None else dataset.windows.table.filter(pa.array(clips))
+    table = dataset.windows.table if chosen is None else dataset.windows.table.filter(pa.array(chosen))
     targets, sources = _pairs(table) if pairs else (_named(table, "first", "last"), None)
     plan = BatchPlan(
         _buckets(targets, sources),
