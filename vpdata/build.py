@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +13,8 @@ from vpdata.dataset.run import Run
 from vpdata.dataset.stats import write_stats
 from vpdata.engine import EngineSettings, build_run, plan_text
 from vpdata.engine.preflight import refuse_relative
-from vpdata.errors import BackendError
-from vpdata.models.catalogue import weights_of
+from vpdata.models.catalogue import opened_by
 from vpdata.models.check import choices_in
-from vpdata.models.weights import VARIABLE, read_lock
 from vpdata.options import BuildOptions
 from vpdata.report import ReportSettings, write_report
 from vpdata.sources import Input, SourceSettings
@@ -63,7 +60,6 @@ def run(options: BuildOptions, config: BuildConfig, stages: Sequence[Stage]) -> 
     if options.dry_run:
         print(plan_text(options.output_uri, source=source, stages=stages, engine=config.engine, kind=options.engine))
         return 0
-    refuse_missing_weights(config)
     summary = build_run(
         options.output_uri,
         source=source,
@@ -71,6 +67,7 @@ def run(options: BuildOptions, config: BuildConfig, stages: Sequence[Stage]) -> 
         filter=config.filter,
         engine=config.engine,
         config=to_plain(config),
+        weights=[one for role, choice in choices_in(config) for one in opened_by(role, choice)],
         kind=options.engine,
         redo=options.redo,
         add_sources=options.add_sources,
@@ -82,19 +79,3 @@ def run(options: BuildOptions, config: BuildConfig, stages: Sequence[Stage]) -> 
     write_report(folder, config.report)
     print(summary)
     return 0
-
-
-def refuse_missing_weights(config: BuildConfig) -> None:
-    """BackendError with the command that fetches what is not there: a late stage must not find out after days."""
-    root = os.environ.get(VARIABLE)
-    wanted = dict(pair for role, choice in choices_in(config) for pair in weights_of(role, choice))
-    missing = [name for name in wanted if not root or read_lock(Folder(root).child(name)) is None]
-    if missing:
-        place = root or "FOLDER_OR_URI"
-        names = " ".join(f"{name}@{wanted[name]}" if wanted[name] else name for name in missing)
-        raise BackendError(
-            f"got no weights of {', '.join(missing)} {f'in {root}' if root else f'since {VARIABLE} is not set'}. "
-            f"Fetch them once to a place that every node can read, and name it on every node:\n"
-            f"  vpdata models fetch {names} --to {place}\n"
-            f"  export {VARIABLE}={place}"
-        )

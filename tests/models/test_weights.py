@@ -17,7 +17,7 @@ from tests.models.local_hub import LocalHub
 from vpdata.errors import BackendError, ConfigError, StorageError
 from vpdata.models.fetch import fetch
 from vpdata.models.hub import HuggingFaceHub
-from vpdata.models.weights import LOCK_FILE, local_weights
+from vpdata.models.weights import LOCK_FILE, local_weights, refuse_missing
 from vpdata.storage import Folder
 
 pytest_plugins = ["tests.s3_server"]
@@ -101,6 +101,24 @@ def test_a_file_cut_short_is_named(hub, shared):
     size = len(FILES["model.safetensors"])
     with pytest.raises(BackendError, match=rf"{path}: got {size - 1} bytes, wanted {size}"):
         local_weights(REPO)
+
+
+def test_a_quick_look_sees_what_is_missing_cut_short_or_of_another_revision_and_hashes_nothing(hub, shared, tmp_path):
+    fetch(REPO, to=shared, hub=hub)
+    own = tmp_path / "own"
+    own.mkdir()
+    path = shared.path(f"{REPO}/model.safetensors")
+    path.write_bytes(bytes(path.stat().st_size))
+    refuse_missing([(REPO, "c0ffee"), (str(own), None)])
+    with pytest.raises(BackendError, match="got revision c0ffee, wanted 123abc"):
+        refuse_missing([(REPO, "123abc")])
+    with pytest.raises(BackendError, match=f"there is no folder {own}2"):
+        refuse_missing([(f"{own}2", None)])
+    with pytest.raises(BackendError, match=f"vpdata models fetch some-lab/a some-lab/b@1 --to {shared.uri}"):
+        refuse_missing([("some-lab/a", None), (REPO, None), ("some-lab/b", "1")])
+    path.write_bytes(b"")
+    with pytest.raises(BackendError, match=rf"{path}: got 0 bytes"):
+        refuse_missing([(REPO, None)])
 
 
 def test_a_changed_file_of_the_same_size_is_named(hub, shared):

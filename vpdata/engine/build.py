@@ -24,11 +24,12 @@ from vpdata.engine.local import local_cluster
 from vpdata.engine.pack import PackJob, unpacked
 from vpdata.engine.parts import StageJob, num_records, sub_parts
 from vpdata.engine.plan import make_plan
-from vpdata.engine.preflight import make_errand, refuse_relative
+from vpdata.engine.preflight import make_errand, refuse_relative, refuse_relative_weights
 from vpdata.engine.progress import Progress
 from vpdata.engine.settings import EngineSettings
 from vpdata.engine.work import Counts, Job
 from vpdata.errors import Reason, RunError
+from vpdata.models.weights import Wanted, refuse_missing
 from vpdata.sources import Input
 from vpdata.stages.base import Resources, Stage
 from vpdata.stages.rules import FilterSettings
@@ -65,6 +66,7 @@ def build_run(
     filter: FilterSettings,
     engine: EngineSettings,
     config: Mapping[str, Any],
+    weights: Sequence[Wanted] = (),
     kind: EngineKind,
     redo: str | None = None,
     add_sources: bool = False,
@@ -72,12 +74,15 @@ def build_run(
 ) -> BuildSummary:
     """Make a run, or go on with an unfinished one, up to its shards and index.
 
-    `config` is plain data without secrets; `run.yaml` stores it, of local paths only the last part. RunError where
-    the folder is no run, is being built, or was made with other settings; StorageError where the disk is full or a
-    server is down. In every case the finished parts stay, and the same call goes on.
+    `weights` must be there before anything else happens. `config` is plain data without secrets; `run.yaml` stores it,
+    of local paths only the last part. RunError where the folder is no run, is being built, or was made with other
+    settings; StorageError where the disk is full or a server is down. In every case the finished parts stay, and the
+    same call goes on.
     """
     if kind == "ray":
         refuse_relative(run_uri, num_nodes=1)
+        refuse_relative_weights(weights, num_nodes=1)
+    refuse_missing(weights)
     run = Run(Folder(run_uri))
     _refuse_other_folders(run.folder)
     with lease.hold(run.folder) as proof, Progress([*(stage.name for stage in stages), again.PACK]) as progress:
@@ -100,7 +105,7 @@ def build_run(
             )
             for stage, previous in zip(stages, ["source", *(stage.name for stage in stages)], strict=False)
         ]
-        _Build(run, source, jobs, engine, proof, progress).finish(kind)
+        _Build(run, source, jobs, engine, weights, proof, progress).finish(kind)
     return _summary(run)
 
 
@@ -127,11 +132,12 @@ class _Build:
         source: Input,
         jobs: Sequence[StageJob],
         engine: EngineSettings,
+        weights: Sequence[Wanted],
         proof: LeaseProof,
         progress: Progress,
     ) -> None:
         self._run, self._source, self._jobs, self._engine = run, source, jobs, engine
-        self._progress = progress
+        self._weights, self._progress = weights, progress
         self._previous = dict(zip((job.name for job in jobs), ["source", *(job.name for job in jobs)], strict=False))
         self._pack_job = PackJob(run_folder=run, lease=proof, engine=engine)
 
@@ -142,7 +148,7 @@ class _Build:
         for folder in (*map(self._run.stage_folder, layout.STAGE_FOLDERS), self._run.folder):
             folder.sweep()
         needs = {job.name: job.resources for job in self._jobs}
-        with _cluster_of(kind, self._engine, self._run, self._source, needs) as cluster:
+        with _cluster_of(kind, self._engine, self._run, self._source, needs, self._weights) as cluster:
             # What cannot run in the end is refused at the start.
             make_plan({again.PACK: self._pack_job.resources}, cluster.nodes)
             if not self._run.folder.exists(layout.PACK_PLAN):
@@ -207,14 +213,19 @@ def _intake(run: Run, source: Input, previous: str, engine: EngineSettings) -> I
 
 
 def _cluster_of(
-    kind: EngineKind, engine: EngineSettings, run: Run, source: Input, needs: Mapping[str, Resources]
+    kind: EngineKind,
+    engine: EngineSettings,
+    run: Run,
+    source: Input,
+    needs: Mapping[str, Resources],
+    weights: Sequence[Wanted] = (),
 ) -> AbstractContextManager[Cluster]:
     """The machine or machines that an engine runs on."""
     if kind == "local":
         return local_cluster(engine)
     from vpdata.engine.ray import ray_cluster
 
-    return ray_cluster(engine, make_errand(run.folder, source, next(run.sources(), None)), needs)
+    return ray_cluster(engine, make_errand(run.folder, source, next(run.sources(), None), weights=weights), needs)
 
 
 def _refuse_other_folders(folder: Folder) -> None:

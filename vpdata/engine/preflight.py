@@ -12,13 +12,16 @@ from dataclasses import dataclass
 
 import vpdata
 from vpdata.engine.local import gpus_here
-from vpdata.errors import ConfigError, RejectItem, RunError, VpdataError
+from vpdata.errors import ConfigError, Reason, RejectItem, RunError, VpdataError
+from vpdata.models.weights import VARIABLE, Wanted, is_path, refuse_missing
 from vpdata.records import Source
 from vpdata.sources import Input
 from vpdata.storage import Folder
 
-_PACKAGES = ("torch", "av", "opencv-python-headless", "numpy", "pyarrow")
+_PACKAGES = ("torch", "transformers", "open_clip_torch", "av", "opencv-python-headless", "numpy", "pyarrow")
 """Whose version can change a result."""
+_UNSEEN = (Reason.SOURCE_GONE, Reason.FETCH_FAILED)
+"""Why a file that is there cannot be opened from a node."""
 RAY_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in the driver of a submitted job."""
 
@@ -33,6 +36,10 @@ class Errand:
     source: Input
     first: Source | None
     """A source that the driver could open; None where opening one would download it."""
+    weights: Sequence[Wanted] = ()
+    """What the models of the build open."""
+    num_nodes: int = 1
+    """Of the cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,24 +53,19 @@ class Findings:
 
 
 def visit(errand: Errand) -> Findings:
-    """Look at this node: versions, GPUs, and whether it can reach the run and a source."""
+    """Look at this node: versions, GPUs, and whether it can use the run, open a source and find the weights."""
     faults = []
-    try:
-        errand.run.read(errand.probe)
-        own = f"probe-{uuid.uuid4().hex}"
-        errand.run.write(own, b"")
-        errand.run.remove(own)
-        if errand.first is not None:
-            with errand.source.local_file(errand.first):
-                pass
-    except VpdataError as error:
-        faults.append(str(error))
+    for check in (_use_run, _open_source, _find_weights):
+        try:
+            check(errand)
+        except VpdataError as error:
+            faults.append(str(error))
     versions = {"vpdata": vpdata.__version__, "python": platform.python_version()}
     versions |= {name: _version(name) for name in _PACKAGES}
     return Findings(host=socket.gethostname(), versions=versions, gpu_memory_gb=gpus_here()[1], faults=tuple(faults))
 
 
-def make_errand(run: Folder, source: Input, first: Source | None) -> Errand:
+def make_errand(run: Folder, source: Input, first: Source | None, *, weights: Sequence[Wanted] = ()) -> Errand:
     """What the other nodes must be able to do, tried here first."""
     if first is not None:
         try:
@@ -74,7 +76,16 @@ def make_errand(run: Folder, source: Input, first: Source | None) -> Errand:
                     pass
         except RejectItem:
             first = None
-    return Errand(run=run, probe=f"probe-{uuid.uuid4().hex}", source=source, first=first)
+    return Errand(run=run, probe=f"probe-{uuid.uuid4().hex}", source=source, first=first, weights=weights)
+
+
+def refuse_relative_weights(weights: Sequence[Wanted], *, num_nodes: int) -> None:
+    """As `refuse_relative`, for each folder of weights and for the one that VPDATA_WEIGHTS names."""
+    places = [name for name, _ in weights if is_path(name)]
+    if len(places) < len(weights):
+        places.append(os.environ.get(VARIABLE, ""))
+    for place in filter(None, places):
+        refuse_relative(place, num_nodes=num_nodes)
 
 
 def refuse_relative(uri: str, *, num_nodes: int) -> None:
@@ -85,7 +96,7 @@ def refuse_relative(uri: str, *, num_nodes: int) -> None:
     if RAY_JOB_VARIABLE in os.environ or num_nodes > 1:
         raise ConfigError(
             f"got the relative path {uri!r} {where}, wanted an absolute path on storage that all nodes share, or a uri "
-            f"such as s3://bucket/{uri}"
+            f"such as s3://bucket/{uri.lstrip('./')}"
         )
 
 
@@ -101,6 +112,30 @@ def refuse_differences(findings: Sequence[Findings]) -> None:
             wrong.append(f"{name} differs: {found}; install the same everywhere")
     if wrong:
         raise RunError("the cluster cannot run this build:\n  " + "\n  ".join(wrong))
+
+
+def _use_run(errand: Errand) -> None:
+    errand.run.read(errand.probe)
+    own = f"probe-{uuid.uuid4().hex}"
+    errand.run.write(own, b"")
+    errand.run.remove(own)
+
+
+def _open_source(errand: Errand) -> None:
+    """A source that is bad in itself is no fault of the node; one that only this node does not see is."""
+    if errand.first is None:
+        return
+    try:
+        with errand.source.local_file(errand.first):
+            pass
+    except RejectItem as why:
+        if why.reason in _UNSEEN:
+            raise RunError(f"cannot open {errand.first.uri!r} of the input, which another node can ({why})") from why
+
+
+def _find_weights(errand: Errand) -> None:
+    refuse_relative_weights(errand.weights, num_nodes=errand.num_nodes)
+    refuse_missing(errand.weights)
 
 
 def _version(package: str) -> str:

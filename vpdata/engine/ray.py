@@ -141,6 +141,7 @@ def _bundle(need: Resources) -> dict[str, float]:
 def _visit_all(errand: preflight.Errand) -> list[Node]:
     """Send the errand to every node; RunError that names what a node cannot do."""
     nodes = _nodes()
+    errand = replace(errand, num_nodes=len(nodes))
     preflight.refuse_relative(errand.run.uri, num_nodes=len(nodes))
     errand.run.write(errand.probe, b"")
     try:

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from vpdata.config import ModelChoice, nearest
 from vpdata.errors import ConfigError
-from vpdata.models.weights import is_path, read_lock
+from vpdata.models.weights import Wanted, is_path, read_lock
 from vpdata.storage import Folder
 
 HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja")
@@ -147,13 +147,18 @@ def licence_of(weights: str) -> str:
     return published.licence if published else "unknown; the option `licence` may say"
 
 
-def weights_of(role: str, choice: ModelChoice) -> Iterator[tuple[str, str | None]]:
-    """Names and revisions of the weights that a configured model opens and `vpdata models fetch` can bring."""
+def weights_of(role: str, choice: ModelChoice) -> Iterator[Wanted]:
+    """The weights that a configured model opens and `vpdata models fetch` can bring."""
+    return (one for one in opened_by(role, choice) if not is_path(one[0]))
+
+
+def opened_by(role: str, choice: ModelChoice) -> Iterator[Wanted]:
+    """The weights that a configured model opens, folders of the user's own too."""
     defaults = [one.name for one in PUBLISHED if (role, choice.name) in one.models]
     name = choice.options.get("weights", defaults[0] if defaults else None)
     revision = choice.options.get("revision")
     for wanted, at in ((name, revision), (choice.options.get("aesthetic_head"), None)):
-        if wanted is not None and not is_path(wanted):
+        if wanted is not None:
             yield wanted, at
 
 

@@ -87,7 +87,7 @@ def refuse_missing(wanted: Iterable[Wanted]) -> None:
 
     What was never fetched is named all at once, with the command.
     """
-    wanted = list(wanted)
+    wanted = list(dict.fromkeys(wanted))
     root = os.environ.get(VARIABLE)
     ids = [(name, revision) for name, revision in wanted if not is_path(name)]
     if missing := [one for one in ids if not root or read_lock(Folder(root).child(one[0])) is None]:
