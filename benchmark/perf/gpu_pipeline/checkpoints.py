@@ -202,7 +202,7 @@ def tracker(sizes: Sizes) -> nn.Module:
 
 def captioner(sizes: Sizes) -> nn.Module:
     """Qwen3-VL in bfloat16, which never ends an answer by itself."""
-    tokens = _chat_tokenizer()
+    tokens = _chat_tokenizer(sizes)
     ids: dict[str, Any] = {name: tokens.convert_tokens_to_ids(name) for name in (*_SPECIAL, _VIDEO)}
     config = Qwen3VLConfig(
         text_config=dict(sizes.language),
@@ -272,7 +272,7 @@ def _processor(name: str, sizes: Sizes) -> Any:
         return Sam2VideoProcessor(Sam2ImageProcessor(size=size), Sam2VideoVideoProcessor(size=size))
     size = {"shortest_edge": 65536, "longest_edge": 16777216}
     images = Qwen2VLImageProcessor(patch_size=16, size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3)
-    return Qwen3VLProcessor(images, _chat_tokenizer(), Qwen3VLVideoProcessor(), chat_template=_CHAT)
+    return Qwen3VLProcessor(images, _chat_tokenizer(sizes), Qwen3VLVideoProcessor(), chat_template=_CHAT)
 
 
 def _detector_tokenizer() -> BertTokenizer:
@@ -285,8 +285,8 @@ def _detector_tokenizer() -> BertTokenizer:
     return BertTokenizer(vocab={word: number for number, word in vocabulary.items()})
 
 
-def _chat_tokenizer() -> PreTrainedTokenizerFast:
-    """Reads our prompts in about as many tokens as a real one: one a word."""
+def _chat_tokenizer(sizes: Sizes) -> PreTrainedTokenizerFast:
+    """Reads our prompts in about as many tokens as a real one, and has a word for all that the network can answer."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
@@ -295,8 +295,11 @@ def _chat_tokenizer() -> PreTrainedTokenizerFast:
         vocab_size=2000, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=special
     )
     core.train_from_iterator([read_prompt(name) for name in ("dense_clip", "masked_object")], trainer)
+    content = json.loads(core.to_str())
+    words = content["model"]["vocab"]
+    words |= {f"Ġword{number}": number for number in range(len(words), sizes.language["vocab_size"])}
     return PreTrainedTokenizerFast(
-        tokenizer_object=core,
+        tokenizer_object=Tokenizer.from_str(json.dumps(content)),
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         additional_special_tokens=special,

@@ -14,7 +14,6 @@ from vpdata.dataset import layout
 from vpdata.dataset.run import Run
 from vpdata.engine import EngineSettings, lease
 from vpdata.engine.intake import FromStage
-from vpdata.engine.intake import FromStage
 from vpdata.engine.local import LocalCrew, LocalHand
 from vpdata.engine.parts import StageJob
 from vpdata.errors import Reason
