@@ -242,9 +242,9 @@ def test_tiles_change_latents_of_large_frames_only(name):
 def test_windows_that_the_family_does_not_take_are_refused():
     with pytest.raises(ConfigError, match=r"window of 12 frames.*4k \+ 1: 9 or 13"):
         codec("wan").encode(video(frames=12))
-    with pytest.raises(ConfigError, match="width of 104 px.*multiples of 16"):
+    with pytest.raises(ConfigError, match=r"width of 104 px.*multiples of 16"):
         codec("wan").encode(video(width=104))
-    with pytest.raises(ConfigError, match="height of 48 px.*multiples of 32"):
+    with pytest.raises(ConfigError, match=r"height of 48 px.*multiples of 32"):
         codec("wan-ti2v").encode(video(height=48))
     with pytest.raises(ConfigError, match=r"shape \[3, 9, 64, 96\]"):
         codec("wan").encode(video()[0])

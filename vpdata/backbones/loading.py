@@ -73,9 +73,9 @@ def load_codec(settings: BackboneSettings, *, tiled: bool = False) -> LatentCode
     image_encoder = image_processor = None
     if transformer["image_dim"] is not None:
         image_encoder = load_model(
-            CLIPVisionModel, folder / "image_encoder", device=settings.device, dtype=settings.dtype
+            CLIPVisionModel, _part(folder, "image_encoder"), device=settings.device, dtype=settings.dtype
         )
-        image_processor = _from_files(AutoImageProcessor, folder / "image_processor")
+        image_processor = _from_files(AutoImageProcessor, _part(folder, "image_processor"))
     return WanCodec(
         vae,
         spec=spec,
@@ -91,8 +91,8 @@ def load_text_encoder(settings: BackboneSettings) -> TextEncoder:
     folder = _local_folder(settings)
     spec = _spec(Folder(str(folder)))
     kind = T5EncoderModel if spec.family == "cogvideox" else UMT5EncoderModel
-    model: Any = load_model(kind, folder / "text_encoder", device=settings.device, dtype=settings.dtype)
-    return TextEncoder(model, _from_files(AutoTokenizer, folder / "tokenizer"), spec=spec)
+    model: Any = load_model(kind, _part(folder, "text_encoder"), device=settings.device, dtype=settings.dtype)
+    return TextEncoder(model, _from_files(AutoTokenizer, _part(folder, "tokenizer")), spec=spec)
 
 
 def read_spec(settings: BackboneSettings) -> BackboneSpec:
@@ -164,10 +164,7 @@ def _class_and_config(files: Folder, part: str, kinds: tuple[type[ModelMixin], .
 def _config(files: Folder, part: str, name: str = "config.json") -> dict[str, Any]:
     path = f"{part}/{name}"
     if not files.exists(path):
-        raise BackendError(
-            f"{files.uri} has no {path}, wanted the folder of a whole pipeline in diffusers' layout: transformer/, "
-            f"vae/, text_encoder/, tokenizer/, scheduler/"
-        )
+        raise _lacks(files.uri, path)
     try:
         config = json.loads(files.read(path))
     except ValueError as error:
@@ -175,6 +172,19 @@ def _config(files: Folder, part: str, name: str = "config.json") -> dict[str, An
     if not isinstance(config, dict):
         raise BackendError(f"{files.uri}/{path}: got a {type(config).__name__}, wanted a mapping; fetch it again")
     return config
+
+
+def _part(folder: Path, part: str) -> Path:
+    if not (folder / part).is_dir():
+        raise _lacks(str(folder), f"{part}/")
+    return folder / part
+
+
+def _lacks(folder: str, what: str) -> BackendError:
+    return BackendError(
+        f"{folder} has no {what}, wanted the folder of a whole pipeline in diffusers' layout: transformer/, vae/, "
+        "text_encoder/, tokenizer/, scheduler/, and image_encoder/ and image_processor/ where the family has them"
+    )
 
 
 def _meaning(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,312 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("diffusers")
+
+from diffusers import CogVideoXTransformer3DModel, WanTransformer3DModel
+from safetensors.torch import load_file, save_file
+
+from tests.backbones.small import COGVIDEOX_VAE, FLOW, TI2V_VAE, V_PREDICTION, WAN_VAE
+from vpdata.backbones.cogvideox import CogVideoX
+from vpdata.backbones.context_encoder import ContextEncoder, ContextEncoderSettings
+from vpdata.backbones.loading import fingerprint, load_backbone, load_codec, load_text_encoder, read_spec
+from vpdata.backbones.port import Backbone, Conditions
+from vpdata.backbones.settings import BackboneSettings, TinyName
+from vpdata.backbones.tiny import save_tiny
+from vpdata.backbones.wan import Wan
+from vpdata.config import fill
+from vpdata.errors import BackendError, ConfigError
+from vpdata.models.weights import Lock, locked, write_lock
+from vpdata.storage import Folder
+
+torch.set_num_threads(1)
+
+NAMES = ("cogvideox", "cogvideox-i2v", "cogvideox1.5", "cogvideox1.5-i2v", "wan", "wan-i2v", "wan-ti2v")
+
+
+def tiny(name: TinyName = "wan", **changes) -> BackboneSettings:
+    return replace(BackboneSettings(tiny=name, device="cpu", dtype="float32"), **changes)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoint") / "cogvideox"
+    save_tiny(folder, "cogvideox")
+    return folder
+
+
+@pytest.fixture
+def own(saved, tmp_path) -> BackboneSettings:
+    """A folder of the user's own, to be damaged."""
+    shutil.copytree(saved, tmp_path / "own")
+    return BackboneSettings(weights=str(tmp_path / "own"), device="cpu", dtype="float32")
+
+
+def edit(settings: BackboneSettings, part: str, **changes) -> None:
+    path = Path(settings.weights or "", part, "config.json")
+    config = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in config.items() if value != "removed"}))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_tiny_backbone_predicts_for_what_its_codec_and_text_encoder_give(name):
+    settings = tiny(name)
+    backbone, codec, text_encoder = load_backbone(settings), load_codec(settings), load_text_encoder(settings)
+    assert backbone.spec == codec.spec == text_encoder.spec == read_spec(settings)
+    video = torch.rand(1, 3, 9, 64, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    first = codec.first_frame(video[:, :, 0], num_frames=9) if backbone.spec.takes_first_frame else None
+    length = backbone.spec.text_length
+    text = torch.nn.functional.pad(text_encoder.encode(["a red ball"])[0], (0, 0, 0, length))[:length][None]
+    latents = codec.encode(video)
+    with torch.no_grad():
+        velocity = backbone.predict(latents, torch.tensor([500.0]), Conditions(text=text, first_frame=first))
+    assert velocity.shape == latents.shape
+    assert velocity.isfinite().all()
+    assert not any(parameter.requires_grad for parameter in backbone.transformer.parameters())
+
+
+@pytest.mark.parametrize("name", ["cogvideox-i2v", "wan-i2v"])
+def test_a_tiny_checkpoint_is_a_function_of_name_and_seed(name, tmp_path):
+    torch.manual_seed(5)
+    state = torch.random.get_rng_state()
+    for folder, seed in (("one", 3), ("again", 3), ("other", 4)):
+        save_tiny(tmp_path / folder, name, seed=seed)
+        torch.rand(3)  # the caller's own state must decide nothing
+    torch.random.set_rng_state(state)
+    files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()]
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
+    differing = [
+        file for file in files if (tmp_path / "one" / file).read_bytes() != (tmp_path / "other" / file).read_bytes()
+    ]
+    assert {file.parent.name for file in differing if file.suffix == ".safetensors"} >= {
+        "transformer",
+        "vae",
+        "text_encoder",
+    }
+
+
+def test_loading_leaves_the_random_state_of_the_caller():
+    settings = tiny("cogvideox", tiny_seed=11)
+    torch.manual_seed(5)
+    state = torch.random.get_rng_state()
+    first = load_backbone(settings)
+    load_codec(settings), load_text_encoder(settings)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    second = load_backbone(settings)
+    for name, tensor in first.transformer.state_dict().items():
+        assert torch.equal(tensor, second.transformer.state_dict()[name]), name
+
+
+def test_weights_are_opened_in_the_dtype_that_was_asked_for():
+    """But for what the checkpoint's class keeps in float32."""
+    transformer = load_backbone(tiny("wan", dtype="bfloat16")).transformer
+    dtypes = {name: parameter.dtype for name, parameter in transformer.named_parameters()}
+    assert dtypes["blocks.0.attn1.to_q.weight"] == torch.bfloat16
+    assert dtypes["blocks.0.scale_shift_table"] == torch.float32
+    assert load_codec(tiny("wan", dtype="bfloat16")).encode(torch.zeros(1, 3, 1, 64, 64)).dtype == torch.bfloat16
+    assert load_text_encoder(tiny("wan", dtype="bfloat16")).encode(["a"])[0].dtype == torch.bfloat16
+
+
+def test_settings_name_exactly_one_backbone():
+    for given in ({}, {"weights": "a/b", "tiny": "wan"}):
+        with pytest.raises(ConfigError, match="exactly one"):
+            fill(BackboneSettings, given)
+    with pytest.raises(ConfigError, match="revision"):
+        fill(BackboneSettings, {"tiny": "wan", "revision": "main"})
+    with pytest.raises(ConfigError, match="wan-ti2v"):
+        fill(BackboneSettings, {"tiny": "wann"})
+
+
+def test_the_spec_is_read_without_weights(own):
+    expected = read_spec(own)
+    assert expected == read_spec(tiny("cogvideox"))
+    for file in Path(own.weights).rglob("*.safetensors"):
+        file.unlink()
+    assert read_spec(own) == expected
+    with pytest.raises(BackendError, match="weights cannot be loaded"):
+        load_backbone(own)
+
+
+def test_configs_of_older_releases_lack_keys_that_have_defaults(tmp_path):
+    """The VAE of Wan 2.1 was published before diffusers wrote its strides into the config."""
+    save_tiny(tmp_path, "wan")
+    settings = BackboneSettings(weights=str(tmp_path), device="cpu", dtype="float32")
+    expected = read_spec(settings)
+    edit(settings, "vae", scale_factor_temporal="removed", scale_factor_spatial="removed")
+    assert read_spec(settings) == load_codec(settings).spec == expected
+    assert load_backbone(settings).spec == expected
+
+
+def test_fingerprint_tells_apart_what_decides_latents_and_texts(own):
+    base = fingerprint(tiny("cogvideox"))
+    assert len(base) == 16
+    assert fingerprint(tiny("cogvideox", dtype="bfloat16")) == base
+    assert fingerprint(tiny("cogvideox", device="cuda")) == base
+    assert fingerprint(tiny("cogvideox", tiny_seed=1)) != base
+    assert len({fingerprint(tiny(name)) for name in NAMES}) == len(NAMES)
+
+    base = fingerprint(own)
+    edit(own, "vae", _diffusers_version="0.99", _name_or_path="elsewhere")
+    edit(own, "transformer", num_layers=5)
+    assert fingerprint(own) == base, "neither who wrote a config nor the transformer decides a latent"
+    edit(own, "vae", scaling_factor=2.0)
+    with_other_scale = fingerprint(own)
+    assert with_other_scale != base
+    edit(own, "transformer", max_text_seq_length=17)
+    assert fingerprint(own) not in (base, with_other_scale)
+
+
+def test_fingerprint_follows_the_hashes_of_the_lock_file(saved, tmp_path, monkeypatch):
+    monkeypatch.setenv("VPDATA_WEIGHTS", str(tmp_path))
+    shutil.copytree(saved, tmp_path / "org/name")
+    folder = Folder(str(tmp_path / "org/name"))
+    settings = BackboneSettings(weights="org/name", device="cpu", dtype="float32")
+
+    def relock() -> str:
+        names = [str(path.relative_to(folder.uri)) for path in Path(folder.uri).rglob("*.*") if path.is_file()]
+        names = sorted(name for name in names if not name.endswith("lock.yaml"))
+        write_lock(folder, Lock(source="org/name", revision="abc", files=locked(folder, names)))
+        return fingerprint(settings)
+
+    with pytest.raises(BackendError, match="vpdata models fetch org/name"):
+        read_spec(settings)
+    base = relock()
+    assert relock() == base
+    assert load_backbone(settings).spec == read_spec(settings)
+    for part, matters in (("transformer", False), ("vae", True)):
+        file = Path(folder.uri, part, "diffusion_pytorch_model.safetensors")
+        file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\1")
+        with pytest.raises(BackendError, match="SHA-256"):
+            load_backbone(settings)
+        before = fingerprint(settings)
+        assert (relock() != before) == matters
+
+
+@pytest.mark.parametrize(
+    ("part", "load"),
+    [
+        ("transformer", load_backbone),
+        ("scheduler", load_backbone),
+        ("vae", load_codec),
+        ("image_encoder", load_codec),
+        ("image_processor", load_codec),
+        ("text_encoder", load_text_encoder),
+        ("tokenizer", load_text_encoder),
+    ],
+)
+def test_a_missing_part_is_named(part, load, tmp_path):
+    save_tiny(tmp_path, "wan-i2v")
+    shutil.rmtree(tmp_path / part)
+    with pytest.raises(BackendError, match=f"has no {part}/.*wanted the folder of a whole pipeline"):
+        load(BackboneSettings(weights=str(tmp_path), device="cpu", dtype="float32"))
+
+
+@pytest.mark.parametrize(("part", "load"), [("transformer", load_backbone), ("vae", load_codec)])
+def test_weights_cut_short_or_incomplete_are_refused(own, part, load):
+    file = Path(own.weights, part, "diffusion_pytorch_model.safetensors")
+    whole = load_file(file)
+    dropped = sorted(whole)[0]
+    save_file({name: tensor for name, tensor in whole.items() if name != dropped}, file, metadata={"format": "pt"})
+    with pytest.raises(BackendError, match=f"lack 1 of the weights, such as {dropped}"):
+        load(own)
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(BackendError, match=f"{part}: the weights cannot be loaded"):
+        load(own)
+
+
+def test_a_text_encoder_cut_short_is_refused(own):
+    file = Path(own.weights, "text_encoder/model.safetensors")
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(BackendError, match="text_encoder: the weights cannot be loaded"):
+        load_text_encoder(own)
+
+
+def test_a_part_of_another_class_is_named(own):
+    edit(own, "transformer", _class_name="LTXVideoTransformer3DModel")
+    with pytest.raises(BackendError, match=r"got the class LTXVideo.*CogVideoXTransformer3DModel or WanTransformer3D"):
+        load_backbone(own)
+    edit(own, "transformer", _class_name="WanTransformer3DModel")
+    with pytest.raises(BackendError, match="vae: got the class AutoencoderKLCogVideoX, wanted AutoencoderKLWan"):
+        read_spec(own)
+
+
+def test_a_damaged_config_is_named(own):
+    Path(own.weights, "vae/config.json").write_text("{")
+    with pytest.raises(BackendError, match=r"vae/config.json is damaged"):
+        read_spec(own)
+
+
+def test_a_checkpoint_of_two_experts_is_refused(own):
+    shutil.copytree(Path(own.weights, "transformer"), Path(own.weights, "transformer_2"))
+    with pytest.raises(BackendError, match="two transformers"):
+        load_backbone(own)
+
+
+def test_a_folder_that_is_not_there_is_named():
+    with pytest.raises(BackendError, match="no folder /nowhere"):
+        read_spec(BackboneSettings(weights="/nowhere"))
+
+
+def published(name: str) -> Backbone:
+    """Published sizes, as diffusers' conversion scripts have them, without memory for the weights."""
+    big = {"num_attention_heads": 48, "num_layers": 42, "use_rotary_positional_embeddings": True}
+    cogvideox = {
+        "CogVideoX-2B": {"use_rotary_positional_embeddings": False},
+        "CogVideoX-5B": big,
+        "CogVideoX-5B-I2V": big | {"in_channels": 32, "use_learned_positional_embeddings": True},
+        "CogVideoX1.5-5B": big | {"patch_size_t": 2, "patch_bias": False},
+    }
+    wan = {
+        "Wan2.1-T2V-1.3B": {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30},
+        "Wan2.1-T2V-14B": {},
+        "Wan2.2-TI2V-5B": {
+            "num_attention_heads": 24,
+            "ffn_dim": 14336,
+            "num_layers": 30,
+            "in_channels": 48,
+            "out_channels": 48,
+        },
+    }
+    if name in cogvideox:
+        return CogVideoX(CogVideoXTransformer3DModel(**cogvideox[name]), scheduler=V_PREDICTION, vae=COGVIDEOX_VAE)
+    vae = TI2V_VAE if "TI2V" in name else WAN_VAE
+    return Wan(WanTransformer3DModel(**wan[name]), scheduler=FLOW, vae=vae)
+
+
+def num_parameters(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "billions", "dim", "num_blocks"),
+    [
+        ("CogVideoX-2B", 1.694, 1920, 30),
+        ("CogVideoX-5B", 5.570, 3072, 42),
+        ("CogVideoX-5B-I2V", 5.570, 3072, 42),
+        ("CogVideoX1.5-5B", 5.571, 3072, 42),
+        ("Wan2.1-T2V-1.3B", 1.419, 1536, 30),
+        ("Wan2.1-T2V-14B", 14.288, 5120, 40),
+        ("Wan2.2-TI2V-5B", 5.000, 3072, 30),
+    ],
+)
+def test_published_sizes(name, billions, dim, num_blocks):
+    with torch.device("meta"):
+        backbone = published(name)
+    assert (backbone.spec.dim, backbone.spec.num_blocks, len(backbone.blocks)) == (dim, num_blocks, num_blocks)
+    assert num_parameters(backbone.transformer) / 1e9 == pytest.approx(billions, abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "share"), [("CogVideoX-5B-I2V", 0.0511), ("CogVideoX-2B", 0.0711), ("Wan2.1-T2V-14B", 0.0530)]
+)
+def test_a_context_encoder_of_two_layers_is_a_small_share_of_the_backbone(name, share):
+    with torch.device("meta"):
+        backbone = published(name)
+        encoder = ContextEncoder(backbone, ContextEncoderSettings())
+    assert num_parameters(encoder) / num_parameters(backbone.transformer) == pytest.approx(share, abs=1e-4)
