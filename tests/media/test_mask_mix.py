@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from vpdata.config import fill
 from vpdata.errors import ConfigError
-from vpdata.media.mask_mix import KindWeights, MaskMix, dilate, draw_mask, erode
+from vpdata.media.mask_mix import KindWeights, MaskMix, around_an_object, dilate, draw_mask, erode
 
 KINDS = [item.name for item in fields(KindWeights)]
 NUM_FRAMES, HEIGHT, WIDTH = 13, 48, 64
@@ -158,6 +158,15 @@ def test_kinds_are_drawn_as_often_as_their_weights_say():
     kinds = [draw_mask(TRACKS, mix, seed=0, key=str(number)).kind for number in range(400)]
     assert kinds.count("full_frame") == pytest.approx(100, abs=30)
     assert kinds.count("track") == 400 - kinds.count("full_frame")
+
+
+@pytest.mark.parametrize("mix", [MaskMix(), only("davis"), only("box", own_path_frac=1.0)])
+def test_masks_around_an_object_are_all_made_of_it(mix):
+    for number in range(30):
+        drawn = draw_mask(TRACKS[:1], around_an_object(mix), seed=0, key=str(number))
+        assert drawn.tracks == (0,)
+        assert (drawn.mask & TRACKS[0]).any()
+        assert drawn.kind in ("track", "box", "ellipse", "brush")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 import cv2
@@ -84,6 +84,18 @@ class MaskMix:
             low, high = getattr(self, name)
             if not least <= low <= high:
                 raise ValueError(f"got {name} [{low}, {high}], wanted two rising numbers from {least} on")
+
+
+def around_an_object(mix: MaskMix) -> MaskMix:
+    """The same mix without the kinds that need not show the object they are drawn for; at least its own mask is left.
+
+    For ID pairs, in which one object is hidden in the target and looked up in the source.
+    """
+    kept = {kind: getattr(mix.weights, kind) for kind in ("track", "box", "ellipse", "brush")}
+    if not any(kept.values()):
+        kept["track"] = 1.0
+    nothing = {item.name: 0.0 for item in fields(KindWeights)}
+    return replace(mix, weights=KindWeights(**(nothing | kept)), own_path_frac=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
