@@ -7,10 +7,11 @@ from diffusers.models.embeddings import get_3d_rotary_pos_embed
 
 from tests.backbones.small import SMALL, inputs_for, small_backbone
 from vpdata.backbones.port import BlockState
+from vpdata.errors import ConfigError
 
 torch.set_num_threads(1)
 
-pytestmark = pytest.mark.parametrize("name", SMALL)
+every_backbone = pytest.mark.parametrize("name", SMALL)
 
 
 def through_blocks(backbone, inputs) -> list[torch.Tensor]:
@@ -48,6 +49,7 @@ def embedded(backbone, inputs) -> torch.Tensor:
 
 
 @torch.no_grad()
+@every_backbone
 def test_prediction_has_the_shape_of_the_latents(name):
     backbone = small_backbone(name)
     inputs = inputs_for(backbone)
@@ -55,6 +57,7 @@ def test_prediction_has_the_shape_of_the_latents(name):
 
 
 @torch.no_grad()
+@every_backbone
 def test_blocks_run_one_by_one_give_what_the_transformer_computes(name):
     backbone = small_backbone(name)
     inputs = inputs_for(backbone)
@@ -72,6 +75,7 @@ def test_blocks_run_one_by_one_give_what_the_transformer_computes(name):
 
 
 @torch.no_grad()
+@every_backbone
 def test_patch_weight_on_tokens_is_the_patch_embedding_of_the_noisy_latents(name):
     backbone = small_backbone(name)
     inputs = inputs_for(backbone)
@@ -92,6 +96,7 @@ def test_patch_weight_on_tokens_is_the_patch_embedding_of_the_noisy_latents(name
 
 
 @torch.no_grad()
+@every_backbone
 def test_batch_equals_its_items_alone(name):
     backbone = small_backbone(name)
     inputs = inputs_for(backbone)
@@ -102,11 +107,13 @@ def test_batch_equals_its_items_alone(name):
         torch.testing.assert_close(whole[item : item + 1], alone, rtol=1e-4, atol=1e-5)
 
 
+@every_backbone
 def test_nothing_of_the_backbone_is_trained(name):
     backbone = small_backbone(name)
     assert not any(parameter.requires_grad for parameter in backbone.transformer.parameters())
 
 
+@every_backbone
 def test_rotary_tables_equal_those_of_the_library(name):
     backbone = small_backbone(name)
     inputs = inputs_for(backbone)
@@ -126,6 +133,7 @@ def test_rotary_tables_equal_those_of_the_library(name):
         torch.testing.assert_close(own.float(), other.float(), rtol=0, atol=0)
 
 
+@every_backbone
 def test_rotary_tables_of_later_frames_are_the_tail_of_longer_ones(name):
     backbone = small_backbone(name)
     later, whole = backbone.rotary((2, 4, 6), first_frame=3), backbone.rotary((5, 4, 6))
@@ -134,3 +142,27 @@ def test_rotary_tables_of_later_frames_are_the_tail_of_longer_ones(name):
         return
     for tail, table in zip(later, whole, strict=True):
         torch.testing.assert_close(tail, table[3 * 24 :], rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_short_windows_take_the_start_of_learned_positions():
+    backbone = small_backbone("cogvideox-5b-i2v")
+    embed = backbone.transformer.patch_embed
+    learned = torch.randn(embed.pos_embedding.shape, generator=torch.Generator().manual_seed(5))
+    embed.pos_embedding.copy_(learned)
+    inputs = inputs_for(backbone, frames=2)
+    seen = []
+    embed.register_forward_hook(lambda module, arguments, output: seen.append(output))
+    backbone.predict(inputs.noisy, inputs.timesteps, inputs.conditions)
+    embed.pos_embedding.zero_()
+    backbone.predict(inputs.noisy, inputs.timesteps, inputs.conditions)
+    num_text = backbone.spec.text_length
+    added = (seen[0] - seen[1])[:, num_text:]
+    torch.testing.assert_close(added, learned[:, num_text : num_text + 48].expand(2, -1, -1), rtol=1e-4, atol=1e-4)
+
+
+def test_windows_beyond_the_learned_positions_are_refused():
+    backbone = small_backbone("cogvideox-5b-i2v")
+    inputs = inputs_for(backbone, frames=4)
+    with pytest.raises(ConfigError, match="13 frames, but this checkpoint has learned the positions of 9"):
+        backbone.predict(inputs.noisy, inputs.timesteps, inputs.conditions)

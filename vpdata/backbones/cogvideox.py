@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
+from diffusers.models.embeddings import CogVideoXPatchEmbed
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTransformer3DModel
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from vpdata.backbones.objective import objective_of
 from vpdata.backbones.port import Backbone, BlockState, Conditions
 from vpdata.backbones.rotary import Rotary, rotary_tables
 from vpdata.backbones.spec import BackboneSpec
+from vpdata.errors import ConfigError
 
 _MOTION_STRENGTH = 2.0
 """The `ofs` that the 1.5 image-to-video checkpoint was trained with and that its pipeline always gives."""
@@ -48,6 +50,8 @@ class CogVideoX(Backbone):
     ) -> None:
         """`scheduler` and `vae` are the configs of the checkpoint's other parts."""
         super().__init__(spec_of(transformer.config, vae), objective_of(scheduler), transformer)
+        if transformer.config["use_learned_positional_embeddings"]:
+            _keep_learned_positions(transformer.patch_embed)
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -141,3 +145,23 @@ class CogVideoX(Backbone):
         if self.transformer.ofs_embedding is None:
             return None
         return torch.full((1,), _MOTION_STRENGTH, device=like.device)
+
+
+def _keep_learned_positions(embed: CogVideoXPatchEmbed) -> None:
+    """Give windows that are shorter than the checkpoint's the start of its learned positions.
+
+    The library computes sines for them instead, which the checkpoint has never seen: its videos turn to noise.
+    """
+
+    def positions(height: int, width: int, num_frames: int, device: torch.device | None = None) -> Tensor:
+        learned = embed.pos_embedding
+        latent_frames = (num_frames - 1) // embed.temporal_compression_ratio + 1
+        num_tokens = latent_frames * (height // embed.patch_size) * (width // embed.patch_size)
+        if embed.max_text_seq_length + num_tokens > learned.shape[1]:
+            raise ConfigError(
+                f"got a window of {num_frames} frames, but this checkpoint has learned the positions of "
+                f"{embed.sample_frames}: give shorter windows"
+            )
+        return learned[:, : embed.max_text_seq_length + num_tokens]
+
+    cast(Any, embed)._get_positional_embeddings = positions
