@@ -32,10 +32,14 @@ class IdentitySettings:
     joint: on queries, keys, values and outputs of all tokens, as published."""
     max_tokens: int = 2048
     """Identity tokens per window; more are thinned out evenly."""
+    source_noise: float = 0.02
+    """How noisy a source is, as a draw of the training's timesteps in [0, 1): the same in training and inference."""
 
     def __post_init__(self) -> None:
         if self.rank < 1 or self.max_tokens < 1:
             raise ValueError(f"got rank {self.rank} and max_tokens {self.max_tokens}, wanted 1 or more of both")
+        if not 0 <= self.source_noise < 1:
+            raise ValueError(f"got source_noise {self.source_noise}, wanted 0 or more, and less than 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
