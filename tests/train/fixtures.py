@@ -11,6 +11,7 @@ from vpdata.backbones.port import Backbone
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.train.batch import Batch
 from vpdata.train.checkpoints import CheckpointSettings
+from vpdata.train.data import DataSettings
 from vpdata.train.metrics import WatchSettings
 from vpdata.train.schedule import OptimizerSettings
 from vpdata.train.settings import TrainSettings
@@ -69,6 +70,7 @@ class RandomBatches:
 def settings_for(output: object, **changes: object) -> TrainSettings:
     values = {
         "num_steps": 12,
+        "data": DataSettings(latents="not read", split="none"),
         "backbone": BackboneSettings(tiny="wan", device="cpu", dtype="float32"),
         "optimizer": OptimizerSettings(learning_rate=1e-3, warmup_steps=2),
         "checkpoints": CheckpointSettings(every_steps=4, keep_last=2),

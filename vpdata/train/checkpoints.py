@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import shutil
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,9 @@ class Checkpoints:
 
         Called by all ranks together.
         """
-        failure = None
-        if self._world.is_main:
+        with self._world.together(f"making {self._folder}"):
+            if not self._world.is_main:
+                return
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 for left in self._folder.glob(f"{_ASIDE}*"):
@@ -87,8 +88,7 @@ class Checkpoints:
                 probe.mkdir()
                 probe.rmdir()
             except OSError as error:
-                failure = ConfigError(f"cannot write checkpoints to {self._folder}: {error.strerror or error}")
-        self._world.agree_on_success(failure, what="making the folder of checkpoints")
+                raise ConfigError(f"cannot write checkpoints to {self._folder}: {error.strerror or error}") from error
 
     def steps(self) -> list[int]:
         """Steps of the whole checkpoints, oldest first."""
@@ -103,12 +103,8 @@ class Checkpoints:
         if not steps:
             return None
         folder = self._folder / _name(steps[-1])
-        failure, facts = None, {}
-        try:
+        with self._world.together(f"opening {folder}"):
             facts = _read_facts(folder)
-        except RunError as error:
-            failure = error
-        self._world.agree_on_success(failure, what=f"opening {folder}")
         state = _state_of(trainee, optimizer)
         try:
             load(state, checkpoint_id=folder, process_group=self._world.control)
@@ -134,29 +130,29 @@ class Checkpoints:
         assert isinstance(future, Future)
         self._pending = (future, position)
 
-    def failure(self) -> StorageError | None:
-        """What went wrong with a write that has ended on this rank; one that went well is published.
+    def publish_finished(self) -> None:
+        """Publish the write under way if it has ended, and StorageError if it failed; nothing if it goes on.
 
-        Each rank may ask at any time; only what it answers must be agreed on.
+        No collective: on each rank it ends at another time.
         """
         if self._pending is None or not self._pending[0].done():
-            return None
+            return
         (future, position), self._pending = self._pending, None
         error = future.exception()
         if error is not None:
-            return StorageError(f"checkpoint {_name(position.step)} could not be written: {error}")
+            raise StorageError(f"checkpoint {_name(position.step)} could not be written: {error}") from error
         if self._world.is_main:
             try:
                 self._publish(position)
             except OSError as error:
-                return StorageError(f"checkpoint {_name(position.step)} could not be published: {error}")
-        return None
+                raise StorageError(f"checkpoint {_name(position.step)} could not be published: {error}") from error
 
     def finish(self) -> None:
-        """Wait for the write under way. StorageError on all ranks if it failed on one. Called by all together."""
-        if self._pending is not None:
-            self._pending[0].exception()
-        self._world.agree_on_success(self.failure(), what="writing a checkpoint")
+        """Wait for the write under way. StorageError if it failed on any rank. Called by all together."""
+        with self._world.together("writing a checkpoint"):
+            if self._pending is not None:
+                wait([self._pending[0]])
+            self.publish_finished()
 
     def _publish(self, position: Position) -> None:
         aside, final = self._folder / f"{_ASIDE}{_name(position.step)}", self._folder / _name(position.step)

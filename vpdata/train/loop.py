@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
-from vpdata.errors import RunError, VpdataError
+from vpdata.errors import RunError
 from vpdata.train.batch import Batch, Batches
 from vpdata.train.checkpoints import Checkpoints, Position
 from vpdata.train.metrics import MetricsLog, Window
@@ -92,8 +92,9 @@ class Loop:
         for _ in range(start, num_steps):
             (stops,) = self.world.any_of(stop.is_set() or self.position.step == self.settings.stop_at_step)
             if stops:
-                self._log()
-                self.checkpoints.start_saving(self.trainee, self.optimizer, self.position)
+                if self.position.step:
+                    self._log()
+                    self.checkpoints.start_saving(self.trainee, self.optimizer, self.position)
                 self.checkpoints.finish()
                 return Outcome.STOPPED
             waits_from_s = time.perf_counter()
@@ -105,13 +106,9 @@ class Loop:
 
     def _next_of(self, remaining: Iterator[list[Batch]]) -> list[Batch]:
         """The next batches, unless reading them, or writing a checkpoint meanwhile, has failed on any rank."""
-        micro_batches, failure = [], self.checkpoints.failure()
-        try:
-            micro_batches = next(remaining)
-        except VpdataError as error:
-            failure = failure or error
-        self.world.agree_on_success(failure, what="reading a batch, or writing a checkpoint,")
-        return micro_batches
+        with self.world.together("reading a batch, or writing a checkpoint,"):
+            self.checkpoints.publish_finished()
+            return next(remaining)
 
     def _resume(self) -> None:
         self.checkpoints.prepare()

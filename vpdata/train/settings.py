@@ -9,6 +9,7 @@ from vpdata.backbones.context_encoder import ContextEncoderSettings
 from vpdata.backbones.injector import InjectionSettings
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.train.checkpoints import CheckpointSettings
+from vpdata.train.data import DataSettings
 from vpdata.train.loss import LossSettings
 from vpdata.train.metrics import WatchSettings
 from vpdata.train.parallel import ParallelSettings
@@ -26,6 +27,7 @@ class TrainSettings:
     """Optimizer steps of the whole training; the learning rate is at zero behind the last."""
     stop_at_step: int | None = None
     """Save and stop before this step; the training goes on when this is taken away or raised."""
+    data: DataSettings
     seed: int = 42
     """Decides data order, noise, timesteps and caption drop-out."""
     max_bad_steps: int = 10

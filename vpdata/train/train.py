@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
 
-from vpdata import __version__
+from vpdata.backbones.loading import load_backbone
 from vpdata.backbones.port import Backbone
-from vpdata.config import public, to_plain
-from vpdata.errors import ConfigError, RunError
 from vpdata.models.gpu import torch_dtype
 from vpdata.train.batch import Batches
 from vpdata.train.checkpoints import Checkpoints
+from vpdata.train.data import open_data
+from vpdata.train.empty_text import empty_text
 from vpdata.train.loop import Loop, Outcome
 from vpdata.train.metrics import MetricsLog
-from vpdata.train.parallel import lay_out
+from vpdata.train.parallel import lay_out, refuse_dtype
+from vpdata.train.record import claim
 from vpdata.train.settings import TrainSettings
+from vpdata.train.stopping import stop_requests
 from vpdata.train.trainee import Trainee, assert_only_trainable, context_encoder_trainee
-from vpdata.train.world import World
+from vpdata.train.world import World, joined_world
 
-_log = logging.getLogger(__name__)
 
-_RUN = "run.yaml"
-_MAY_CHANGE = ("output", "stop_at_step", "max_bad_steps", "parallel", "checkpoints", "watch", "data", "device")
-"""Settings that another session of the same training may have otherwise: none of them decides what is learnt."""
+def train(settings: TrainSettings) -> Outcome:
+    """Train, or go on training, in every process that calls this together; a process group that exists is used.
+
+    The output folder then holds checkpoints, `metrics.jsonl`, and after the last step the trained part. A SIGTERM to
+    any process saves and stops them all.
+    """
+    with stop_requests() as stop, joined_world(settings.backbone.device) as world:
+        refuse_dtype(settings.backbone.dtype, device=world.device, mode=settings.parallel.mode)
+        text = empty_text(Path(settings.output), backbone=settings.backbone, world=world)
+        with world.together("opening backbone and data"):
+            data = open_data(
+                settings.data, backbone=settings.backbone, empty_text=text, pairs=False, seed=settings.seed, world=world
+            )
+            backbone = load_backbone(settings.backbone)
+        claim(settings, facts={"windows": data.digest}, world=world)
+        return fit(settings, backbone=backbone, batches=data.train, validation=data.validation, world=world, stop=stop)
 
 
 def fit(
@@ -45,7 +56,6 @@ def fit(
     Called by all ranks together, each with its own batches and the same backbone.
     """
     folder = Path(settings.output)
-    world.agree_on_success(_prepare(folder, settings) if world.is_main else None, what=f"preparing {folder}")
     trainee = context_encoder_trainee(backbone, encoder=settings.encoder, injection=settings.injection)
     assert_only_trainable(trainee)
     model = lay_out(trainee, settings=settings.parallel, dtype=settings.backbone.dtype, world=world)
@@ -75,34 +85,3 @@ def _optimizer(trainee: Trainee, settings: TrainSettings) -> torch.optim.AdamW:
         weight_decay=options.weight_decay,
         fused=True,
     )
-
-
-def _prepare(folder: Path, settings: TrainSettings) -> Exception | None:
-    """Make the folder and write `run.yaml`; an error if it cannot be written to or belongs to another training."""
-    path = folder / _RUN
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            wanted = yaml.safe_load(path.read_text())["settings"]
-            changed = sorted(_differing(wanted, public(to_plain(settings))))
-            if changed:
-                return RunError(
-                    f"{folder} holds a training with other settings of {', '.join(changed)}; go on with what its "
-                    f"{_RUN} says, or choose another output"
-                )
-        facts = {"version": __version__, "torch": str(torch.__version__), "settings": public(to_plain(settings))}
-        aside = folder / f".aside-{_RUN}"
-        aside.write_text(yaml.safe_dump(facts, sort_keys=False))
-        aside.replace(path)
-    except OSError as error:
-        return ConfigError(f"cannot write the training to {folder}: {error.strerror or error}")
-    return None
-
-
-def _differing(before: Any, now: Any, where: str = "") -> set[str]:
-    """Dotted names of settings that decide what is learnt and are not the same."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = [key for key in before | now if key not in _MAY_CHANGE]
-        return {name for key in keys for name in _differing(before.get(key), now.get(key), f"{where}.{key}".strip("."))}
-    # Tuples come back from YAML as lists.
-    return set() if before == now else {where}

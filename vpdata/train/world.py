@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import HashStore
 
-from vpdata.errors import ConfigError, RunError
+from vpdata.errors import ConfigError, RunError, VpdataError
 from vpdata.models.gpu import torch_device
 from vpdata.models.torch_settings import Device
 
@@ -56,8 +56,17 @@ class World:
         dist.all_reduce(total)
         return total
 
-    def agree_on_success(self, failure: Exception | None, *, what: str) -> None:
-        """Raise `failure` where it happened and RunError elsewhere, on all ranks at once; nothing where none failed."""
+    @contextmanager
+    def together(self, what: str) -> Iterator[None]:
+        """A block that must go well on all ranks: where it fails on one, all raise, that rank its own error.
+
+        There must be no collective inside.
+        """
+        failure = None
+        try:
+            yield
+        except VpdataError as error:
+            failure = error
         (failed,) = self.any_of(failure is not None)
         if failure is not None:
             raise failure

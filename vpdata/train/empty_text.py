@@ -1,0 +1,31 @@
+"""The embedding of the empty caption, which stands in for captions that are dropped; made once and kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vpdata.backbones.loading import load_text_encoder
+from vpdata.backbones.settings import BackboneSettings
+from vpdata.dataset.tensor_files import tensor_bytes, tensor_views
+from vpdata.storage import Folder
+from vpdata.train.world import World
+
+_FILE = "empty_text.safetensors"
+
+
+def empty_text(folder: Path, *, backbone: BackboneSettings, world: World) -> Tensor:
+    """`[L, D]`. The main process loads the text encoder if the file is not there yet. Called by all ranks together."""
+    files = Folder(folder)
+    with world.together("encoding the empty caption"):
+        if world.is_main and not files.exists(_FILE):
+            encoder = load_text_encoder(backbone)
+            (embedding,) = encoder.encode([""])
+            files.write(_FILE, tensor_bytes({"text": embedding.to(torch.bfloat16)}))
+            del encoder
+            if world.device.type == "cuda":
+                torch.cuda.empty_cache()  # gigabytes that the backbone needs next
+    content = torch.frombuffer(bytearray(files.read(_FILE)), dtype=torch.uint8)
+    return tensor_views(content, where=f"{folder}/{_FILE}")["text"]

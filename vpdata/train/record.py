@@ -1,0 +1,78 @@
+"""`run.yaml` of a training: what it was started with, and whether another session may go on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from vpdata import __version__
+from vpdata.config import public, to_plain
+from vpdata.errors import ConfigError, RunError
+from vpdata.train.settings import TrainSettings
+from vpdata.train.world import World
+
+_FILE = "run.yaml"
+_MAY_CHANGE = (
+    "output",
+    "stop_at_step",
+    "max_bad_steps",
+    "parallel",
+    "checkpoints",
+    "watch",
+    "backbone.device",
+    "data.latents",
+    "data.loader.num_threads",
+    "data.loader.num_ahead",
+)
+"""Settings that another session may have otherwise: none of them decides what is learnt."""
+
+
+def claim(settings: TrainSettings, *, facts: Mapping[str, str], world: World) -> None:
+    """Make the output folder and write `run.yaml`, or check that the one there is of the same training.
+
+    `facts` decide what is learnt too, beside the settings. ConfigError for a folder that cannot be written to,
+    RunError for that of another training. Called by all ranks together.
+    """
+    folder = Path(settings.output)
+    now = {"settings": public(to_plain(settings)), **facts}
+    with world.together(f"preparing {folder}"):
+        if not world.is_main:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if (folder / _FILE).exists():
+                before = yaml.safe_load((folder / _FILE).read_text())
+                if changed := sorted(_differing(before, now)):
+                    raise RunError(
+                        f"{folder} holds another training: {', '.join(changed)}; go on with what its {_FILE} says, or "
+                        "choose another output"
+                    )
+            aside = folder / f".aside-{_FILE}"
+            code = {"vpdata": __version__, "torch": str(torch.__version__)}
+            aside.write_text(yaml.safe_dump({"code": code, **now}, sort_keys=False))
+            aside.replace(folder / _FILE)
+        except OSError as error:
+            raise ConfigError(f"cannot write the training to {folder}: {error.strerror or error}") from error
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What decides what is learnt and is not the same: "name: got ..., wanted ..."."""
+    old, new = dict(_leaves(before)), dict(_leaves(now))
+    names = [
+        name
+        for name in old | new
+        if not name.startswith("code.")
+        and not any(f"{name}.".startswith(f"settings.{free}.") for free in _MAY_CHANGE)
+        and old.get(name) != new.get(name)
+    ]
+    return [f"{name.removeprefix('settings.')} got {new.get(name)}, wanted {old.get(name)}" for name in names]
+
+
+def _leaves(node: Any, where: str = "") -> list[tuple[str, Any]]:
+    if not isinstance(node, Mapping):
+        return [(where, node)]
+    return [leaf for key, value in node.items() for leaf in _leaves(value, f"{where}.{key}".strip("."))]
