@@ -154,7 +154,7 @@ def _keep_learned_positions(embed: CogVideoXPatchEmbed) -> None:
     """
 
     def positions(height: int, width: int, num_frames: int, device: torch.device | None = None) -> Tensor:
-        learned = embed.pos_embedding
+        learned = cast(Tensor, embed.pos_embedding)
         latent_frames = (num_frames - 1) // embed.temporal_compression_ratio + 1
         num_tokens = latent_frames * (height // embed.patch_size) * (width // embed.patch_size)
         if embed.max_text_seq_length + num_tokens > learned.shape[1]:
