@@ -20,7 +20,7 @@ LEVELS = (
     {"backbones"},
     {"stages"},
     {"engine", "report", "train", "inpaint"},
-    {"build"},
+    {"build", "encode"},
     {"cli", "pipelines", "benchmark"},
 )
 """A module imports only from lower levels; those of one level do not import each other."""

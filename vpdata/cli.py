@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import vpdata
 from vpdata.errors import ConfigError
-from vpdata.options import add_build_options, build_options, exit_code
+from vpdata.options import add_build_options, add_encode_options, build_options, encode_options, exit_code
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
 
     build = add("build", _build, "build a data set from videos")
     add_build_options(build)
+    add_encode_options(add("encode", _encode, "encode a run's clips into latents to train on"))
     inspect = add("inspect", _inspect, "print a clip's record and draw its masks")
     inspect.add_argument("path", metavar="SHARD_OR_RUN")
     inspect.add_argument("clip", metavar="CLIP", nargs="?", help="id of a clip; without it the clips are listed")
@@ -91,6 +92,14 @@ def _build(args: argparse.Namespace) -> int:
     options = build_options(args)
     config = load_config(options.config_path, options.overrides)
     return run(options, config, stages_of(config))
+
+
+def _encode(args: argparse.Namespace) -> int:
+    from vpdata.encode import load_config, run
+
+    options = encode_options(args)
+    print(run(options, load_config(options.config_path, options.overrides)))
+    return 0
 
 
 def _inspect(args: argparse.Namespace) -> int:

@@ -85,6 +85,13 @@ class Reason(StrEnum):
     """The captioner gave no usable text."""
     SCORE_FAILED = "score_failed"
     """A score that a rule needs could not be computed."""
+    # encode
+    NO_CAPTION = "no_caption"
+    """The clip has no caption of its own, without which nothing can be trained on it."""
+    NO_WINDOW = "no_window"
+    """The clip is shorter than every window, or than every ID pair, that was asked for."""
+    EMPTY_MASK = "empty_mask"
+    """No object can be seen in a window, and no mask that does without one was drawn."""
     # run-wide pass
     DUPLICATE = "duplicate"
     """Another source of this run has the same bytes."""

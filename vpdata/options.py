@@ -32,6 +32,19 @@ class BuildOptions:
     dry_run: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeOptions:
+    """One command line of `vpdata encode`, checked."""
+
+    config_path: str
+    overrides: tuple[str, ...]
+    """`key=value`, applied over the file."""
+    run_uri: str
+    output_uri: str
+    engine: Literal["ray", "local"]
+    redo: bool
+
+
 def add_build_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a build to a parser."""
     parser.add_argument("--config", metavar="YAML", help="settings of the run, such as configs/embedded.yaml")
@@ -78,6 +91,30 @@ def job_options(argv: Sequence[str], environ: Mapping[str, str], *, root: Path) 
         needs_weights = args.config == str(root / JOB_CONFIG) and not environ.get("VPDATA_WEIGHTS")
         raise ConfigError(_next_commands(missing, args.config, needs_weights=needs_weights))
     return build_options(args)
+
+
+def add_encode_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of encoding to a parser."""
+    parser.add_argument("--run", metavar="RUN", required=True, help="a finished run")
+    parser.add_argument("--config", metavar="YAML", required=True, help="such as configs/train/encode.yaml")
+    parser.add_argument(
+        "--output", metavar="URI", required=True, help="folder of the latents; an unfinished one goes on"
+    )
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
+    parser.add_argument("--engine", choices=("ray", "local"), default="ray", help="ray starts a local one if none runs")
+    parser.add_argument("--redo", choices=("encode",), help="remove what was encoded first")
+
+
+def encode_options(args: argparse.Namespace) -> EncodeOptions:
+    """The same, parsed."""
+    return EncodeOptions(
+        config_path=args.config,
+        overrides=tuple(args.overrides),
+        run_uri=args.run,
+        output_uri=args.output,
+        engine=args.engine,
+        redo=args.redo is not None,
+    )
 
 
 def exit_code(main: Callable[[], int]) -> int:

@@ -33,6 +33,12 @@ def open_dataset(uri: str | Path) -> Dataset:
     Reads only the index. RunError where there is none, or where a run still lacks shards of its plan; its `shards/`
     opens with those that are there.
     """
+    root, names = index_files(uri)
+    return Dataset(root.child(layout.SHARDS), index.read_index(root.child(layout.INDEX), names, INDEX_COLUMNS))
+
+
+def index_files(uri: str | Path) -> tuple[Folder, list[str]]:
+    """The run's folder, and which of its index files belong to the data set; RunError as from `open_dataset`."""
     root, place = _root_and_place(uri)
     index_folder = root.child(layout.INDEX)
     names = [layout.index_of_shard(place)] if place.endswith(".tar") else index_folder.names(".parquet")
@@ -43,7 +49,7 @@ def open_dataset(uri: str | Path) -> Dataset:
             f"{uri}: got no index in {index_folder.uri}, wanted a run folder that `vpdata build` has finished, "
             "its shards/ or index/, or one of its shards"
         )
-    return Dataset(root.child(layout.SHARDS), index.read_index(index_folder, names, INDEX_COLUMNS))
+    return root, names
 
 
 def _refuse_unfinished(root: Folder, *, num_packed: int) -> None:

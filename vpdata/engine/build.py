@@ -15,8 +15,7 @@ from vpdata.config import public, to_plain
 from vpdata.dataset import layout
 from vpdata.dataset.run import RangedFile, Run
 from vpdata.engine import again, fingerprint, lease
-from vpdata.engine.cluster import Cluster
-from vpdata.engine.dispatch import Dispatch
+from vpdata.engine.cluster import Cluster, run_jobs
 from vpdata.engine.freeze import freeze_sources
 from vpdata.engine.intake import FromSources, FromStage, Intake
 from vpdata.engine.lease import LeaseProof
@@ -27,7 +26,7 @@ from vpdata.engine.plan import make_plan
 from vpdata.engine.preflight import make_errand, refuse_relative, refuse_relative_weights
 from vpdata.engine.progress import Progress
 from vpdata.engine.settings import EngineSettings
-from vpdata.engine.work import Counts, Job
+from vpdata.engine.work import Counts
 from vpdata.errors import Reason, RunError
 from vpdata.models.weights import Wanted, refuse_missing
 from vpdata.sources import Input
@@ -164,29 +163,13 @@ class _Build:
         self._progress.note(plan.text)
         for group in plan.groups:
             jobs = [job for job in self._jobs if job.name in group]
-            self._dispatch(cluster, jobs, {job.name: self._waiting(job) for job in jobs})
+            waiting = {job.name: self._waiting(job) for job in jobs}
+            run_jobs(cluster, jobs, waiting=waiting, following=self._following, progress=self._progress)
 
     def _pack(self, cluster: Cluster, names: Sequence[str]) -> None:
         self._progress.known(again.PACK, num_parts=len(names), done=0)
-        self._dispatch(cluster, [self._pack_job], {again.PACK: names})
-
-    def _dispatch(self, cluster: Cluster, jobs: Sequence[Job], waiting: Mapping[str, Sequence[str]]) -> None:
-        def staff(left: Sequence[Job]) -> Mapping[str, int]:
-            return make_plan({job.name: job.resources for job in left}, cluster.nodes).workers
-
-        def done(stage: str, counts: Counts) -> None:
-            self._progress.part_done(stage, counts)
-            cluster.report(stage, counts)
-
-        dispatch = Dispatch(
-            cluster.crew,
-            jobs,
-            waiting=waiting,
-            following=self._following,
-            staff=staff,
-            done=done,
-        )
-        dispatch.run()
+        waiting = {again.PACK: names}
+        run_jobs(cluster, [self._pack_job], waiting=waiting, following=self._following, progress=self._progress)
 
     def _waiting(self, job: StageJob) -> list[str]:
         """Parts that the stage before has finished and this one has not."""

@@ -51,12 +51,12 @@ def settle_stages(run: Run, stages: Sequence[Stage], rules: FilterSettings) -> d
         stored = read_state(folder, layout.STAGE_STATE)
         if stored is None:
             early = {rule.name: rules.rules[rule.name] for rule in RULES if rule.after == stage.name}
-            state = _state_of(stage, early_rules=early if rules.early else None, before=before)
+            state = state_of(stage, early_rules=early if rules.early else None, before=before)
             folder.remove_all()
             folder.write(layout.STAGE_STATE, state.to_json())
         else:
             _refuse_looser_rules(stored, rules)
-            state = _state_of(stage, early_rules=stored.early_rules, before=before)
+            state = state_of(stage, early_rules=stored.early_rules, before=before)
             refuse_changes(stored, state)
         states[stage.name] = state
         before = state.fingerprint
@@ -105,7 +105,8 @@ def refuse_changes(stored: State, state: State) -> None:
     )
 
 
-def _state_of(stage: Stage, *, early_rules: Mapping[str, Any] | None, before: str) -> State:
+def state_of(stage: Stage, *, early_rules: Mapping[str, Any] | None, before: str) -> State:
+    """What the results of a stage depend on; `before` is the fingerprint of what it works on."""
     plain = {
         "stage": stage.name,
         "identity": public(to_plain(stage.identity)),

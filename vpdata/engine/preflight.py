@@ -33,9 +33,11 @@ class Errand:
     run: Folder
     probe: str
     """A file in the run that the driver has written."""
-    source: Input
-    first: Source | None
+    source: Input | None = None
+    first: Source | None = None
     """A source that the driver could open; None where opening one would download it."""
+    shards: Folder | None = None
+    """Of a finished data set that is read."""
     weights: Sequence[Wanted] = ()
     """What the models of the build open."""
     num_nodes: int = 1
@@ -55,7 +57,7 @@ class Findings:
 def visit(errand: Errand) -> Findings:
     """Look at this node: versions, GPUs, and whether it can use the run, open a source and find the weights."""
     faults = []
-    for check in (_use_run, _open_source, _find_weights):
+    for check in (_use_run, _open_source, _see_shards, _find_weights):
         try:
             check(errand)
         except VpdataError as error:
@@ -123,7 +125,7 @@ def _use_run(errand: Errand) -> None:
 
 def _open_source(errand: Errand) -> None:
     """A source that is bad in itself is no fault of the node; one that only this node does not see is."""
-    if errand.first is None:
+    if errand.source is None or errand.first is None:
         return
     try:
         with errand.source.local_file(errand.first):
@@ -131,6 +133,11 @@ def _open_source(errand: Errand) -> None:
     except RejectItem as why:
         if why.reason in _UNSEEN:
             raise RunError(f"cannot open {errand.first.uri!r} of the input, which another node can ({why})") from why
+
+
+def _see_shards(errand: Errand) -> None:
+    if errand.shards is not None and not errand.shards.names(".tar"):
+        raise RunError(f"sees no shards in {errand.shards.uri}, where another node does")
 
 
 def _find_weights(errand: Errand) -> None:
