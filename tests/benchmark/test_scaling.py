@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from benchmark.perf.scaling import Job, bytes_per_clip, plan, read_stage_times, table
+from benchmark.perf.scaling import (
+    CPUS_PER_WORKER,
+    GPU_PER_WORKER,
+    Job,
+    bytes_per_clip,
+    plan,
+    read_stage_times,
+    table,
+)
+from vpdata.build import load_config
 
 GPU_S = {"detect": 0.5, "track": 3.0, "caption": 1.5}
 
@@ -68,3 +78,10 @@ def test_the_table_has_a_column_for_each_job():
     lines = table([make_job(), make_job(hours=1e6)], GPU_S).splitlines()
     assert lines[0] == "| | 10 h | 1,000,000 h |"
     assert "| clips of 10 s | 3,600 | 360,000,000 |" in lines
+
+
+def test_shares_of_workers_are_those_of_the_production_config():
+    config = load_config(Path(__file__).parents[2] / "configs/vpdata.yaml")
+    resources = {name: getattr(config, name).resources for name in CPUS_PER_WORKER}
+    assert {name: one.cpus for name, one in resources.items()} == CPUS_PER_WORKER
+    assert {name: one.gpus for name, one in resources.items() if one.gpus} == GPU_PER_WORKER

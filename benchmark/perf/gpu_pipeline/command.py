@@ -70,6 +70,9 @@ def _measure_all(folder: Path, args: argparse.Namespace) -> Iterator[Measured]:
         raise SystemExit(f"{folder}: got {free_gb:.0f} GB free, wanted {_SCRATCH_GB} for checkpoints; give --folder")
     # Read when a process imports the libraries: nothing is to be downloaded.
     os.environ["HF_HUB_OFFLINE"] = "1"
+    if args.tiny:
+        # Threads that share a tiny sum wait for each other longer than it takes.
+        os.environ["OMP_NUM_THREADS"] = "1"
     weights = folder / "weights"
     weights.mkdir()
     _apart(save_checkpoints, weights, tuple(NETWORKS), is_tiny=args.tiny, device="cpu" if args.tiny else "cuda")
