@@ -1,0 +1,200 @@
+"""Floating-point operations of a forward pass and of a training step, counted from sizes; a multiply-add is two.
+
+A step knows what is frozen: a frozen linear layer passes its gradient on (one product) but makes none of its own (the
+second product that a trained one needs), and a block that no gradient reaches has no backward pass at all. Attention
+has two products forward and four backward, or two where its keys and values are given. Norms, activations and softmax
+are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from vpdata.backbones.context_encoder import num_input_channels
+from vpdata.backbones.identity_adapter import IdentitySettings
+from vpdata.backbones.injector import InjectionSettings, schedule
+from vpdata.backbones.spec import BackboneSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFlops:
+    """Of one sample's forward and backward pass."""
+
+    model: float
+    """What the step needs: what a model-FLOPs utilisation (MFU) counts."""
+    executed: float
+    """With what activation checkpoints compute again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """The forward pass of one block."""
+
+    linears: float
+    """Of layers whose input hangs on the video's hidden state."""
+    constants: float
+    """Of layers that see only text, image, time or identity tokens."""
+    attention: float
+    """Of the video's tokens to one another, and to text that is in the same attention."""
+    cross_attention: float = 0.0
+    """To text and image whose keys and values hang on nothing that is trained, as long as the block is frozen."""
+
+    @property
+    def forward(self) -> float:
+        return self.linears + self.constants + self.attention + self.cross_attention
+
+    @property
+    def frozen_backward(self) -> float:
+        return self.linears + 2 * self.attention + self.cross_attention
+
+    @property
+    def trained_backward(self) -> float:
+        return 2 * self.linears + self.constants + 2 * (self.attention + self.cross_attention)
+
+
+def forward_flops(
+    spec: BackboneSpec, config: Mapping[str, Any], latent_shape: tuple[int, ...], *, num_id_tokens: int = 0
+) -> float:
+    """Of the transformer, for one sample with latents `[..., frames, rows, columns]`.
+
+    `config` is the transformer's own; `num_id_tokens` are keys and values that every block attends to beside its own.
+    """
+    tokens = prod(spec.grid(latent_shape))
+    block = _block(spec, config, tokens, num_id_tokens=num_id_tokens)
+    return spec.num_blocks * block.forward + _ends(spec, config, tokens)
+
+
+def encoder_step_flops(
+    spec: BackboneSpec,
+    config: Mapping[str, Any],
+    latent_shape: tuple[int, ...],
+    *,
+    num_layers: int,
+    injection: InjectionSettings,
+    recomputed_frac: float = 0.0,
+) -> StepFlops:
+    """Stage 1: the context encoder is trained through the frozen backbone.
+
+    `recomputed_frac`: share of the blocks, of backbone and encoder alike, that run under an activation checkpoint.
+    """
+    tokens = prod(spec.grid(latent_shape))
+    block = _block(spec, config, tokens)
+    behind = schedule(injection, num_blocks=spec.num_blocks, num_hints=num_layers)
+    num_reached = spec.num_blocks - 1 - next(index for index, hint in enumerate(behind) if hint is not None)
+    own = _encoder_linears(spec, tokens, num_layers)
+    forward = forward_flops(spec, config, latent_shape) + _encoder_forward(spec, config, tokens, num_layers)
+    backward = num_reached * block.frozen_backward + _output(spec, tokens)
+    # The first thing trained gets no gradient of its input: that is data.
+    backward += num_layers * block.trained_backward + 2 * own - _encoder_embedding(spec, tokens)
+    again = recomputed_frac * (num_reached + num_layers) * block.forward
+    return StepFlops(model=forward + backward, executed=forward + backward + again)
+
+
+def id_step_flops(
+    spec: BackboneSpec,
+    config: Mapping[str, Any],
+    latent_shape: tuple[int, ...],
+    *,
+    num_layers: int,
+    identity: IdentitySettings,
+    num_id_tokens: int = 0,
+    source_shape: tuple[int, ...] | None = None,
+    recomputed_frac: float = 0.0,
+) -> StepFlops:
+    """Stage 2: the ID adapter is trained; backbone and context encoder are frozen.
+
+    `source_shape`: latents of the window that the identity tokens are taken from, by a forward pass of its own.
+    """
+    tokens = prod(spec.grid(latent_shape))
+    block = _block(spec, config, tokens, num_id_tokens=num_id_tokens)
+    lora = _lora(spec, tokens, identity, num_id_tokens=num_id_tokens)
+    forward = forward_flops(spec, config, latent_shape, num_id_tokens=num_id_tokens) + spec.num_blocks * lora
+    forward += _encoder_forward(spec, config, tokens, num_layers)
+    if source_shape is not None:
+        forward += forward_flops(spec, config, source_shape)
+    backward = spec.num_blocks * (block.frozen_backward + 2 * lora) + _output(spec, tokens)
+    # What the first block projects is data.
+    backward -= 2 * 3 * spec.dim**2 * _attended(spec, tokens)
+    again = recomputed_frac * spec.num_blocks * (block.forward + lora)
+    return StepFlops(model=forward + backward, executed=forward + backward + again)
+
+
+_IMAGE_TOKENS = 257
+"""Of the CLIP image encoder of Wan 2.1's image-to-video checkpoints."""
+
+
+def _block(spec: BackboneSpec, config: Mapping[str, Any], tokens: int, *, num_id_tokens: int = 0) -> _Block:
+    dim = spec.dim
+    # Keys and values of the identity tokens are projected, and attended to.
+    id_linears, id_attention = 2 * 2 * dim**2 * num_id_tokens, 4 * dim * num_id_tokens
+    if spec.joins_text:
+        both = _attended(spec, tokens)
+        return _Block(
+            # Four projections, and a feed-forward of four times the width.
+            linears=2 * 12 * dim**2 * both,
+            constants=2 * 12 * dim * config["time_embed_dim"] + id_linears,
+            attention=4 * dim * both**2 + id_attention * both,
+        )
+    told = spec.text_length + (_IMAGE_TOKENS if config["added_kv_proj_dim"] else 0)
+    return _Block(
+        # Self-attention, queries and output of cross-attention, feed-forward.
+        linears=2 * (6 * dim**2 + 2 * dim * config["ffn_dim"]) * tokens,
+        constants=2 * 2 * dim**2 * told + id_linears,
+        attention=4 * dim * tokens**2 + id_attention * tokens,
+        cross_attention=4 * dim * tokens * told,
+    )
+
+
+def _ends(spec: BackboneSpec, config: Mapping[str, Any], tokens: int) -> float:
+    """Before and behind the blocks."""
+    embedding = 2 * config["in_channels"] * prod(spec.patch) * spec.dim * tokens
+    return embedding + _conditions(spec, config, tokens) + _output(spec, tokens)
+
+
+def _output(spec: BackboneSpec, tokens: int) -> float:
+    return 2 * spec.dim * spec.latent_channels * prod(spec.patch) * tokens
+
+
+def _conditions(spec: BackboneSpec, config: Mapping[str, Any], tokens: int) -> float:
+    """Embedding of text, image and time."""
+    dim = spec.dim
+    if spec.family == "cogvideox":
+        time = config["time_embed_dim"]
+        offset = config["ofs_embed_dim"] or 0
+        last_norm = 2 * dim * time
+        return 2 * (spec.text_dim * dim * spec.text_length + dim * time + time**2 + 2 * offset**2 + last_norm)
+    text = (spec.text_dim * dim + dim**2) * spec.text_length
+    image_dim = config["image_dim"] or 0
+    image = (image_dim**2 + image_dim * dim) * _IMAGE_TOKENS
+    # Where the first frame stands in the latents themselves, every token has a time of its own.
+    replaces = spec.takes_first_frame and config["in_channels"] == spec.latent_channels
+    times = tokens if replaces else 1
+    return 2 * (text + image + (config["freq_dim"] * dim + 7 * dim**2) * times)
+
+
+def _encoder_embedding(spec: BackboneSpec, tokens: int) -> float:
+    return 2 * num_input_channels(spec) * prod(spec.patch) * spec.dim * tokens
+
+
+def _encoder_linears(spec: BackboneSpec, tokens: int, num_layers: int) -> float:
+    """The encoder's patch embedding and its output layers."""
+    return _encoder_embedding(spec, tokens) + num_layers * 2 * spec.dim**2 * tokens
+
+
+def _encoder_forward(spec: BackboneSpec, config: Mapping[str, Any], tokens: int, num_layers: int) -> float:
+    blocks = num_layers * _block(spec, config, tokens).forward
+    return _conditions(spec, config, tokens) + blocks + _encoder_linears(spec, tokens, num_layers)
+
+
+def _lora(spec: BackboneSpec, tokens: int, identity: IdentitySettings, *, num_id_tokens: int) -> float:
+    """Forward pass of one block's adapters, each a product down and one up."""
+    own = 4 * _attended(spec, tokens) if identity.scope == "joint" else 0
+    return 2 * 2 * spec.dim * identity.rank * (own + 2 * num_id_tokens)
+
+
+def _attended(spec: BackboneSpec, tokens: int) -> int:
+    """Tokens in self-attention."""
+    return tokens + (spec.text_length if spec.joins_text else 0)
