@@ -5,6 +5,7 @@ pytest.importorskip("diffusers")
 
 from tests.backbones.small import SMALL, inputs_for, small_backbone
 from vpdata.backbones.context_encoder import ContextEncoder, ContextEncoderSettings
+from vpdata.backbones.identity_adapter import IdentityAdapter, IdentitySettings, IdentitySource
 from vpdata.backbones.injector import InjectionSettings, schedule
 from vpdata.backbones.inpainting import InpaintingBackbone
 from vpdata.backbones.latent_masks import cells
@@ -140,3 +141,36 @@ def test_removed_injector_leaves_the_backbone_as_it_was():
     assert not torch.equal(run(model, inputs), plain)
     model.injector.remove()
     assert torch.equal(model.backbone.predict(inputs.noisy, inputs.timesteps, inputs.conditions), plain)
+
+
+def test_source_of_identity_without_an_adapter_is_refused():
+    model = inpainting("wan")
+    inputs = inputs_for(model.backbone)
+    source = IdentitySource(
+        latents=inputs.noisy,
+        timesteps=inputs.timesteps,
+        conditions=inputs.conditions,
+        object_cells=torch.ones(2, 1, 3, 8, 12),
+        first_latent_frame=-3,
+    )
+    with pytest.raises(ValueError, match="no ID adapter"):
+        model(inputs.noisy, inputs.timesteps, inputs.conditions, inputs.context, source)
+
+
+def test_identity_is_captured_without_the_encoders_hints():
+    model = inpainting("wan")
+    leave_zero(model)
+    model.identity = IdentityAdapter(model.backbone, IdentitySettings(rank=2, alpha=2))
+    inputs = inputs_for(model.backbone)
+    source = IdentitySource(
+        latents=inputs.noisy.flip(-1),
+        timesteps=inputs.timesteps,
+        conditions=inputs.conditions,
+        object_cells=torch.ones(2, 1, 3, 8, 12),
+        first_latent_frame=-3,
+    )
+    with torch.no_grad():
+        fresh = model(inputs.noisy, inputs.timesteps, inputs.conditions, inputs.context, source)
+        # Hints of the pass before are still set now, and must not reach the source.
+        again = model(inputs.noisy, inputs.timesteps, inputs.conditions, inputs.context, source)
+    assert torch.equal(fresh, again)

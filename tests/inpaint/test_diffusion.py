@@ -9,7 +9,7 @@ from vpdata.backbones.identity_adapter import IdentityAdapter, IdentitySettings
 from vpdata.backbones.injector import InjectionSettings
 from vpdata.backbones.inpainting import InpaintingBackbone
 from vpdata.backbones.loading import load_backbone, load_codec, load_text_encoder
-from vpdata.backbones.port import Conditions
+from vpdata.backbones.port import Backbone, Conditions
 from vpdata.backbones.sampler import sample
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.backbones.text_encoder import pad_text
@@ -23,6 +23,15 @@ torch.set_num_threads(1)
 HEIGHT, WIDTH = 64, 96
 
 
+def trained_adapter(backbone: Backbone) -> IdentityAdapter:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        adapter = IdentityAdapter(backbone, IdentitySettings(rank=2, alpha=2))
+        for parameter in adapter.parameters():
+            torch.nn.init.normal_(parameter, std=0.5)
+    return adapter
+
+
 class Parts:
     """A tiny backbone with all that a window needs."""
 
@@ -33,14 +42,8 @@ class Parts:
         texts = load_text_encoder(settings).encode(["a red ball", ""])
         self.text, self.empty = (pad_text([text], length=self.backbone.spec.text_length) for text in texts)
         encoder = ContextEncoder(self.backbone, ContextEncoderSettings(num_layers=2))
-        self.model = InpaintingBackbone(self.backbone, encoder, InjectionSettings())
-        self.identity = None
-        if identity:
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
-                self.identity = IdentityAdapter(self.backbone, IdentitySettings(rank=2, alpha=2))
-                for parameter in self.identity.parameters():
-                    torch.nn.init.normal_(parameter, std=0.5)
+        adapter = trained_adapter(self.backbone) if identity else None
+        self.model = InpaintingBackbone(self.backbone, encoder, InjectionSettings(), identity=adapter)
 
     def windows(self, first_frame=None, **settings) -> DiffusionWindows:
         return DiffusionWindows(
@@ -48,7 +51,6 @@ class Parts:
             self.codec,
             Prompts(of_window=lambda window: self.text, empty=self.empty),
             SamplingSettings(**{"num_steps": 2, "guidance": 3.0} | settings),
-            identity=self.identity,
             first_frame=first_frame,
         )
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vpdata.backbones.codec import LatentCodec
-from vpdata.backbones.identity_adapter import IdentityAdapter, IdentitySource
+from vpdata.backbones.identity_adapter import IdentitySettings, IdentitySource
 from vpdata.backbones.inpainting import Context, InpaintingBackbone
 from vpdata.backbones.latent_masks import cells, pack, union_over_groups
 from vpdata.backbones.port import Conditions
@@ -68,16 +68,14 @@ class DiffusionWindows:
         prompts: Prompts,
         settings: SamplingSettings,
         *,
-        identity: IdentityAdapter | None = None,
         first_frame: FirstFramePainter | None = None,
         on_step: Callable[[Window, int], None] = lambda window, step: None,
     ) -> None:
-        """`identity` is an adapter on the model's backbone; `on_step` is told of each step and may raise to stop."""
+        """`on_step` is told of each step and may raise to stop."""
         self._model = model
         self._codec = codec
         self._prompts = prompts
         self._settings = settings
-        self._identity = identity
         self._first_frame = first_frame
         self._on_step = on_step
         self._spec = model.backbone.spec
@@ -97,8 +95,9 @@ class DiffusionWindows:
         context = self._context(frames, mask)
         text = self._prompts.of_window(window)
         conditions = self._conditions(text, frames)
-        if self._identity is not None:
-            self._capture_identity(request, text)
+        self._model.forget_identity()
+        if self._model.identity is not None and request.previous is not None and request.previous.mask.any():
+            self._model.capture_identity(self._source(self._model.identity.settings, request, request.previous, text))
 
         def velocity_of(conditions: Conditions) -> Velocity:
             return lambda noisy, timesteps: self._model(noisy, timesteps, conditions, context)
@@ -134,27 +133,20 @@ class DiffusionWindows:
             first_frame = self._codec.first_frame(as_video(frames[:1])[:, :, 0], num_frames=len(frames))
         return Conditions(text=text, first_frame=first_frame)
 
-    def _capture_identity(self, request: Request, text: Tensor) -> None:
-        """Take what the window before shows in its hole; nothing for the first window."""
-        assert self._identity is not None
-        self._identity.clear()
-        previous = request.previous
-        if previous is None or not previous.mask.any():
-            return
-        self._model.injector.clear()
-        objective, stride_t = self._model.backbone.objective, self._spec.stride_t
+    def _source(
+        self, settings: IdentitySettings, request: Request, previous: MadeWindow, text: Tensor
+    ) -> IdentitySource:
+        """What the window before shows in its hole."""
+        objective = self._model.backbone.objective
         clean = self._codec.encode(as_video(previous.frames))
-        draw = torch.full((1,), self._identity.settings.source_noise)
-        timesteps = objective.timesteps(draw).to(clean.device)
+        timesteps = objective.timesteps(torch.full((1,), settings.source_noise)).to(clean.device)
         noise = self._noise(clean, f"identity {request.window.index}")
-        self._identity.capture(
-            IdentitySource(
-                latents=objective.add_noise(clean, noise, timesteps),
-                timesteps=timesteps,
-                conditions=self._conditions(text, previous.frames),
-                object_cells=self._object_cells(previous, clean),
-                first_latent_frame=(previous.window.start - request.window.start) // stride_t,
-            )
+        return IdentitySource(
+            latents=objective.add_noise(clean, noise, timesteps),
+            timesteps=timesteps,
+            conditions=self._conditions(text, previous.frames),
+            object_cells=self._object_cells(previous, clean),
+            first_latent_frame=(previous.window.start - request.window.start) // self._spec.stride_t,
         )
 
     def _object_cells(self, previous: MadeWindow, like: Tensor) -> Tensor:
