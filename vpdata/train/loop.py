@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -62,8 +62,6 @@ class Loop:
     log: MetricsLog
     optimizer: torch.optim.AdamW
     scaler: torch.amp.GradScaler  # pyright: ignore[reportPrivateImportUsage]
-    flops: Callable[[Batch], float]
-    """Of a training step on a micro-batch, for the utilisation that is logged."""
     position: Position = field(default_factory=Position)
     window: Window = field(init=False)
     bad_in_a_row: int = 0
@@ -118,6 +116,8 @@ class Loop:
             self.scaler.load_state_dict(self.position.scaler)
         if self.position.step:
             _log.info("going on from step %d", self.position.step)
+        elif self.validation is not None:
+            self._validate(self.validation)  # of the backbone alone: a new encoder changes nothing
 
     def _step(self, micro_batches: list[Batch]) -> None:
         """One optimizer step, left out on all ranks alike where its loss or gradient is no number."""
@@ -147,7 +147,8 @@ class Loop:
         if all(map(math.isfinite, values)):
             self.optimizer.step()
             self.bad_in_a_row = 0
-            self.window.add(values, steps, flops=sum(map(self.flops, micro_batches)))
+            flops = sum(len(batch) * self.trainee.sample_flops(tuple(batch.video.shape[1:])) for batch in micro_batches)
+            self.window.add(values, steps, flops=flops)
         else:
             self._skip(values)
         self.scaler.update()

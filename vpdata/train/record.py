@@ -23,6 +23,7 @@ _MAY_CHANGE = (
     "parallel",
     "checkpoints",
     "watch",
+    "ray",
     "backbone.device",
     "data.latents",
     "data.loader.num_threads",

@@ -17,6 +17,17 @@ from vpdata.train.schedule import OptimizerSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RaySettings:
+    """Of `--launcher ray` only."""
+
+    num_workers: int = 1
+    """Processes, each with one GPU unless backbone.device is cpu."""
+    cpus_per_worker: float = 4
+    max_failures: int = 3
+    """How often lost workers are started again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings:
     """A training of one stage."""
 
@@ -40,6 +51,7 @@ class TrainSettings:
     parallel: ParallelSettings = field(default_factory=ParallelSettings)
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
     watch: WatchSettings = field(default_factory=WatchSettings)
+    ray: RaySettings = field(default_factory=RaySettings)
 
     def __post_init__(self) -> None:
         if self.num_steps < 1 or self.max_bad_steps < 1:

@@ -71,7 +71,6 @@ def fit(
         log=MetricsLog(folder, settings=settings.watch, world=world),
         optimizer=_optimizer(trainee, settings),
         scaler=torch.amp.GradScaler(world.device.type, enabled=settings.backbone.dtype == "float16"),  # pyright: ignore[reportPrivateImportUsage]
-        flops=lambda batch: 0.0,
     )
     return loop.run(stop)
 

@@ -5,12 +5,15 @@ The loop, the checkpoints and the parallelism know a stage by this type alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 from torch import Tensor, nn
 
 from vpdata.backbones.context_encoder import ContextEncoder, ContextEncoderSettings
+from vpdata.backbones.flops import encoder_step_flops
 from vpdata.backbones.injector import InjectionSettings
 from vpdata.backbones.inpainting import Context, InpaintingBackbone
 from vpdata.backbones.port import Backbone, Conditions
@@ -36,6 +39,8 @@ class Trainee:
     """Holds all trained parameters; nothing else is saved."""
     encoder: ContextEncoder
     predict: Predict
+    sample_flops: Callable[[tuple[int, ...]], float]
+    """Floating-point operations of a training step on one sample with latents `[..., F, h, w]`, recomputation left out."""
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """What is trained, by name inside `trainable`."""
@@ -48,7 +53,26 @@ def context_encoder_trainee(
     """Stage 1: the context encoder, in float32, on the frozen backbone."""
     trained = ContextEncoder(backbone, encoder).float()
     model = InpaintingBackbone(backbone, trained, injection)
-    return Trainee(backbone=backbone, model=model, trainable=trained, encoder=trained, predict=_predict_in_context)
+
+    @cache
+    def sample_flops(latent_shape: tuple[int, ...]) -> float:
+        flops = encoder_step_flops(
+            backbone.spec,
+            backbone.transformer.config,  # pyright: ignore[reportArgumentType]  every model of diffusers has one
+            latent_shape,
+            num_layers=encoder.num_layers,
+            injection=injection,
+        )
+        return flops.model
+
+    return Trainee(
+        backbone=backbone,
+        model=model,
+        trainable=trained,
+        encoder=trained,
+        predict=_predict_in_context,
+        sample_flops=sample_flops,
+    )
 
 
 def conditions_of(batch: Batch) -> Conditions:

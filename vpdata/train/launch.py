@@ -1,0 +1,87 @@
+"""Starting a training: in this process, which torchrun or Slurm may have started many times, or on a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from vpdata.errors import BackendError, ConfigError, RunError, VpdataError
+from vpdata.train.loop import Outcome
+from vpdata.train.settings import TrainSettings
+from vpdata.train.train import train
+
+Launcher = Literal["env", "ray"]
+
+
+def launch(settings: TrainSettings, *, launcher: Launcher = "env") -> Outcome:
+    """Train to the end or to a stop. "env": as one of the processes that torchrun or `srun` started, or alone."""
+    return train(settings) if launcher == "env" else _train_on_ray(settings)
+
+
+def _train_on_ray(settings: TrainSettings) -> Outcome:
+    """The same `train` in each worker of Ray Train.
+
+    The cluster is that of RAY_ADDRESS or of the job that this runs in, or else one on this machine. Lost workers are
+    started again and go on from the newest checkpoint of ours: Ray keeps none.
+    """
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    settings = replace(settings, output=str(Path(settings.output).resolve()))
+    is_ours = not ray.is_initialized()
+    if is_ours:
+        _join_or_start()
+    try:
+        result = TorchTrainer(
+            _worker,
+            train_loop_config={"settings": settings},
+            scaling_config=ScalingConfig(
+                num_workers=settings.ray.num_workers,
+                use_gpu=settings.backbone.device == "cuda",
+                resources_per_worker={"CPU": settings.ray.cpus_per_worker},
+            ),
+            run_config=RunConfig(
+                storage_path=str(Path(settings.output, "ray")),
+                failure_config=FailureConfig(max_failures=settings.ray.max_failures),
+            ),
+        ).fit()
+    except TrainingFailedError as error:
+        raise BackendError(f"the training failed on Ray {settings.ray.max_failures + 1} times: {error}") from error
+    finally:
+        if is_ours:
+            ray.shutdown()
+    assert result.metrics is not None
+    if "error" in result.metrics:
+        raise RunError(result.metrics["error"])
+    return Outcome(result.metrics["outcome"])
+
+
+def _worker(config: dict[str, TrainSettings]) -> None:
+    from ray.train import report
+
+    # A report is a barrier. Our own errors are agreed on and so are raised by all; Ray would start them all again.
+    try:
+        report({"outcome": str(train(config["settings"]))})
+    except VpdataError as error:
+        report({"error": str(error)})
+
+
+def _join_or_start() -> None:
+    import ray
+
+    if address := os.environ.get("RAY_ADDRESS"):
+        try:
+            ray.init(address=address)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ConfigError(f"cannot join the Ray cluster at RAY_ADDRESS={address}: {error}") from error
+        return
+    # Ray would otherwise write a token to the user's home, which later `ray start`s then demand.
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(address="local", include_dashboard=False)
