@@ -62,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     imports.add_argument("source", metavar="FOLDER")
     imports.add_argument("--format", choices=("videopainter",), required=True)
     imports.add_argument("--output", metavar="RUN", required=True)
+    train = add("train", _train, "train on encoded latents, or go on training; exit status 75: stopped after saving")
+    train.add_argument("--config", metavar="YAML", required=True, help="such as configs/train/context_encoder.yaml")
+    train.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
+    train.add_argument(
+        "--launcher", choices=("env", "ray"), default="env", help="env: alone, or as torchrun or srun started it"
+    )
     _add_models(add("models", _list_models, "list, fetch and check the models"))
     return parser
 
@@ -195,6 +201,20 @@ def _import(args: argparse.Namespace) -> int:
     run = import_videopainter(args.source, args.output)
     print(f"{len(open_dataset(run.folder.uri))} clips are in {run.folder.uri}")
     return 0
+
+
+def _train(args: argparse.Namespace) -> int:
+    import logging
+
+    from vpdata.config import fill, read_yaml, with_overrides
+    from vpdata.train.launch import launch
+    from vpdata.train.settings import TrainSettings
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    settings = fill(TrainSettings, with_overrides(read_yaml(args.config), args.overrides))
+    outcome = launch(settings, launcher=args.launcher)
+    print(f"{settings.output}: {outcome}")
+    return outcome.exit_code
 
 
 def _list_models(args: argparse.Namespace) -> int:
