@@ -12,7 +12,7 @@ from tests.contracts.implementations import implementations
 from tests.fakes import squares_film
 from vpdata.records import ScoreName
 
-MOVING = squares_film({"red square": [(4 + 6 * frame, 10, 30 + 6 * frame, 40) for frame in range(8)]})
+MOVING = squares_film({"red square": [(4 + 6 * frame, 10, 30 + 6 * frame, 40) for frame in range(4)]})
 
 
 @pytest.fixture(params=implementations("scorer"), scope="module")

@@ -153,6 +153,7 @@ def test_check_survives_a_model_that_kills_its_process(tmp_path, monkeypatch):
     assert "BrokenProcessPool" in row.fault
 
 
+@pytest.mark.slow
 def test_check_runs_a_network(tmp_path):
     pytest.importorskip("transformers")
     from tests.models.tiny_detectors import save_owlv2

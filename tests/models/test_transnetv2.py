@@ -56,13 +56,14 @@ def starts(shots: TransNetV2Shots, frames: np.ndarray) -> list[int]:
     return [frame for frame, is_start in enumerate(shots.shot_starts(bgr(frames), FPS)) if is_start]
 
 
-@pytest.mark.parametrize("num_frames", [1, 50, 108])
+@pytest.mark.parametrize("num_frames", [1, 50, pytest.param(108, marks=pytest.mark.slow)])
 def test_probabilities_are_those_of_the_packages_own_predict_frames(shots, own, num_frames):
     frames = thumbnails()[:num_frames]
     wanted, _ = own.predict_frames(torch.from_numpy(frames), quiet=True)
     assert list(shots.transition_probabilities(bgr(frames))) == wanted.tolist()
 
 
+@pytest.mark.slow
 def test_shots_start_at_cuts_and_where_the_packages_own_scenes_do(shots, own):
     frames = thumbnails()
     found = starts(shots, frames)
