@@ -112,7 +112,7 @@ def read_stage_times(file: Path) -> dict[str, float]:
     rows = [row for row in json.loads(file.read_text(encoding="utf-8")) if row["row"] == "ours"]
     if any(row["is_tiny"] for row in rows):
         raise ValueError(f"{file}: got figures of tiny models, wanted those of full-size ones on a GPU")
-    times = {row["stage"]: 1 / row["clips_per_s"] for row in rows}
+    times = {row["stage"]: 1 / row["clips_per_s"] for row in rows if row["clips_per_s"]}
     if missing := ESTIMATED_GPU_S.keys() - times.keys():
         raise ValueError(
             f"{file}: got no figures of {sorted(missing)}; run gpu_pipeline for them with --results {file}"

@@ -14,7 +14,7 @@ pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
 pytest.importorskip("open_clip")
 
-from benchmark.perf.gpu_pipeline import checkpoints, workload
+from benchmark.perf.gpu_pipeline import checkpoints, command, workload
 from benchmark.perf.gpu_pipeline.gauge import read_samples
 from benchmark.perf.gpu_pipeline.table import Measured, tables
 from vpdata.media.clips import ClipReader
@@ -108,11 +108,18 @@ def test_what_did_not_fit_or_was_tiny_meets_no_target():
     assert "PASS" not in tables([measured("ours", "caption", 9.0, is_tiny=True)])
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_full_size_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["gpu_pipeline"])
+    with pytest.raises(SystemExit, match="--tiny runs the same code"):
+        command.main()
+
+
 @pytest.mark.slow
 def test_every_row_of_every_stage_runs_on_tiny_models(tmp_path):
     file = tmp_path / "results.json"
-    command = [sys.executable, "-m", "benchmark.perf.gpu_pipeline", "--tiny", "--results", str(file)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    call = [sys.executable, "-m", "benchmark.perf.gpu_pipeline", "--tiny", "--results", str(file)]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True)
     found = {(row["row"], row["stage"]): row["clips_per_s"] for row in json.loads(file.read_text())}
     assert len(found) == 9
     assert all(rate > 0 for rate in found.values())

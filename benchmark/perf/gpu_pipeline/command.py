@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import torch
+
 from benchmark.perf.gpu_pipeline import ours, scripts, table, workload
 from benchmark.perf.gpu_pipeline.checkpoints import NETWORKS, save_checkpoints
 from benchmark.perf.gpu_pipeline.gauge import Reading, visible_gpu
@@ -22,7 +24,7 @@ from benchmark.perf.gpu_pipeline.settings import FULL_TOKENS, TINY_TOKENS, setti
 from benchmark.perf.gpu_pipeline.table import ROWS, STAGES, Measured
 from benchmark.perf.gpu_pipeline.workload import TrueClip
 from vpdata.build import BuildConfig
-from vpdata.engine.local import gpus_here, this_node
+from vpdata.engine.local import this_node
 from vpdata.engine.plan import make_plan
 
 Result = TypeVar("Result")
@@ -34,8 +36,8 @@ _SCRATCH_GB = 24
 def main() -> None:
     """Measure what was asked for and print it."""
     args = _arguments()
-    if not args.tiny and not gpus_here()[0]:
-        raise SystemExit("no GPU was found: full-size models need one; --tiny runs the same code on the CPU")
+    if not args.tiny and not torch.cuda.is_available():
+        raise SystemExit("torch finds no GPU, which full-size models need; --tiny runs the same code on the CPU")
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         measured = list(_measure_all(Path(folder), args))
     if args.results:

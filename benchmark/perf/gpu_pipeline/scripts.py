@@ -24,6 +24,7 @@ from transformers import (
     Sam2VideoModel,
     Sam2VideoProcessor,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from benchmark.perf.gpu_pipeline import checkpoints
 from benchmark.perf.gpu_pipeline.gauge import Gauge, Reading
@@ -59,6 +60,7 @@ def measure(
     gpu: str | None,
 ) -> Reading | None:
     """Run one step on all clips after it has run on one; None where the GPU's memory does not hold a batch."""
+    disable_progress_bar()
     num_at_once, batch_size = (1, 1) if row == "plain" else (CLIPS_AT_ONCE, batch_size)
     with torch.inference_mode():
         step = _step(name, weights=weights, device=device, num_tokens=num_tokens, batch_size=batch_size)
