@@ -1,0 +1,101 @@
+"""The folder of a context encoder: its weights, and which backbone they were trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from vpdata.backbones.context_encoder import ContextEncoder, ContextEncoderSettings
+from vpdata.backbones.injector import InjectionSettings
+from vpdata.backbones.inpainting import InpaintingBackbone
+from vpdata.backbones.port import Backbone
+from vpdata.backbones.spec import BackboneSpec
+from vpdata.config import fill, to_plain
+from vpdata.errors import BackendError, ConfigError
+from vpdata.storage import Folder
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+
+
+def save_context_encoder(
+    folder: str | Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    spec: BackboneSpec,
+    encoder: ContextEncoderSettings,
+    injection: InjectionSettings,
+    fingerprint: str,
+) -> None:
+    """Write `model.safetensors` and, last, `config.json` into the folder.
+
+    `tensors` is the encoder's whole `state_dict`, gathered where it was sharded; `fingerprint` is that of the VAE and
+    text encoder that it was trained with (`loading.fingerprint`).
+    """
+    config = {
+        "backbone": to_plain(spec),
+        "encoder": to_plain(encoder),
+        "injection": to_plain(injection),
+        "fingerprint": fingerprint,
+        "num_parameters": sum(tensor.numel() for tensor in tensors.values()),
+    }
+    target = Folder(str(folder))
+    weights = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    target.write(WEIGHTS_FILE, save(weights, {"format": "pt"}))
+    target.write(CONFIG_FILE, json.dumps(config, indent=2, sort_keys=True).encode())
+
+
+def load_context_encoder(
+    folder: str | Path, backbone: Backbone, *, fingerprint: str | None = None
+) -> InpaintingBackbone:
+    """The backbone with a saved encoder, in the backbone's dtype, on its device, and frozen.
+
+    BackendError where the encoder is damaged, or was trained on another backbone or, if a `fingerprint` is given, on
+    the latents and texts of another VAE and text encoder.
+    """
+    source = Folder(str(folder))
+    if not source.exists(CONFIG_FILE):
+        raise BackendError(f"{folder} holds no context encoder: it has no {CONFIG_FILE}, which is written last")
+    try:
+        config = json.loads(source.read(CONFIG_FILE))
+        check_same_backbone(config["backbone"], backbone.spec, what=f"the context encoder in {folder}")
+        settings = fill(ContextEncoderSettings, config["encoder"])
+        injection = fill(InjectionSettings, config["injection"])
+        trained_with = config["fingerprint"]
+        tensors = load(source.read(WEIGHTS_FILE))
+    except (ValueError, KeyError, TypeError, SafetensorError, ConfigError) as error:
+        raise BackendError(f"{folder} holds a damaged context encoder: {error!r}; save or copy it again") from error
+    if fingerprint not in (None, trained_with):
+        raise BackendError(
+            f"the context encoder in {folder} was trained with another VAE or text encoder: got the fingerprint "
+            f"{trained_with}, wanted {fingerprint}"
+        )
+    encoder = ContextEncoder(backbone, settings)
+    try:
+        encoder.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise BackendError(f"{folder}/{WEIGHTS_FILE}: got the weights of another encoder: {error}") from error
+    device = next(backbone.transformer.parameters()).device
+    return InpaintingBackbone(backbone, encoder.to(device).requires_grad_(False).eval(), injection)
+
+
+def check_same_backbone(saved: Mapping[str, Any], spec: BackboneSpec, *, what: str) -> None:
+    """BackendError that names what differs between the backbone that something was trained on and this one."""
+    own = json.loads(json.dumps(to_plain(spec)))
+    differing = [key for key in own if saved.get(key) != own[key]]
+    if differing:
+        trained_on = ", ".join(f"{key} {saved.get(key)}" for key in differing)
+        this = ", ".join(f"{key} {own[key]}" for key in differing)
+        raise BackendError(f"{what} is for another backbone: it was trained on {trained_on}; this one has {this}")
+
+
+def parameter_share(part: nn.Module, backbone: Backbone) -> float:
+    """The parameters of a part, divided by those of the backbone's transformer."""
+    of_part = sum(parameter.numel() for parameter in part.parameters())
+    return of_part / sum(parameter.numel() for parameter in backbone.transformer.parameters())
