@@ -66,6 +66,7 @@ def test_build_stops_when_its_server_is_down_and_goes_on_without_paying_twice(vi
         assert not list(tmp_path.glob("run/shards/*"))
         server.choose = lambda prompt, number: says(text)
         assert build(videos, tmp_path / "run", server.base_url, tmp_path / "answers") == 0
+        assert "a-vlm, this worker so far: " in capsys.readouterr().err
         answered = Counter(json.dumps(one.body) for one in server.asked)
     assert len(answered) >= 4
     # Only the request that met the breakdown was sent more than once, and no answer but the last came of it.

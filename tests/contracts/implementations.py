@@ -61,7 +61,7 @@ def _tiny_clip(role: Role) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         options = {"weights": str(save_tiny_clip(Path(folder))), "device": "cpu", "dtype": "float32"}
         if role == "tagger":
-            options |= {"cache_folder": folder}
+            options |= {"cache_folder": folder, "min_cosine": -1.0}
         return models.maker(role, ModelChoice(name="openclip", options=options))()
 
 

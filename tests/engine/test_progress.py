@@ -26,6 +26,14 @@ def test_a_pipe_gets_one_plain_line_per_part() -> None:
     assert stream.getvalue() == "plan: two stages\ncut part-00001: 12 records, 2 rejects (2/4 parts)\n"
 
 
+def test_what_a_models_cost_is_told_with_its_part() -> None:
+    for stream in (io.StringIO(), Terminal()):
+        with Progress(["caption"], stream) as progress:
+            counts = Counts(name="part-00001", num_items=1, num_records=1, num_rejects=0, notes=("a-vlm: 0.02 USD",))
+            progress.part_done("caption", counts)
+        assert "caption part-00001: a-vlm: 0.02 USD\n" in stream.getvalue()
+
+
 def test_a_terminal_gets_one_line_per_stage_with_rate_and_time_left() -> None:
     stream = Terminal()
     _tell(stream)

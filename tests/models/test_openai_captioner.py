@@ -155,7 +155,7 @@ def test_cost_is_counted_from_tokens_and_prices(server, tmp_path, caplog):
     # 5 answers: 10 000 tokens at 2.5 and 250 at 10 USD per million.
     usd = pytest.approx(0.025 + 0.0025)
     assert asking.cost == Cost(num_paid=5, num_kept=2, input_tokens=10_000, output_tokens=250, usd=usd)
-    assert "a-vlm: 5 answers paid and 2 kept so far, 10000 tokens in, 250 out, 0.0275 USD" in caplog.text
+    assert "a-vlm, this worker so far: 5 answers paid and 2 kept, 10000 tokens in, 250 out, 0.0275 USD" in caplog.text
 
 
 def test_key_reaches_no_file_card_or_setting(server, tmp_path, monkeypatch):

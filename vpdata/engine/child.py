@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 from vpdata.engine.work import Counts, Job, Work
@@ -35,12 +35,29 @@ class Failed:
     trace: str
 
 
+class _Notes(logging.Handler):
+    """Keeps the last line of each module."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._last: dict[str, str] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._last[record.name] = " ".join(record.getMessage().split())
+
+    def take(self) -> tuple[str, ...]:
+        """What was kept since the last call."""
+        taken, self._last = self._last, {}
+        return tuple(taken.values())
+
+
 READY = "ready"
 Message = Counts | Failed | int | str
 """What a child says: its results, READY, or as a sign of life the number of durable items."""
 
 
 def main() -> None:
+    notes = _listen()
     connection = Connection(int(sys.argv[1]))
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, inbox), name="inbox", daemon=True).start()
@@ -53,14 +70,14 @@ def main() -> None:
         # What was loaded for good is left out of every later collection: it would be walked again and again.
         gc.freeze()
         connection.send(READY)
-        _work(job, connection, inbox)
+        _work(job, connection, inbox, notes)
     except MemoryError:
         os._exit(OUT_OF_MEMORY_STATUS)
     except Exception as error:  # noqa: BLE001  the driver decides what becomes of it
         connection.send(Failed(_explained(error, where), traceback.format_exc()))
 
 
-def _work(job: Job, connection: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
+def _work(job: Job, connection: Connection, inbox: queue.SimpleQueue[bytes], notes: _Notes) -> None:
     said_at, said, speaking = 0.0, -1, threading.Lock()
 
     def alive(num_durable: int) -> None:
@@ -73,13 +90,23 @@ def _work(job: Job, connection: Connection, inbox: queue.SimpleQueue[bytes]) -> 
     while True:
         work: Work = pickle.loads(inbox.get())
         try:
-            message: Message = job.run(work, alive)
+            message: Message = replace(job.run(work, alive), notes=notes.take())
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  the driver decides what becomes of it
             where = f"stage {job.name}, {work.name}"
             message = Failed(_explained(error, where), traceback.format_exc())
         connection.send(message)
+
+
+def _listen() -> _Notes:
+    # To the output that a dead worker's last words are read from.
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    notes = _Notes()
+    of_models = logging.getLogger("vpdata.models")
+    of_models.setLevel(logging.INFO)
+    of_models.addHandler(notes)
+    return notes
 
 
 def _receive(connection: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
@@ -101,5 +128,4 @@ def _explained(error: Exception, where: str) -> VpdataError:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     main()

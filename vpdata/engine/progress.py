@@ -72,6 +72,8 @@ class Progress:
                 f"({line.parts_done}/{line.num_parts} parts)\n"
             )
             self._stream.flush()
+        for text in counts.notes:
+            self.note(f"{stage} {counts.name}: {text}")
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False)

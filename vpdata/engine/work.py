@@ -43,6 +43,8 @@ class Counts:
     num_items: int
     num_records: int
     num_rejects: int
+    notes: tuple[str, ...] = ()
+    """The last line at INFO or above of each module of models meanwhile: what captions have cost so far, say."""
 
 
 class Job(Protocol):

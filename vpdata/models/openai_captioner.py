@@ -83,7 +83,7 @@ class OpenAICaptioner:
             executor.shutdown(cancel_futures=True)
         cost = self._cost
         _log.info(
-            "%s: %d answers paid and %d kept so far, %d tokens in, %d out, %.4f USD",
+            "%s, this worker so far: %d answers paid and %d kept, %d tokens in, %d out, %.4f USD",
             *(self._settings.model, cost.num_paid, cost.num_kept, cost.input_tokens, cost.output_tokens, cost.usd),
         )
         return texts
