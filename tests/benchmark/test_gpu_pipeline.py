@@ -14,11 +14,17 @@ pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
 pytest.importorskip("open_clip")
 
+from transformers import GenerationMixin
+
 from benchmark.perf.gpu_pipeline import checkpoints, command, workload
 from benchmark.perf.gpu_pipeline.gauge import read_samples
+from benchmark.perf.gpu_pipeline.settings import settings_on
 from benchmark.perf.gpu_pipeline.table import Measured, tables
+from vpdata.config import fill
 from vpdata.media.clips import ClipReader
 from vpdata.media.masks import bounding_box, decode_mask, mask_iou
+from vpdata.models.check_clip import ASK, make_clip
+from vpdata.models.huggingface.vlm import VlmCaptioner, VlmSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,6 +112,22 @@ def test_what_did_not_fit_or_was_tiny_meets_no_target():
     assert "out of memory" in text
     assert "ours / batched" not in text
     assert "PASS" not in tables([measured("ours", "caption", 9.0, is_tiny=True)])
+
+
+def test_our_captioner_writes_texts_of_exactly_the_length_asked_for(tmp_path, monkeypatch):
+    checkpoints.save_checkpoints(tmp_path, (checkpoints.CAPTIONER,), is_tiny=True, device="cpu")
+    lengths, generate = [], GenerationMixin.generate
+
+    def recorded(self, **inputs):
+        tokens = generate(self, **inputs)
+        lengths.append(tokens.shape[1] - inputs["input_ids"].shape[1])
+        return tokens
+
+    monkeypatch.setattr(GenerationMixin, "generate", recorded)
+    options = settings_on(tmp_path, is_tiny=True).caption.captioner.options
+    captioner = VlmCaptioner(fill(VlmSettings, dict(options) | {"max_new_tokens": 70}))
+    ASK["captioner"](captioner, make_clip())
+    assert lengths == [70]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
