@@ -20,6 +20,7 @@ from vpdata.train.train import fit
 from vpdata.train.world import joined_world
 
 FAILED = 1
+FINGERPRINT = "0123456789abcdef"
 _TIMEOUT_S = 120
 
 _context = multiprocessing.get_context("forkserver")
@@ -34,6 +35,7 @@ def train_here(settings: TrainSettings, **batches: object) -> str:
         return fit(
             settings,
             backbone=net,
+            fingerprint=FINGERPRINT,
             batches=RandomBatches(net, **batches),
             validation=RandomBatches(net),
             world=world,
@@ -89,7 +91,7 @@ def _train_as(rank: int, num_processes: int, port: int, settings: TrainSettings,
     validation = RandomBatches(net, rank=rank, world_size=num_processes, micro=2 // num_processes)
     try:
         with stop_requests() as stop, joined_world(settings.backbone.device) as world:
-            outcome = fit(settings, backbone=net, batches=data, validation=validation, world=world, stop=stop)
+            outcome = fit(settings, backbone=net, fingerprint=FINGERPRINT, batches=data, validation=validation, world=world, stop=stop)
     except VpdataError as error:
         print(f"rank {rank}: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(FAILED)

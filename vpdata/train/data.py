@@ -1,23 +1,28 @@
-"""From folders of latents to the batches of one rank: which clips are trained on, and which are watched."""
+"""From the folders that are trained on to the batches of one rank: which clips are trained on, and which are watched."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from vpdata.backbones.loading import fingerprint, read_spec
+from vpdata.backbones.loading import fingerprint, load_codec, load_text_encoder, read_spec
 from vpdata.backbones.settings import BackboneSettings
-from vpdata.dataset.latents import LatentDataset, open_latents
+from vpdata.dataset.latents import open_latents
+from vpdata.dataset.reader import open_dataset
 from vpdata.dataset.split import Split, read_split
 from vpdata.errors import ConfigError
 from vpdata.train.batch import Batches
 from vpdata.train.captions import TextSettings
+from vpdata.train.empty_text import empty_text
 from vpdata.train.latent_batches import latent_batches
+from vpdata.train.online_batches import OnlineSettings, clip_facts, online_batches
 from vpdata.train.planned import LoaderSettings
 from vpdata.train.world import World
 
@@ -28,10 +33,15 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSettings:
-    """What is trained on."""
+    """What is trained on: exactly one of `latents` and `run`."""
 
-    latents: str
+    latents: str | None = None
     """Folder that `vpdata encode` wrote, local or on a store."""
+    run: str | None = None
+    """Folder that `vpdata build` wrote: its clips are encoded on the fly, which costs VAE and text encoder their share
+    of the GPU, and their masks are drawn anew each time."""
+    online: OnlineSettings = field(default_factory=OnlineSettings)
+    """How windows and masks are made from `run`."""
     split: str
     """File of the clips that a benchmark holds out, or "none"."""
     validation_frac: float = 0.01
@@ -40,6 +50,8 @@ class DataSettings:
     text: TextSettings = field(default_factory=TextSettings)
 
     def __post_init__(self) -> None:
+        if (self.latents is None) == (self.run is None):
+            raise ValueError(f"got latents {self.latents} and run {self.run}, wanted exactly one of the two")
         if not 0 <= self.validation_frac < 1:
             raise ValueError(f"got validation_frac {self.validation_frac}, wanted 0 or more and less than 1")
 
@@ -55,53 +67,102 @@ class Data:
 
 
 def open_data(
-    settings: DataSettings, *, backbone: BackboneSettings, empty_text: Tensor, pairs: bool, seed: int, world: World
+    settings: DataSettings, *, backbone: BackboneSettings, output: Path, pairs: bool, seed: int, world: World
 ) -> Data:
-    """Batches for this rank. `pairs`: those of ID pairs (stage 2). `empty_text`: see `LatentSource`.
+    """Batches for this rank. `pairs`: those of ID pairs (stage 2). What is made only once is kept in `output`.
 
-    RunError for latents of another VAE or text encoder than the backbone's; ConfigError where no clip is left.
+    RunError for latents of another VAE or text encoder than the backbone's; ConfigError where no clip is left. Called
+    by all ranks together.
     """
-    dataset = open_latents(settings.latents, fingerprint=fingerprint(backbone))
-    text_length = read_spec(backbone).text_length
-    trained, watched = _divided(dataset, read_split(settings.split), validation_frac=settings.validation_frac)
+    open_one = _encoded if settings.latents is not None else _online
+    return open_one(settings, backbone, output, pairs, seed, world)
 
-    def batches(clips: BoolArray, text: TextSettings) -> Batches:
-        return latent_batches(
-            dataset,
-            clips,
-            pairs=pairs,
-            text=text,
-            empty_text=empty_text,
-            text_length=text_length,
-            loader=settings.loader,
-            seed=seed,
-            rank=world.rank,
-            world_size=world.size,
+
+def _encoded(
+    settings: DataSettings, backbone: BackboneSettings, output: Path, pairs: bool, seed: int, world: World
+) -> Data:
+    assert settings.latents is not None
+    empty = empty_text(output, backbone=backbone, world=world)
+    with world.together(f"opening {settings.latents}"):
+        dataset = open_latents(settings.latents, fingerprint=fingerprint(backbone))
+        text_length = read_spec(backbone).text_length
+        table = dataset.windows.table
+        clip_ids, video_ids = table["clip_id"].to_pylist(), table["video_id"].to_pylist()
+        trained, watched = _divided(clip_ids, video_ids, settings)
+
+        def batches(clips: BoolArray, text: TextSettings) -> Batches:
+            return latent_batches(
+                dataset,
+                clips,
+                pairs=pairs,
+                text=text,
+                empty_text=empty,
+                text_length=text_length,
+                loader=settings.loader,
+                seed=seed,
+                rank=world.rank,
+                world_size=world.size,
+            )
+
+        return Data(
+            train=batches(trained, settings.text),
+            validation=batches(watched, _undropped(settings.text)) if watched.any() else None,
+            digest=_digest(clip_ids, table["name"].to_pylist(), table["num_variants"].to_pylist()),
         )
 
-    return Data(
-        train=batches(trained, settings.text),
-        validation=batches(watched, replace(settings.text, drop_frac=0.0)) if watched.any() else None,
-        digest=_digest(dataset),
-    )
+
+def _online(
+    settings: DataSettings, backbone: BackboneSettings, output: Path, pairs: bool, seed: int, world: World
+) -> Data:
+    assert settings.run is not None
+    with world.together(f"opening {settings.run}"):
+        dataset, clips = open_dataset(settings.run), clip_facts(settings.run)
+        codec, text_encoder = load_codec(backbone), load_text_encoder(backbone)
+        clip_ids, video_ids = [clip.id for clip in clips], [clip.video_id for clip in clips]
+        trained, watched = _divided(clip_ids, video_ids, settings)
+
+        def batches(chosen: BoolArray, text: TextSettings) -> Batches:
+            return online_batches(
+                dataset,
+                list(compress(clips, chosen)),
+                codec=codec,
+                text_encoder=text_encoder,
+                pairs=pairs,
+                settings=settings.online,
+                text=text,
+                loader=settings.loader,
+                seed=seed,
+                rank=world.rank,
+                world_size=world.size,
+            )
+
+        return Data(
+            train=batches(trained, settings.text),
+            validation=batches(watched, _undropped(settings.text)) if watched.any() else None,
+            digest=_digest(clip_ids),
+        )
 
 
-def _divided(dataset: LatentDataset, split: Split, *, validation_frac: float) -> tuple[BoolArray, BoolArray]:
-    """Which windows are trained on and which are watched, bool `[num_windows]` each; videos are never divided."""
-    clip_ids = dataset.windows.table["clip_id"].to_pylist()
-    video_ids = dataset.windows.table["video_id"].to_pylist()
-    is_free = np.array(
-        [not split.holds_out(clip, video_id=video) for clip, video in zip(clip_ids, video_ids, strict=True)], bool
-    )
-    videos = sorted({video for video, free in zip(video_ids, is_free, strict=True) if free}, key=_place)
-    watched = set(videos[: int(np.ceil(validation_frac * len(videos)))])
+def _undropped(text: TextSettings) -> TextSettings:
+    return replace(text, drop_frac=0.0)
+
+
+def _divided(
+    clip_ids: Sequence[str], video_ids: Sequence[str], settings: DataSettings
+) -> tuple[BoolArray, BoolArray]:
+    """Which rows are trained on and which are watched, one bool each; videos are never divided."""
+    split: Split = read_split(settings.split)
+    pairs = zip(clip_ids, video_ids, strict=True)
+    is_free = np.array([not split.holds_out(clip, video_id=video) for clip, video in pairs], dtype=bool)
+    videos = sorted(set(compress(video_ids, is_free)), key=_place)
+    watched = set(videos[: int(np.ceil(settings.validation_frac * len(videos)))])
     if len(watched) == len(videos):
         raise ConfigError(
             f"got {len(videos)} videos that are not held out, of which {len(watched)} are for validation: none is left "
             "to train on; encode more, or set data.validation_frac: 0"
         )
-    is_watched = is_free & np.array([video in watched for video in video_ids], bool)
-    _log.info("%d windows of %d videos, %d of them watched", is_free.sum(), len(videos), is_watched.sum())
+    is_watched = is_free & np.array([video in watched for video in video_ids], dtype=bool)
+    _log.info("%d videos, %d of them for validation, %d rows held out", len(videos), len(watched), (~is_free).sum())
     return is_free & ~is_watched, is_watched
 
 
@@ -110,8 +171,8 @@ def _place(video_id: str) -> bytes:
     return hashlib.blake2b(video_id.encode(), digest_size=8).digest()
 
 
-def _digest(dataset: LatentDataset) -> str:
+def _digest(*columns: Sequence[object]) -> str:
     digest = hashlib.blake2b(digest_size=8)
-    for column in ("clip_id", "name", "num_variants"):
-        digest.update(repr(dataset.windows.table[column].to_pylist()).encode())
+    for column in columns:
+        digest.update(repr(column).encode())
     return digest.hexdigest()

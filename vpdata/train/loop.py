@@ -194,8 +194,13 @@ class Loop:
 
     def _log(self) -> None:
         if self.window.losses:  # the same on all ranks
-            rate = self.optimizer.param_groups[0]["lr"]
-            self.log.write("train", self.position.step, {**self.window.summary(self.world), "learning_rate": rate})
+            replaced = torch.tensor(float(self.batches.skipped.total()), device=self.world.device)
+            values = {
+                **self.window.summary(self.world),
+                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "replaced_samples": int(self.world.sum_of(replaced)),
+            }
+            self.log.write("train", self.position.step, values)
 
     def _validate(self, validation: Batches) -> None:
         """Loss at fixed timesteps, over the same held-out samples each time."""

@@ -36,7 +36,7 @@ class Loss:
 
 
 def velocity_loss(prediction: Tensor, target: Tensor, hole: Tensor, *, settings: LossSettings) -> Loss:
-    """Loss of a prediction `[B, C, F, h, w]` for a hole `[B, 1, F, h, w]` in {0, 1}, 1 = latent cell with a masked pixel.
+    """Loss of a prediction `[B, C, F, h, w]`; `hole` `[B, 1, F, h, w]` is 1 where a latent cell has a masked pixel.
 
     For v-prediction this is the x0 loss with weight 1 / (1 - alpha_bar) that VideoPainter uses (section 3.3).
     """

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from vpdata import __version__
-from vpdata.config import public, to_plain
+from vpdata.config import fill, public, to_plain
 from vpdata.errors import ConfigError, RunError
 from vpdata.train.settings import TrainSettings
 from vpdata.train.world import World
@@ -26,6 +26,7 @@ _MAY_CHANGE = (
     "ray",
     "backbone.device",
     "data.latents",
+    "data.run",
     "data.loader.num_threads",
     "data.loader.num_ahead",
 )
@@ -39,7 +40,7 @@ def claim(settings: TrainSettings, *, facts: Mapping[str, str], world: World) ->
     RunError for that of another training. Called by all ranks together.
     """
     folder = Path(settings.output)
-    now = {"settings": public(to_plain(settings)), **facts}
+    now = {"settings": _public(settings), **facts}
     with world.together(f"preparing {folder}"):
         if not world.is_main:
             return
@@ -47,6 +48,8 @@ def claim(settings: TrainSettings, *, facts: Mapping[str, str], world: World) ->
             folder.mkdir(parents=True, exist_ok=True)
             if (folder / _FILE).exists():
                 before = yaml.safe_load((folder / _FILE).read_text())
+                # Filled in, so that a setting that is new since then is taken for its default.
+                before["settings"] = _public(fill(TrainSettings, before["settings"], where=f"{folder}/{_FILE}"))
                 if changed := sorted(_differing(before, now)):
                     raise RunError(
                         f"{folder} holds another training: {', '.join(changed)}; go on with what its {_FILE} says, or "
@@ -58,6 +61,10 @@ def claim(settings: TrainSettings, *, facts: Mapping[str, str], world: World) ->
             aside.replace(folder / _FILE)
         except OSError as error:
             raise ConfigError(f"cannot write the training to {folder}: {error.strerror or error}") from error
+
+
+def _public(settings: TrainSettings) -> dict[str, Any]:
+    return public(to_plain(settings))
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

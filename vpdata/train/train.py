@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-from vpdata.backbones.loading import load_backbone
+from vpdata.backbones.loading import fingerprint, load_backbone
 from vpdata.backbones.port import Backbone
+from vpdata.backbones.saving import parameter_share
 from vpdata.models.gpu import torch_dtype
 from vpdata.train.batch import Batches
 from vpdata.train.checkpoints import Checkpoints
 from vpdata.train.data import open_data
-from vpdata.train.empty_text import empty_text
 from vpdata.train.loop import Loop, Outcome
 from vpdata.train.metrics import MetricsLog
 from vpdata.train.parallel import lay_out, refuse_dtype
@@ -22,6 +25,8 @@ from vpdata.train.settings import TrainSettings
 from vpdata.train.stopping import stop_requests
 from vpdata.train.trainee import Trainee, assert_only_trainable, context_encoder_trainee
 from vpdata.train.world import World, joined_world
+
+_log = logging.getLogger(__name__)
 
 
 def train(settings: TrainSettings) -> Outcome:
@@ -32,20 +37,33 @@ def train(settings: TrainSettings) -> Outcome:
     """
     with stop_requests() as stop, joined_world(settings.backbone.device) as world:
         refuse_dtype(settings.backbone.dtype, device=world.device, mode=settings.parallel.mode)
-        text = empty_text(Path(settings.output), backbone=settings.backbone, world=world)
-        with world.together("opening backbone and data"):
-            data = open_data(
-                settings.data, backbone=settings.backbone, empty_text=text, pairs=False, seed=settings.seed, world=world
-            )
-            backbone = load_backbone(settings.backbone)
+        data = open_data(
+            settings.data,
+            backbone=settings.backbone,
+            output=Path(settings.output),
+            pairs=False,
+            seed=settings.seed,
+            world=world,
+        )
         claim(settings, facts={"windows": data.digest}, world=world)
-        return fit(settings, backbone=backbone, batches=data.train, validation=data.validation, world=world, stop=stop)
+        with world.together("opening the backbone"):
+            backbone = load_backbone(settings.backbone)
+        return fit(
+            settings,
+            backbone=backbone,
+            fingerprint=fingerprint(settings.backbone),
+            batches=data.train,
+            validation=data.validation,
+            world=world,
+            stop=stop,
+        )
 
 
 def fit(
     settings: TrainSettings,
     *,
     backbone: Backbone,
+    fingerprint: str,
     batches: Batches,
     validation: Batches | None,
     world: World,
@@ -53,11 +71,16 @@ def fit(
 ) -> Outcome:
     """Train from the newest checkpoint on, and write the trained part when all steps are done.
 
-    Called by all ranks together, each with its own batches and the same backbone.
+    `fingerprint`: that of the VAE and text encoder behind the batches. Called by all ranks together, each with its own
+    batches and the same backbone.
     """
     folder = Path(settings.output)
-    trainee = context_encoder_trainee(backbone, encoder=settings.encoder, injection=settings.injection)
+    trainee = context_encoder_trainee(
+        backbone, encoder=settings.encoder, injection=settings.injection, fingerprint=fingerprint
+    )
     assert_only_trainable(trainee)
+    share = parameter_share(trainee.trainable, backbone)
+    _log.info("%s: %d parameters are trained, %.2f %% of the backbone's", trainee.name, trainee.num_parameters, 100 * share)
     model = lay_out(trainee, settings=settings.parallel, dtype=settings.backbone.dtype, world=world)
     loop = Loop(
         trainee=trainee,
@@ -72,7 +95,19 @@ def fit(
         optimizer=_optimizer(trainee, settings),
         scaler=torch.amp.GradScaler(world.device.type, enabled=settings.backbone.dtype == "float16"),  # pyright: ignore[reportPrivateImportUsage]
     )
-    return loop.run(stop)
+    outcome = loop.run(stop)
+    if outcome is Outcome.FINISHED:
+        _save(trainee, folder / trainee.name, world=world)
+    return outcome
+
+
+def _save(trainee: Trainee, folder: Path, *, world: World) -> None:
+    """Write what was trained, gathered on the main process where it is sharded."""
+    whole = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    tensors: dict[str, Any] = get_model_state_dict(trainee.trainable, options=whole)
+    with world.together(f"writing {folder}"):
+        if world.is_main:
+            trainee.save(folder, tensors)
 
 
 def _optimizer(trainee: Trainee, settings: TrainSettings) -> torch.optim.AdamW:

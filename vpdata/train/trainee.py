@@ -5,9 +5,10 @@ The loop, the checkpoints and the parallelism know a stage by this type alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from vpdata.backbones.flops import encoder_step_flops
 from vpdata.backbones.injector import InjectionSettings
 from vpdata.backbones.inpainting import Context, InpaintingBackbone
 from vpdata.backbones.port import Backbone, Conditions
+from vpdata.backbones.saving import save_context_encoder
 from vpdata.train.batch import Batch
 
 
@@ -32,6 +34,8 @@ class Predict(Protocol):
 class Trainee:
     """A model of which one module is trained."""
 
+    name: str
+    """Of the folder that what was trained is saved in."""
     backbone: Backbone
     model: nn.Module
     """The whole; its forward pass is what `predict` calls."""
@@ -41,16 +45,26 @@ class Trainee:
     predict: Predict
     sample_flops: Callable[[tuple[int, ...]], float]
     """Floating-point operations of a training step on one sample with latents `[..., F, h, w]`, recomputation left out."""
+    save: Callable[[Path, Mapping[str, Tensor]], None]
+    """Write the tensors of `trainable`, whole and on the CPU, to a folder that can be loaded with one call."""
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """What is trained, by name inside `trainable`."""
         return {name: value for name, value in self.trainable.named_parameters() if value.requires_grad}
 
+    @property
+    def num_parameters(self) -> int:
+        """Trained numbers, of all ranks together."""
+        return sum(value.numel() for value in self.parameters().values())
+
 
 def context_encoder_trainee(
-    backbone: Backbone, *, encoder: ContextEncoderSettings, injection: InjectionSettings
+    backbone: Backbone, *, encoder: ContextEncoderSettings, injection: InjectionSettings, fingerprint: str
 ) -> Trainee:
-    """Stage 1: the context encoder, in float32, on the frozen backbone."""
+    """Stage 1: the context encoder, in float32, on the frozen backbone.
+
+    `fingerprint`: that of the VAE and text encoder behind the batches.
+    """
     trained = ContextEncoder(backbone, encoder).float()
     model = InpaintingBackbone(backbone, trained, injection)
 
@@ -65,13 +79,20 @@ def context_encoder_trainee(
         )
         return flops.model
 
+    def save(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+        save_context_encoder(
+            folder, tensors, spec=backbone.spec, encoder=encoder, injection=injection, fingerprint=fingerprint
+        )
+
     return Trainee(
+        name="context_encoder",
         backbone=backbone,
         model=model,
         trainable=trained,
         encoder=trained,
         predict=_predict_in_context,
         sample_flops=sample_flops,
+        save=save,
     )
 
 
