@@ -1,0 +1,115 @@
+"""Sizes of the learning study: minutes on a CPU, or hours on one GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Size = Literal["tiny", "small", "full"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderVariant:
+    """One context encoder that the study trains."""
+
+    num_layers: int = 2
+    background_only: bool = True
+    seed: int = 0
+    """Of its training: data order, holes, noise, timesteps."""
+
+    @property
+    def name(self) -> str:
+        """For folders and logs."""
+        tokens = "background" if self.background_only else "all"
+        return f"encoder-n{self.num_layers}-{tokens}-seed{self.seed}"
+
+    @property
+    def label(self) -> str:
+        """For tables."""
+        tokens = "background tokens" if self.background_only else "all tokens"
+        return f"encoder, N = {self.num_layers}, {tokens}, seed {self.seed}"
+
+
+DEFAULT = EncoderVariant()
+VARIANTS = (
+    DEFAULT,
+    EncoderVariant(seed=1),
+    EncoderVariant(num_layers=1),
+    EncoderVariant(num_layers=4),
+    EncoderVariant(background_only=False),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudySettings:
+    """One size of the study."""
+
+    side_px: int
+    """Height and width of a frame."""
+    channels: int
+    """Of the latents."""
+    num_heads: int
+    head_dim: int
+    num_blocks: int
+    num_train_clips: int
+    num_test_clips: int
+    batch_size: int
+    pretrain_steps: int
+    encoder_steps: int
+    adapter_steps: int
+    sampling_steps: int = 10
+    """Euler steps, the same for every method that samples."""
+    learning_rate: float = 2e-3
+    num_noises: int = 2
+    """Noise seeds every held-out clip is filled with by every method that samples."""
+    device: Literal["cpu", "cuda"] = "cpu"
+
+
+SIZES: dict[Size, StudySettings] = {
+    "tiny": StudySettings(
+        side_px=32,
+        channels=16,
+        num_heads=2,
+        head_dim=16,
+        num_blocks=4,
+        num_train_clips=12,
+        num_test_clips=6,
+        batch_size=4,
+        pretrain_steps=3,
+        encoder_steps=3,
+        adapter_steps=3,
+        sampling_steps=2,
+        num_noises=1,
+    ),
+    "small": StudySettings(
+        side_px=32,
+        channels=24,
+        num_heads=3,
+        head_dim=32,
+        num_blocks=4,
+        num_train_clips=2400,
+        num_test_clips=60,
+        batch_size=16,
+        pretrain_steps=2000,
+        encoder_steps=700,
+        adapter_steps=400,
+    ),
+    "full": StudySettings(
+        side_px=128,
+        channels=32,
+        num_heads=8,
+        head_dim=64,
+        num_blocks=12,
+        num_train_clips=20_000,
+        num_test_clips=300,
+        batch_size=64,
+        pretrain_steps=100_000,
+        encoder_steps=30_000,
+        adapter_steps=10_000,
+        sampling_steps=20,
+        learning_rate=3e-4,
+        num_noises=3,
+        device="cuda",
+    ),
+}
+"""`tiny` shows in seconds that every line runs; its figures mean nothing."""
