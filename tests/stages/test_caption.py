@@ -24,6 +24,7 @@ from vpdata.stages.track import Track as TrackStage
 from vpdata.stages.track import TrackSettings
 
 NUM_FRAMES = 24
+SERVER = {"base_url": "http://127.0.0.1:9/v1", "model": "any"}
 RED = [(4 + 2 * frame, 10, 28 + 2 * frame, 40) for frame in range(NUM_FRAMES)]
 BLUE = [None] * 12 + [(60, 30, 62 + 2 * frame, 56) for frame in range(12)]
 
@@ -328,7 +329,8 @@ def test_wrong_settings_are_refused():
     for wrong, match in (
         ({"num_key_frames": 0}, "num_key_frames"),
         ({"rewriter": {"name": "embedded"}}, "reads no text"),
-        ({"captioner": {"name": "openai", "options": {"wait_for_s": 600}}}, "takes waiting for a hang"),
+        ({"captioner": {"name": "openai", "options": SERVER | {"wait_for_s": 500}}}, "takes waiting for a hang"),
+        ({"captioner": {"name": "openai", "options": SERVER}, "resources": {"timeout_s": 400}}, "for 420 s"),
         ({"checks": {"clip_words": [5, 4]}}, "clip_words"),
         ({"checks": {"min_latin_frac": 2}}, "min_latin_frac"),
     ):

@@ -89,6 +89,12 @@ def describe(role: Role, choice: ModelChoice) -> ModelCard:
         return _settings(role, choice).card(role)
 
 
+def settings_of(role: Role, choice: ModelChoice) -> ModelSettings:
+    """The options of a model with its defaults; errors as from `describe`."""
+    with _naming_what_is_missing(role, choice):
+        return _settings(role, choice)
+
+
 def _load(role: Role, choice: ModelChoice) -> Any:
     with _naming_what_is_missing(role, choice):
         settings = _settings(role, choice)

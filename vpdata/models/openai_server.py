@@ -62,8 +62,8 @@ class ServerSettings:
     max_attempts: int = 3
     """Of a request that fails while the server answers others; then it is taken for the cause, and gets no text."""
     wait_for_s: float = 300.0
-    """How long a server that answers nothing is waited for before the run stops. Together with one attempt it must stay
-    below the stage's `resources.timeout_s`, or the engine takes the waiting for a hang."""
+    """How long a server that answers nothing is waited for before the run stops. `longest_silence_s` must stay below
+    the stage's `resources.timeout_s`, or the engine takes the waiting for a hang."""
 
     def __post_init__(self) -> None:
         url = urlsplit(self.base_url)
@@ -79,6 +79,11 @@ class ServerSettings:
                 raise ValueError(f"{name}: got {getattr(self, name)}, wanted more than 0 seconds")
         if taken := sorted({"model", "messages", "stream", "n"} & self.parameters.keys()):
             raise ValueError(f"parameters: got {', '.join(taken)}, which are not free to choose")
+
+    @property
+    def longest_silence_s(self) -> float:
+        """Until a server that answers nothing stops the run: its last attempt and a plain question may follow."""
+        return self.wait_for_s + 2 * self.request_timeout_s
 
 
 class _Unavailable(Exception):  # noqa: N818  what the server is, not an error of ours

@@ -15,6 +15,7 @@ from vpdata.config import ModelChoice, to_plain
 from vpdata.errors import Reason, RejectItem
 from vpdata.media.clips import ClipReader
 from vpdata.media.masks import decode_mask
+from vpdata.models.openai_server import ServerSettings
 from vpdata.models.ports import Captioner, CaptionRequest, Frames, ModelCard, TextScorer
 from vpdata.models.prompts import read_prompt
 from vpdata.records import Caption as Text
@@ -67,10 +68,11 @@ class CaptionSettings:
         if self.rewriter is not None and self.rewriter.name == "embedded":
             raise ValueError("rewriter: got 'embedded', which reads no text; wanted a model that does, such as vlm")
         for choice in filter(None, (self.captioner, self.rewriter)):
-            wait_s = choice.options.get("wait_for_s", 0)
-            if isinstance(wait_s, (int, float)) and wait_s >= self.resources.timeout_s:
+            server = models.settings_of("captioner", choice)
+            if isinstance(server, ServerSettings) and server.longest_silence_s >= self.resources.timeout_s:
                 raise ValueError(
-                    f"wait_for_s of {choice.name!r}: got {wait_s}, wanted less than resources.timeout_s "
+                    f"{choice.name!r}: got a server that may be waited for {server.longest_silence_s:g} s (wait_for_s "
+                    f"and two attempts of request_timeout_s), wanted less than resources.timeout_s "
                     f"({self.resources.timeout_s:g}), after which the engine takes waiting for a hang"
                 )
 
