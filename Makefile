@@ -4,10 +4,11 @@ BIN := .venv/bin
 # Building `sam2` takes a torch of its own: ours, and no newer one with CUDA. Newer pips want the second name.
 SAM2_BUILD := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt SAM2_BUILD_CUDA=0
 
-.PHONY: help demo test test-slow test-all lint format clean
+.PHONY: help demo train-demo test test-slow test-all lint format clean
 
 help:
 	@echo "make demo       build a data set from real footage into runs/demo (about 3 minutes after the install)"
+	@echo "make train-demo train on the demo's clips into runs/train-demo: a small backbone, stopped and resumed in the middle"
 	@echo "make test       every test that is not marked slow; make test-slow runs the others, make test-all both"
 	@echo "make lint       ruff and pyright"
 	@echo "make format     let ruff format the code"
@@ -33,6 +34,22 @@ demo: footage/demo/.complete
 	$(BIN)/vpdata check runs/demo
 	$(BIN)/python -m tools.check_demo runs/demo
 
+runs/demo/report.html:
+	$(MAKE) demo
+
+.venv/.train: .venv/.base
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train]'
+	$(BIN)/python -m tools.torchvision_cpu_hook
+	@touch $@
+
+# 75 is the exit status of a training that stopped on demand; the second call goes on with it.
+train-demo: runs/demo/report.html .venv/.train
+	rm -rf runs/train-demo
+	$(BIN)/vpdata encode --run runs/demo --config configs/train/demo_encode.yaml --output runs/train-demo/latents --engine local
+	$(BIN)/vpdata train --config configs/train/demo.yaml --set stop_at_step=100; test $$? -eq 75
+	$(BIN)/vpdata train --config configs/train/demo.yaml
+	$(BIN)/python -m tools.check_train_demo configs/train/demo.yaml
+
 test: .venv/.dev
 	$(BIN)/python -m pytest -m "not slow"
 
@@ -52,4 +69,4 @@ format: .venv/.dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv runs/demo footage/demo
+	rm -rf .venv runs/demo runs/train-demo footage/demo
