@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatch
 from pathlib import Path
 
 from vpdata.errors import ConfigError, StorageError
-from vpdata.models.hub import Snapshot
+from vpdata.models.hub import Snapshot, is_wanted
 
 
 class LocalHub:
@@ -40,11 +39,13 @@ class LocalHub:
             raise ConfigError(f"the hub has no {repo} at revision {revision}")
         self.calls += 1
         listing: dict[str, str | None] = {}
-        for path in filter(Path.is_file, folder.iterdir()):
-            listing[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-            if any(fnmatch(path.name, pattern) for pattern in files):
-                shutil.copy(path, to / path.name)
-                if self.fails_after is not None and path.name == self.fails_after:
+        for path in filter(Path.is_file, folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            listing[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            if is_wanted(name, files):
+                (to / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, to / name)
+                if self.fails_after is not None and name == self.fails_after:
                     raise StorageError("the connection broke")
         return Snapshot(revision=folder.resolve().name, files=listing | self.stated)
 

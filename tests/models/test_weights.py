@@ -202,6 +202,50 @@ def test_an_interrupted_fetch_leaves_nothing_to_open_and_nothing_in_the_next(hub
     assert not (local_weights(REPO) / "added_tokens.json").exists()
 
 
+PIPELINE = {
+    "model_index.json": b"{}",
+    "README.md": b"words",
+    "scheduler/scheduler_config.json": b"{}",
+    "transformer/config.json": b"{}",
+    "transformer/diffusion_pytorch_model.safetensors": safetensors([1.0]),
+    "transformer/diffusion_pytorch_model.bin": b"a pickle",
+    "vae/diffusion_pytorch_model.safetensors": safetensors([2.0]),
+    "tokenizer/spiece.model": b"pieces",
+    "assets/film.mp4": b"film",
+    "assets/teaser.json": b"{}",
+}
+"""A repository in diffusers' layout."""
+
+
+def test_of_a_pipeline_the_folders_of_its_parts_are_fetched(hub, shared):
+    hub.publish("lab/pipeline", PIPELINE)
+    lock = fetch("lab/pipeline", to=shared, hub=hub)
+    assert sorted(lock.files) == [
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "tokenizer/spiece.model",
+        "transformer/config.json",
+        "transformer/diffusion_pytorch_model.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+    ]
+    folder = local_weights("lab/pipeline")
+    assert (folder / "tokenizer/spiece.model").read_bytes() == b"pieces"
+    assert not Path(shared.uri, ".aside-lab--pipeline").exists()
+
+
+def test_a_damaged_part_of_a_pipeline_is_mended_and_stops_only_those_who_open_it(hub, shared):
+    hub.publish("lab/pipeline", PIPELINE)
+    fetch("lab/pipeline", to=shared, hub=hub)
+    damaged = Path(shared.uri, "lab/pipeline/vae/diffusion_pytorch_model.safetensors")
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    local_weights("lab/pipeline", only=("transformer/",))
+    for only in (("vae/",), ("transformer/", "vae/"), ("",)):
+        with pytest.raises(BackendError, match=r"vae/diffusion_pytorch_model.safetensors: got SHA-256"):
+            local_weights("lab/pipeline", only=only)
+    fetch("lab/pipeline", to=shared, hub=hub)
+    local_weights("lab/pipeline")
+
+
 def test_a_repository_without_safetensors_is_refused(hub, shared):
     hub.publish("some-lab/old", {"pytorch_model.bin": b"a pickle", "config.json": b"{}"})
     with pytest.raises(BackendError, match="has no safetensors"):
@@ -315,6 +359,16 @@ def test_a_bucket_is_filled_and_copied_to_the_node_once(hub, bucket, node_disk, 
     copied_at = (folder / "model.safetensors").stat().st_mtime_ns
     assert local_weights(REPO) == folder
     assert (folder / "model.safetensors").stat().st_mtime_ns == copied_at
+
+
+def test_from_a_bucket_only_the_parts_that_are_opened_are_copied(hub, bucket, node_disk, monkeypatch):
+    monkeypatch.setenv("VPDATA_WEIGHTS", f"{bucket}/weights")
+    hub.publish("lab/pipeline", PIPELINE)
+    fetch("lab/pipeline", to=Folder(f"{bucket}/weights"), hub=hub)
+    folder = local_weights("lab/pipeline", only=("transformer/", "scheduler/"))
+    assert folder.is_relative_to(node_disk)
+    assert sorted(path.name for path in folder.iterdir()) == ["scheduler", "transformer"]
+    assert (local_weights("lab/pipeline") / "vae").is_dir()
 
 
 @pytest.mark.parametrize("content", [b"short", safetensors([1.5, -2.5])], ids=["cut short", "changed"])

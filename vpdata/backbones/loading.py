@@ -37,6 +37,7 @@ _TRANSFORMERS = (CogVideoXTransformer3DModel, WanTransformer3DModel)
 _VAES = (AutoencoderKLCogVideoX, AutoencoderKLWan)
 _TEXT_PARTS = ("text_encoder", "tokenizer")
 _LATENT_PARTS = ("vae", "image_encoder", "image_processor")
+_CONFIGS = ("scheduler/", "transformer/config.json", "transformer_2/config.json", "vae/config.json")
 _WITNESSES = ("_diffusers_version", "_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
 """Keys of a config that say who wrote it, not what it means."""
 
@@ -46,7 +47,7 @@ def load_backbone(settings: BackboneSettings) -> Backbone:
 
     BackendError for weights that are missing, damaged, or of another architecture.
     """
-    folder = _local_folder(settings)
+    folder = _local_folder(settings, "transformer/")
     files = Folder(str(folder))
     _spec(files)
     scheduler = _config(files, "scheduler", "scheduler_config.json")
@@ -62,7 +63,7 @@ def load_codec(settings: BackboneSettings, *, tiled: bool = False) -> LatentCode
 
     `tiled`: see `LatentCodec`.
     """
-    folder = _local_folder(settings)
+    folder = _local_folder(settings, "vae/", "image_encoder/", "image_processor/")
     files = Folder(str(folder))
     spec = _spec(files)
     kind, _ = _class_and_config(files, "vae", _VAES)
@@ -88,7 +89,7 @@ def load_codec(settings: BackboneSettings, *, tiled: bool = False) -> LatentCode
 
 def load_text_encoder(settings: BackboneSettings) -> TextEncoder:
     """The text encoder with its tokenizer; BackendError as from `load_backbone`."""
-    folder = _local_folder(settings)
+    folder = _local_folder(settings, "text_encoder/", "tokenizer/")
     spec = _spec(Folder(str(folder)))
     kind = T5EncoderModel if spec.family == "cogvideox" else UMT5EncoderModel
     model: Any = load_model(kind, _part(folder, "text_encoder"), device=settings.device, dtype=settings.dtype)
@@ -118,11 +119,12 @@ def fingerprint(settings: BackboneSettings) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _local_folder(settings: BackboneSettings) -> Path:
+def _local_folder(settings: BackboneSettings, *parts: str) -> Path:
+    """A folder on this machine with the configs and with these parts: the text encoder alone has 10 GB and more."""
     if settings.tiny is not None:
         return tiny_folder(settings.tiny, settings.tiny_seed)
     assert settings.weights is not None
-    return local_weights(settings.weights, settings.revision)
+    return local_weights(settings.weights, settings.revision, only=(*_CONFIGS, *parts))
 
 
 def _files(settings: BackboneSettings) -> Folder:

@@ -16,6 +16,19 @@ _SINGLE_FILE = "model.safetensors"
 _OPEN_CLIP_CONFIG, _OPEN_CLIP_FILE = "open_clip_config.json", "open_clip_model.safetensors"
 _OPEN_CLIP_PICKLE = "open_clip_pytorch_model.bin"
 """What older repositories in open_clip's layout hold instead."""
+_PIPELINE_INDEX = "model_index.json"
+"""Of a repository in diffusers' layout, whose parts are folders."""
+_PIPELINE_FILES = (
+    _PIPELINE_INDEX,
+    *(f"{part}/*.json" for part in ("scheduler", "tokenizer", "image_processor")),
+    # Tokenizers of T5.
+    "tokenizer/*.model",
+    *(
+        f"{part}/*.{suffix}"
+        for part in ("transformer", "vae", "text_encoder", "image_encoder")
+        for suffix in ("json", "safetensors")
+    ),
+)
 
 
 def fetch(weights: str, *, to: Folder, hub: Hub, revision: str | None = None) -> Lock:
@@ -42,9 +55,9 @@ def fetch(weights: str, *, to: Folder, hub: Hub, revision: str | None = None) ->
         # The same commit again, even where the branch has moved on.
         pinned = old.revision if old else revision
         source, at = weights, _download_repository(weights, known, hub, to=staging, revision=pinned)
-    names = sorted(path.name for path in staging.iterdir() if path.is_file())
+    names = sorted(_files(staging))
     if not any(fnmatch(name, "*.safetensors") for name in names):
-        raise BackendError(f"{source} has no safetensors at its top level, and nothing else is opened")
+        raise BackendError(f"{source} has no safetensors where they are looked for, and nothing else is opened")
     files = locked(Folder(staging), names)
     if old is not None and dict(old.files) != files:
         raise BackendError(f"{source} is not what it was when {folder.uri} was first fetched; remove that folder")
@@ -83,6 +96,9 @@ def _download_repository(weights: str, known: Published | None, hub: Hub, *, to:
     """The commit that the files are of."""
     snapshot = hub.snapshot(weights, revision=revision, files=known.files if known else HUB_FILES, to=to)
     _compare(weights, snapshot, to)
+    if (to / _PIPELINE_INDEX).exists():
+        snapshot = hub.snapshot(weights, revision=snapshot.revision, files=_PIPELINE_FILES, to=to)
+        _compare(weights, snapshot, to)
     if (to / _OPEN_CLIP_CONFIG).exists() and not (to / _OPEN_CLIP_FILE).exists():
         _compare(weights, hub.snapshot(weights, revision=snapshot.revision, files=[_OPEN_CLIP_PICKLE], to=to), to)
         _rewrite(to / _OPEN_CLIP_PICKLE, to / _OPEN_CLIP_FILE)
@@ -106,9 +122,9 @@ def _download_file(known: Published, hub: Hub, *, to: Path, revision: str | None
 def _compare(weights: str, snapshot: Snapshot, folder: Path) -> None:
     """BackendError where a file is not what the hub says."""
     # An interrupted fetch of another revision may have left some.
-    for path in folder.iterdir():
-        if path.is_file() and path.name not in snapshot.files:
-            path.unlink()
+    for name in _files(folder):
+        if name not in snapshot.files:
+            (folder / name).unlink()
     large = {name: sha256 for name, sha256 in snapshot.files.items() if sha256 and (folder / name).exists()}
     for name, file in locked(Folder(folder), large).items():
         if file.sha256 != large[name]:
@@ -117,6 +133,12 @@ def _compare(weights: str, snapshot: Snapshot, folder: Path) -> None:
             raise BackendError(
                 f"{weights}/{name}: got SHA-256 {file.sha256}, the hub says {large[name]}; fetch it again"
             )
+
+
+def _files(folder: Path) -> list[str]:
+    """Names of the files in a folder and in its folders, but for what the hub's client keeps in a hidden one."""
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return [name for name in names if not name.startswith(".cache/")]
 
 
 def _rewrite(pickled: Path, to: Path) -> None:

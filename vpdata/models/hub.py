@@ -6,6 +6,8 @@ import shutil
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
+from glob import escape
 from pathlib import Path
 from typing import Protocol
 
@@ -35,14 +37,21 @@ class Snapshot:
     revision: str
     """The commit that the files are of."""
     files: Mapping[str, str | None]
-    """Every top-level file of the repository, fetched or not: the SHA-256 of a large one, None for a small one."""
+    """Every file of the repository, fetched or not: the SHA-256 of a large one, None for a small one."""
+
+
+def is_wanted(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a file of a repository matches one of the patterns of `Hub.snapshot`."""
+    return any(fnmatch(name, pattern) and name.count("/") == pattern.count("/") for pattern in patterns)
 
 
 class Hub(Protocol):
     """A place to download weights from."""
 
     def snapshot(self, repo: str, *, revision: str | None, files: Sequence[str], to: Path) -> Snapshot:
-        """Put the top-level files of a repository that match a pattern into a folder; None is the newest revision.
+        """Put the files of a repository that match a pattern into a folder; None is the newest revision.
+
+        A pattern without a slash is for the top level alone, one with a slash for that folder.
 
         ConfigError where there is no such repository or revision, StorageError where the download fails. What a call
         that failed left in the folder may spare the next one some of the work.
@@ -60,9 +69,9 @@ class HuggingFaceHub:
     def snapshot(self, repo: str, *, revision: str | None, files: Sequence[str], to: Path) -> Snapshot:
         try:
             info = HfApi().model_info(repo, revision=revision, files_metadata=True)
-            snapshot_download(
-                repo, revision=info.sha, allow_patterns=list(files), ignore_patterns=["*/*"], local_dir=to
-            )
+            listing = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings or ()}
+            wanted = [escape(name) for name in listing if is_wanted(name, files)]
+            snapshot_download(repo, revision=info.sha, allow_patterns=wanted, local_dir=to)
         except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
             raise ConfigError(
                 f"the hub has no {repo} at revision {revision or 'main'}, or shows it only to those who accepted its "
@@ -71,8 +80,7 @@ class HuggingFaceHub:
         except (HfHubHTTPError, HTTPError, OSError) as error:
             raise StorageError(f"cannot download {repo}: {error}; the same command goes on where it stopped") from error
         assert info.sha is not None
-        names = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings or ()}
-        return Snapshot(revision=info.sha, files={name: one for name, one in names.items() if "/" not in name})
+        return Snapshot(revision=info.sha, files=listing)
 
     def file(self, url: str, *, to: Path) -> None:
         try:

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -60,8 +60,10 @@ class Lock:
         return revision in (None, self.revision, self.asked_for)
 
 
-def local_weights(weights: str, revision: str | None = None) -> Path:
+def local_weights(weights: str, revision: str | None = None, *, only: Sequence[str] = ("",)) -> Path:
     """The folder on this machine with the files of a hub id, or of an absolute path, each checked by its hash.
+
+    `only` files whose names begin so are checked, and brought here, at all: a pipeline has parts for several processes.
 
     A hub id is looked up in the folder or bucket that `VPDATA_WEIGHTS` names. A local folder is used as it is; from a
     bucket the first process on a node copies the files to the node's disk while the others wait. A path is a folder of
@@ -71,8 +73,9 @@ def local_weights(weights: str, revision: str | None = None) -> Path:
     BackendError where something is missing, cut short, changed, or of another revision.
     """
     if is_path(weights):
-        return _own_folder(weights, revision)
+        return _own_folder(weights, revision, only)
     shared, lock = _fetched(weights, revision)
+    lock = _part_of(lock, only)
     if shared.is_local:
         folder, remedy = shared, _FETCH_AGAIN
     else:
@@ -181,12 +184,16 @@ def _how_to_fetch(missing: Sequence[Wanted], root: str | None) -> str:
     )
 
 
-def _own_folder(path: str, revision: str | None) -> Path:
+def _own_folder(path: str, revision: str | None, only: Sequence[str]) -> Path:
     folder = weights_folder(path)
     if lock := read_lock(folder):
         _check_revision(lock, revision, folder)
-        verify(folder, lock, remedy=_FETCH_AGAIN)
+        verify(folder, _part_of(lock, only), remedy=_FETCH_AGAIN)
     return Path(path)
+
+
+def _part_of(lock: Lock, only: Sequence[str]) -> Lock:
+    return replace(lock, files={name: file for name, file in lock.files.items() if name.startswith(tuple(only))})
 
 
 def _check_revision(lock: Lock, revision: str | None, folder: Folder) -> None:
@@ -220,6 +227,7 @@ def _on_this_node(shared: Folder, lock: Lock) -> Folder:
 
 
 def _copy(shared: Folder, name: str, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
     with to.open("wb") as file:
         for chunk in _chunks(shared, name):
             file.write(chunk)
