@@ -45,7 +45,9 @@ def test_diffusers_own_loader_reads_weights_and_scale(name, loader, tmp_path):
 
 def test_adapter_of_another_backbone_is_refused_with_what_differs(tmp_path):
     save_id_adapter(tmp_path, adapter_on("wan"))
-    with pytest.raises(BackendError, match=r"another backbone: got .*family wan.*wanted .*family cogvideox"):
+    with pytest.raises(
+        BackendError, match=r"for another backbone: it was trained on family wan.*this one has family cogvideox"
+    ):
         load_id_adapter(tmp_path, small_backbone("cogvideox-5b"))
 
 
@@ -60,6 +62,25 @@ def test_cut_weights_are_refused(tmp_path):
 def test_config_of_another_kind_is_refused(tmp_path):
     save_id_adapter(tmp_path, adapter_on("wan"))
     config = tmp_path / "id_adapter_config.json"
-    config.write_text(json.dumps({"settings": {"rnak": 4}}))
+    content = json.loads(config.read_text())
+    content["settings"] = {"rnak": 4}
+    config.write_text(json.dumps(content))
     with pytest.raises(BackendError, match="did you mean 'rank'"):
         load_id_adapter(tmp_path, small_backbone("wan"))
+
+
+def test_unfinished_folder_is_refused(tmp_path):
+    save_id_adapter(tmp_path, adapter_on("wan"))
+    (tmp_path / "id_adapter_config.json").unlink()
+    with pytest.raises(BackendError, match="holds no ID adapter"):
+        load_id_adapter(tmp_path, small_backbone("wan"))
+
+
+def test_gathered_tensors_are_saved_in_place_of_the_adapters_own(tmp_path):
+    saved = adapter_on("wan", trained=True)
+    named = saved.backbone.transformer.named_parameters()
+    gathered = {name: tensor.detach() * 2 for name, tensor in named if tensor.requires_grad}
+    save_id_adapter(tmp_path, saved, gathered)
+    loaded = load_id_adapter(tmp_path, small_backbone("wan"))
+    for one, other in zip(loaded.parameters(), saved.parameters(), strict=True):
+        assert torch.equal(one, other * 2)

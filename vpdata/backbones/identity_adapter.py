@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -84,9 +85,9 @@ class IdentityAdapter:
         """All that is trained."""
         return [parameter for parameter in self.backbone.transformer.parameters() if parameter.requires_grad]
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """The LoRA's tensors by PEFT's names."""
-        return get_peft_model_state_dict(self.backbone.transformer, adapter_name=NAME)
+    def state_dict(self, tensors: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """The LoRA's tensors by PEFT's names; `tensors`, by the transformer's names, stand in for sharded ones."""
+        return get_peft_model_state_dict(self.backbone.transformer, state_dict=tensors, adapter_name=NAME)
 
     @torch.no_grad()
     def capture(self, source: IdentitySource) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from peft import set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor
 
 from vpdata.backbones.identity_adapter import NAME, IdentityAdapter, IdentitySettings
 from vpdata.backbones.port import Backbone
+from vpdata.backbones.saving import check_same_backbone
 from vpdata.config import fill, to_plain
 from vpdata.errors import BackendError, ConfigError
 from vpdata.storage import Folder
@@ -22,32 +25,33 @@ CONFIG_FILE = "id_adapter_config.json"
 _PREFIX = "transformer."
 
 
-def save_id_adapter(folder: str | Path, adapter: IdentityAdapter) -> None:
-    """Write `pytorch_lora_weights.safetensors` and, last, `id_adapter_config.json`."""
-    tensors = {f"{_PREFIX}{key}": tensor.contiguous().cpu() for key, tensor in adapter.state_dict().items()}
+def save_id_adapter(folder: str | Path, adapter: IdentityAdapter, tensors: Mapping[str, Tensor] | None = None) -> None:
+    """Write `pytorch_lora_weights.safetensors` and, last, `id_adapter_config.json`.
+
+    `tensors`: the trained parameters by the transformer's names, gathered where they were sharded.
+    """
+    weights = adapter.state_dict(tensors)
+    weights = {f"{_PREFIX}{key}": tensor.detach().contiguous().cpu() for key, tensor in weights.items()}
     lora = {f"{_PREFIX}{key}": value for key, value in _lora_metadata(adapter).items()}
     metadata = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(lora, sort_keys=True)}
     config = {"backbone": to_plain(adapter.backbone.spec), "settings": to_plain(adapter.settings)}
     target = Folder(str(folder))
-    target.write(WEIGHTS_FILE, save(tensors, metadata))
+    target.write(WEIGHTS_FILE, save(weights, metadata))
     target.write(CONFIG_FILE, json.dumps(config, indent=2, sort_keys=True).encode())
 
 
 def load_id_adapter(folder: str | Path, backbone: Backbone) -> IdentityAdapter:
     """Put a saved ID adapter into a backbone; BackendError where it is damaged or belongs to another backbone."""
     source = Folder(str(folder))
+    if not source.exists(CONFIG_FILE):
+        raise BackendError(f"{folder} holds no ID adapter: it has no {CONFIG_FILE}, which is written last")
     try:
         config = json.loads(source.read(CONFIG_FILE))
-        tensors = load(source.read(WEIGHTS_FILE))
+        check_same_backbone(config["backbone"], backbone.spec, what=f"the ID adapter in {folder}")
         settings = fill(IdentitySettings, config["settings"])
-    except (json.JSONDecodeError, KeyError, SafetensorError, ConfigError) as error:
-        raise BackendError(f"{folder} holds a damaged ID adapter: {error}; save or copy it again") from error
-    own = json.loads(json.dumps(to_plain(backbone.spec)))
-    differing = [key for key in own if config["backbone"].get(key) != own[key]]
-    if differing:
-        got = ", ".join(f"{key} {config['backbone'].get(key)}" for key in differing)
-        wanted = ", ".join(f"{key} {own[key]}" for key in differing)
-        raise BackendError(f"{folder} holds an ID adapter for another backbone: got {got}, wanted {wanted}")
+        tensors = load(source.read(WEIGHTS_FILE))
+    except (ValueError, KeyError, TypeError, SafetensorError, ConfigError) as error:
+        raise BackendError(f"{folder} holds a damaged ID adapter: {error!r}; save or copy it again") from error
     adapter = IdentityAdapter(backbone, settings)
     result = set_peft_model_state_dict(
         backbone.transformer,
