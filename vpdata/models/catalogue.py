@@ -32,7 +32,8 @@ class Published:
     size_gb: float
     """About what is fetched, in 10^9 bytes."""
     models: tuple[tuple[str, str], ...]
-    """(role, name) of the models that open it. The first entry of this module that names a model is its default."""
+    """(role, name) of the models that open it. The first entry of this module that names a model is its default. A
+    backbone's name is its family; it has no default."""
     files: tuple[str, ...] = HUB_FILES
     """Patterns of the files that are fetched."""
     url: str | None = None
@@ -59,6 +60,10 @@ _VLM = (("captioner", "vlm"), ("tagger", "vlm"))
 _CLIP = (("scorer", "openclip"), ("text_scorer", "openclip"), ("embedder", "openclip"), ("tagger", "openclip"))
 
 
+_COGVIDEOX = (("backbone", "cogvideox"),)
+_WAN = (("backbone", "wan"),)
+
+
 def _clip(name: str, licence: str) -> Published:
     return Published(name=name, licence=licence, size_gb=1.7, models=_CLIP, files=_OPEN_CLIP_FILES)
 
@@ -83,6 +88,15 @@ PUBLISHED = (
     _clip("timm/vit_large_patch14_clip_224.openai", "MIT"),
     _clip("laion/CLIP-ViT-L-14-laion2B-s32B-b82K", "MIT"),
     _clip("laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K", "MIT"),
+    Published(name="zai-org/CogVideoX-5b-I2V", licence="CogVideoX Licence", size_gb=21.3, models=_COGVIDEOX),
+    Published(name="zai-org/CogVideoX-5b", licence="CogVideoX Licence", size_gb=21.1, models=_COGVIDEOX),
+    Published(name="zai-org/CogVideoX-2b", licence="Apache-2.0", size_gb=13.3, models=_COGVIDEOX),
+    Published(name="zai-org/CogVideoX1.5-5B", licence="CogVideoX Licence", size_gb=30.6, models=_COGVIDEOX),
+    Published(name="zai-org/CogVideoX1.5-5B-I2V", licence="CogVideoX Licence", size_gb=30.6, models=_COGVIDEOX),
+    Published(name="Wan-AI/Wan2.1-T2V-1.3B-Diffusers", licence="Apache-2.0", size_gb=29, models=_WAN),
+    Published(name="Wan-AI/Wan2.1-T2V-14B-Diffusers", licence="Apache-2.0", size_gb=80, models=_WAN),
+    Published(name="Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", licence="Apache-2.0", size_gb=91, models=_WAN),
+    Published(name="Wan-AI/Wan2.2-TI2V-5B-Diffusers", licence="Apache-2.0", size_gb=34, models=_WAN),
     Published(
         name="laion-aesthetic-v2",
         licence="Apache-2.0",
