@@ -1,7 +1,8 @@
 """A picture of what a training changed: held-out clips, and what is made of their holes before and after.
 
 What is shown is the estimate of the clean latents from one noisy step, not a whole sampling: quick, and enough to see
-whether the encoder tells the backbone anything.
+whether the encoder tells the backbone anything. The random VAE of a tiny backbone paints everything alike, so there the
+latents themselves are shown, three directions of them as red, green and blue.
 """
 
 from __future__ import annotations
@@ -53,12 +54,13 @@ def write_sheet(path: str | Path, settings: TrainSettings, *, num_rows: int = 3)
             raise ConfigError("got data.validation_frac 0, wanted more: the sheet shows what was not trained on")
         batches = chain.from_iterable(data.validation.epoch(0))
         rows: list[list[NDArray[np.uint8]]] = []
-        backbone, codec = load_backbone(settings.backbone), load_codec(settings.backbone)
+        backbone = load_backbone(settings.backbone)
+        decode = false_colours if settings.backbone.tiny else load_codec(settings.backbone).decode
         inpainting = load_context_encoder(Path(settings.output, "context_encoder"), backbone)
         for batch in batches:
             batch = batch.to(world.device, torch_dtype(settings.backbone.dtype))
             videos = [batch.video, batch.masked, *_before_and_after(backbone, inpainting, batch, seed=settings.seed)]
-            decoded = [codec.decode(latents) for latents in videos]
+            decoded = decode(torch.cat(videos)).chunk(len(videos))
             rows += [[_middle_frame(video[sample]) for video in decoded] for sample in range(len(batch))]
             if len(rows) >= num_rows:
                 break
@@ -79,6 +81,17 @@ def _before_and_after(
     inpainting.injector.clear()
     before = backbone.predict(noisy, timesteps, conditions)
     return objective.clean_from(noisy, before, timesteps), objective.clean_from(noisy, after, timesteps)
+
+
+def false_colours(latents: Tensor) -> Tensor:
+    """Latents `[B, C, F, h, w]` as `[B, 3, F, h, w]` in [-1, 1], a colour for each of three directions."""
+    cells = latents.float().movedim(1, -1)
+    flat = cells.flatten(0, -2)
+    flat = flat - flat.mean(dim=0)
+    directions = torch.linalg.svd(flat.T @ flat).U[:, :3]
+    shown = flat @ directions
+    shown = shown / (2.5 * shown.std(dim=0))
+    return shown.clamp(-1, 1).unflatten(0, cells.shape[:-1]).movedim(-1, 1)
 
 
 def _middle_frame(video: Tensor) -> NDArray[np.uint8]:
