@@ -21,7 +21,7 @@ RAY = str(Path(sys.executable).with_name("ray"))
 @contextmanager
 def ray_head(**variables: str) -> Iterator[dict[str, str]]:
     """The environment of a client of a head that has a token of its own; a job inherits `variables`."""
-    gcs, dashboard = _free_port(), _free_port()
+    gcs, dashboard, agent = (_free_port() for _ in range(3))
     # The address of the last head stays in RAY_TMPDIR, and its sockets want a short path.
     short_folder = Path(tempfile.mkdtemp(prefix="ray"))
     token = short_folder / "token"
@@ -38,6 +38,8 @@ def ray_head(**variables: str) -> Iterator[dict[str, str]]:
     }
     command = [RAY, "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={gcs}"]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--num-cpus=5"]
+    # Takes the jobs; its usual port is another cluster's where there is one on this machine.
+    command += [f"--dashboard-agent-listen-port={agent}"]
     head = subprocess.Popen(
         command, cwd=ROOT, env=environment, start_new_session=True, stdout=subprocess.PIPE, text=True
     )
