@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from vpdata.backbones.latent_masks import union_over_groups
@@ -27,7 +25,7 @@ from vpdata.dataset.latents import (
 from vpdata.dataset.training_windows import WindowSettings
 from vpdata.errors import Reason, RejectItem
 from vpdata.media.mask_mix import KindWeights, MaskMix
-from vpdata.models.gpu import halving
+from vpdata.models.gpu import halving, torch_device
 from vpdata.models.ports import ModelCard
 from vpdata.records import Record
 from vpdata.stages.base import Rejected, Resources, Result, rejected
@@ -140,6 +138,7 @@ class Encode:
 
         make_codec = self._make_codec or (lambda: loading.load_codec(self._backbone, tiled=self._settings.tiled))
         make_text_encoder = self._make_text_encoder or (lambda: loading.load_text_encoder(self._backbone))
+        self._device = torch_device(self._backbone.device)
         self._codec, self._text_encoder = make_codec(), make_text_encoder()
 
     def prepare(self, item: Record, media: bytes) -> EncodeInputs:
@@ -182,9 +181,10 @@ class Encode:
         return EncodedClip(id=one.item_id, windows=rows), clip_members(files, self._texts(one.record))
 
     def _window_file(self, window: MaskedWindow) -> bytes:
-        video = as_video(window.frames)
+        # Moved as bytes and cast there, a quarter of the transfer and nothing to do for the CPU.
+        video = as_video(torch.from_numpy(window.frames).to(self._device))
         is_source = window.name == "source"
-        holes = [] if is_source else [torch.from_numpy(variant.mask) for variant in window.variants]
+        holes = [] if is_source else [torch.from_numpy(variant.mask).to(self._device) for variant in window.variants]
         given = None
         if self.spec.takes_first_frame:
             first = self._codec.first_frame(video[:, :, 0], num_frames=len(window.frames))
@@ -222,6 +222,6 @@ class Encode:
         return dict(zip(names, self._text_encoder.encode(list(captions.values())), strict=True))
 
 
-def as_video(frames: NDArray[np.uint8]) -> Tensor:
+def as_video(frames: Tensor) -> Tensor:
     """uint8 [F, H, W, 3] to float32 [1, 3, F, H, W] in [-1, 1]."""
-    return torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+    return frames.permute(3, 0, 1, 2)[None].float() / 127.5 - 1
