@@ -28,7 +28,7 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([__name__])
 
 
-def train_here(settings: TrainSettings, **batches: object) -> str:
+def train_here(settings: TrainSettings, *, kind: type[RandomBatches] = RandomBatches, **batches: object) -> str:
     """Train in this process; how it ended."""
     with joined_world(settings.backbone.device) as world:
         net = backbone()
@@ -36,7 +36,7 @@ def train_here(settings: TrainSettings, **batches: object) -> str:
             settings,
             backbone=net,
             fingerprint=FINGERPRINT,
-            batches=RandomBatches(net, **batches),
+            batches=kind(net, **batches),
             validation=RandomBatches(net),
             world=world,
             stop=threading.Event(),
@@ -91,7 +91,15 @@ def _train_as(rank: int, num_processes: int, port: int, settings: TrainSettings,
     validation = RandomBatches(net, rank=rank, world_size=num_processes, micro=2 // num_processes)
     try:
         with stop_requests() as stop, joined_world(settings.backbone.device) as world:
-            outcome = fit(settings, backbone=net, fingerprint=FINGERPRINT, batches=data, validation=validation, world=world, stop=stop)
+            outcome = fit(
+                settings,
+                backbone=net,
+                fingerprint=FINGERPRINT,
+                batches=data,
+                validation=validation,
+                world=world,
+                stop=stop,
+            )
     except VpdataError as error:
         print(f"rank {rank}: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(FAILED)

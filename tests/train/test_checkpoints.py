@@ -1,0 +1,96 @@
+"""Checkpoints that count only when they are whole."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch.distributed.checkpoint import FileSystemReader
+
+from tests.train.fixtures import RandomBatches, settings_for
+from tests.train.processes import train_here, train_in_processes
+from vpdata.errors import ConfigError, RunError, StorageError
+from vpdata.train.batch import Batch
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def output(tmp_path) -> Path:
+    """A training that stopped at step 9, with checkpoints at 8 and 9."""
+    train_here(settings_for(tmp_path, stop_at_step=9))
+    return tmp_path
+
+
+def names(output: Path) -> list[str]:
+    return sorted(path.name for path in (output / "checkpoints").iterdir())
+
+
+def test_the_last_ones_are_kept(output):
+    assert names(output) == ["step-00000008", "step-00000009"]
+
+
+def test_checkpoint_holds_what_is_trained_and_nothing_of_the_backbone(output):
+    entries = FileSystemReader(output / "checkpoints" / "step-00000009").read_metadata().state_dict_metadata
+    roots = {key.removeprefix("model.").split(".")[0] for key in entries if key.startswith("model.")}
+    assert roots == {"patch_embedding", "blocks", "outputs"}
+    assert {key.split(".")[0] for key in entries} == {"model", "optimizer"}
+
+
+def test_half_written_checkpoint_does_not_count(output):
+    aside = output / "checkpoints" / ".aside-step-00000010"
+    aside.mkdir()
+    (aside / "__0_0.distcp").write_bytes(b"half")
+    train_here(settings_for(output, stop_at_step=11))
+    assert names(output) == ["step-00000009", "step-00000011"]
+
+
+def test_checkpoint_cut_in_half_is_named_with_the_way_out(output):
+    damaged = output / "checkpoints" / "step-00000009" / "__0_0.distcp"
+    size = damaged.stat().st_size
+    damaged.write_bytes(damaged.read_bytes()[: size // 2])
+    with pytest.raises(RunError, match=rf"__0_0.distcp is cut short: got {size // 2} bytes, wanted {size}; remove"):
+        train_here(settings_for(output))
+
+
+def test_damaged_checkpoint_stops_all_processes(output):
+    (output / "checkpoints" / "step-00000009" / "checkpoint.json").write_text("{")
+    assert train_in_processes(settings_for(output), num_processes=2, micro=1) == [1, 1]
+
+
+def test_position_is_that_of_the_data(output):
+    facts = json.loads((output / "checkpoints" / "step-00000009" / "checkpoint.json").read_text())
+    # Epochs have five steps.
+    assert (facts["position"]["epoch"], facts["position"]["epoch_step"]) == (1, 4)
+
+
+def test_output_that_cannot_be_written_to_is_refused_by_all_processes(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(ConfigError, match="taken"):
+        train_here(settings_for(tmp_path / "taken" / "output"))
+    (tmp_path / "checkpoints").write_text("a file")
+    with pytest.raises(ConfigError, match="cannot write checkpoints"):
+        train_here(settings_for(tmp_path))
+    assert train_in_processes(settings_for(tmp_path), num_processes=2, micro=1) == [1, 1]
+
+
+class LosesItsDisk(RandomBatches):
+    """After three steps the folder of checkpoints is gone, and cannot be made again."""
+
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[list[Batch]]:
+        for step, batches in enumerate(super().epoch(epoch, start=start)):
+            if step == 3:
+                shutil.rmtree(self.folder)
+                self.folder.write_text("a file")
+            yield batches
+
+
+def test_checkpoint_that_cannot_be_written_stops_the_training(tmp_path):
+    LosesItsDisk.folder = tmp_path / "checkpoints"
+    with pytest.raises(StorageError, match="checkpoint step-00000004 could not be written"):
+        train_here(settings_for(tmp_path), kind=LosesItsDisk)

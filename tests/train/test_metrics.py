@@ -1,0 +1,52 @@
+"""The lines that a training leaves."""
+
+import importlib.util
+import json
+
+import pytest
+import torch
+
+from vpdata.errors import ConfigError
+from vpdata.train.loss import Loss
+from vpdata.train.metrics import MetricsLog, WatchSettings, Window
+from vpdata.train.step import NUM_BINS, StepLoss
+from vpdata.train.world import joined_world
+
+
+def step_of(totals: list[float], bins: list[int]) -> StepLoss:
+    total = torch.tensor(totals)
+    return StepLoss(loss=Loss(total=total, everywhere=total, hole=total), bins=torch.tensor(bins))
+
+
+def test_window_tells_means_of_steps_and_of_timesteps():
+    with joined_world("cpu") as world:
+        window = Window(device=world.device)
+        window.add([2.0, 1.0, 1.0, 0.5], [step_of([1.0, 3.0], [0, 2])], flops=1e9)
+        window.add([4.0, 3.0, 1.0, 1.5], [step_of([5.0, 3.0], [2, 2])], flops=1e9)
+        summary = window.summary(world)
+    assert (summary["loss"], summary["loss_everywhere"], summary["grad_norm"]) == (3.0, 2.0, 1.0)
+    by_bin = summary["loss_by_timestep"]
+    assert len(by_bin) == NUM_BINS
+    assert by_bin[:3] == [1.0, None, pytest.approx(11 / 3)]
+    assert summary["samples_per_s"] == pytest.approx(4 / (2 * summary["step_s"]))
+    assert summary["mfu"] is None  # no figure is known for a CPU
+    assert summary["peak_memory_gb"] > 0.01
+
+
+def test_log_goes_back_with_the_training(tmp_path):
+    with joined_world("cpu") as world:
+        log = MetricsLog(tmp_path, settings=WatchSettings(), world=world)
+        for step in (1, 2, 3):
+            log.write("train", step, {"loss": float(step)})
+        with (tmp_path / "metrics.jsonl").open("a") as file:
+            file.write('{"kind": "train", "st')  # killed while writing
+        log.rewind(2)
+        log.write("train", 3, {"loss": float("nan")})
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["loss"]) for line in lines] == [(1, 1.0), (2, 2.0), (3, None)]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is not None, reason="tensorboard is installed")
+def test_tensorboard_that_is_not_installed_is_named(tmp_path):
+    with joined_world("cpu") as world, pytest.raises(ConfigError, match="pip install tensorboard"):
+        MetricsLog(tmp_path, settings=WatchSettings(tensorboard=True), world=world)

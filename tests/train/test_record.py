@@ -1,0 +1,61 @@
+"""Whether another session may go on with a training."""
+
+import pytest
+import yaml
+
+from tests.train.fixtures import settings_for
+from vpdata.errors import ConfigError, RunError
+from vpdata.train.checkpoints import CheckpointSettings
+from vpdata.train.parallel import ParallelSettings
+from vpdata.train.record import claim
+from vpdata.train.world import World, joined_world
+
+FACTS = {"windows": "0123"}
+
+
+@pytest.fixture
+def world():
+    with joined_world("cpu") as world:
+        yield world
+
+
+def test_settings_that_decide_what_is_learnt_may_not_change(tmp_path, world: World):
+    claim(settings_for(tmp_path), facts=FACTS, world=world)
+    with pytest.raises(RunError, match="seed got 43, wanted 42"):
+        claim(settings_for(tmp_path, seed=43), facts=FACTS, world=world)
+    with pytest.raises(RunError, match="windows got 4567, wanted 0123"):
+        claim(settings_for(tmp_path), facts={"windows": "4567"}, world=world)
+
+
+def test_settings_of_one_session_may_change(tmp_path, world: World):
+    claim(settings_for(tmp_path), facts=FACTS, world=world)
+    claim(
+        settings_for(
+            tmp_path,
+            stop_at_step=3,
+            parallel=ParallelSettings(mode="fsdp", checkpoint_every=1),
+            checkpoints=CheckpointSettings(every_steps=100),
+        ),
+        facts=FACTS,
+        world=world,
+    )
+
+
+def test_setting_that_is_new_in_the_code_is_taken_for_its_default(tmp_path, world: World):
+    claim(settings_for(tmp_path), facts=FACTS, world=world)
+    path = tmp_path / "run.yaml"
+    older = yaml.safe_load(path.read_text())
+    del older["settings"]["loss"]
+    path.write_text(yaml.safe_dump(older))
+    claim(settings_for(tmp_path), facts=FACTS, world=world)
+
+
+def test_output_that_cannot_be_written_to_is_named(tmp_path, world: World):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot write the training to .*file"):
+        claim(settings_for(tmp_path / "file"), facts=FACTS, world=world)
+
+
+def test_no_local_path_is_kept(tmp_path, world: World):
+    claim(settings_for(tmp_path / "somebodys home"), facts=FACTS, world=world)
+    assert str(tmp_path) not in (tmp_path / "somebodys home" / "run.yaml").read_text()
