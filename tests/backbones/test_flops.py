@@ -16,8 +16,6 @@ from vpdata.backbones.inpainting import InpaintingBackbone
 
 torch.set_num_threads(1)
 
-SHAPE = (3, 8, 12)
-
 
 def counted(call) -> int:
     """What torch itself counts, with attention as plain products."""
@@ -40,10 +38,7 @@ def test_forward_pass_is_what_torch_counts(name):
 @pytest.mark.parametrize("schedule", ["spread", "every", "first"])
 def test_a_training_step_is_what_torch_counts(name, schedule):
     backbone = small_backbone(name)
-    # The hints reach every block behind the first.
     encoder = ContextEncoder(backbone, ContextEncoderSettings(num_layers=2))
-    for output in encoder.outputs:
-        torch.nn.init.normal_(output.weight)
     injection = InjectionSettings(schedule=schedule)
     inpainting = InpaintingBackbone(backbone, encoder, injection)
     inputs = inputs_for(backbone, batch=1)
@@ -159,13 +154,3 @@ def test_stage_two_adds_the_source_window_and_low_rank_products():
     joint = id_step_flops(spec, config, latents, num_layers=2, identity=IdentitySettings(rank=256, scope="joint"))
     # Four projections, down and up, forward and twice backward, for each of 17,776 tokens in 42 blocks.
     assert joint.model - plain.model == 42 * 3 * 4 * 2 * 2 * 256 * 3072 * 17_776
-
-
-@pytest.mark.parametrize("name", ["cogvideox-5b", "wan"])
-def test_no_gradient_runs_through_blocks_before_the_first_that_is_reached(name):
-    backbone = small_backbone(name)
-    spec, config = backbone.spec, backbone.transformer.config
-    forward = forward_flops(spec, config, SHAPE)
-    step = encoder_step_flops(spec, config, SHAPE, num_layers=1, injection=InjectionSettings())
-    one_layer_more = encoder_step_flops(spec, config, SHAPE, num_layers=2, injection=InjectionSettings())
-    assert forward < step.model < one_layer_more.model < 6 * forward
