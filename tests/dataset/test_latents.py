@@ -24,6 +24,7 @@ from vpdata.dataset.latents import (
     write_latents,
 )
 from vpdata.errors import RunError, StorageError
+from vpdata.storage import filesystem
 
 FACTS = LatentFacts(
     fingerprint="0123456789abcdef", family="cogvideox", latent_channels=4, stride_t=4, stride_px=8, text_dim=6,
@@ -98,6 +99,16 @@ def test_index_points_at_the_bytes_that_tarfile_and_safetensors_read(written: di
         assert (window.text_offset, window.text_num_bytes) == (text.offset_data, text.size)
         truth = written[window.clip_id, window.name]
         assert torch.equal(safetensors.torch.load(content)["masked.1"], truth["masked"][1])
+
+
+def test_latents_in_a_bucket_read_the_same(written: dict, tmp_path: Path) -> None:
+    store = filesystem("memory")
+    store.put(str(tmp_path), "/latents", recursive=True)
+    local, remote = open_latents(tmp_path), open_latents("memory://latents")
+    for window, other in zip(local.windows, remote.windows, strict=True):
+        assert window == other
+        assert torch.equal(local.read(window).masked[1], remote.read(other).masked[1])
+    store.rm("/latents", recursive=True)
 
 
 def test_windows_are_a_sequence(written: dict, tmp_path: Path) -> None:
