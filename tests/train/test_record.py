@@ -52,7 +52,7 @@ def test_setting_that_is_new_in_the_code_is_taken_for_its_default(tmp_path, worl
 
 def test_output_that_cannot_be_written_to_is_named(tmp_path, world: World):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot write the training to .*file"):
+    with pytest.raises(ConfigError, match=r"cannot write the training to .*file"):
         claim(settings_for(tmp_path / "file"), facts=FACTS, world=world)
 
 

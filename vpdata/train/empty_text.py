@@ -27,5 +27,4 @@ def empty_text(folder: Path, *, backbone: BackboneSettings, world: World) -> Ten
             del encoder
             if world.device.type == "cuda":
                 torch.cuda.empty_cache()  # gigabytes that the backbone needs next
-    content = torch.frombuffer(bytearray(files.read(_FILE)), dtype=torch.uint8)
-    return tensor_views(content, where=f"{folder}/{_FILE}")["text"]
+    return tensor_views(memoryview(bytearray(files.read(_FILE))), where=f"{folder}/{_FILE}")["text"]

@@ -1,0 +1,114 @@
+"""A whole training, from encoded latents to a context encoder that can be loaded."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from tests.train.encoded import BACKBONE, write_config, write_random_latents
+from tests.train.fixtures import backbone, settings_for
+from tests.train.processes import FINGERPRINT, train_here, train_in_processes
+from vpdata.backbones.loading import load_backbone
+from vpdata.backbones.saving import load_context_encoder
+from vpdata.config import fill, read_yaml
+from vpdata.errors import BackendError, ConfigError, RunError
+from vpdata.train.parallel import ParallelSettings
+from vpdata.train.settings import TrainSettings
+from vpdata.train.sheet import write_sheet
+from vpdata.train.train import train
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "train"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def latents(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("latents")
+    write_random_latents(folder)
+    return folder
+
+
+def settings_of(config: Path) -> TrainSettings:
+    return fill(TrainSettings, read_yaml(config))
+
+
+def test_training_leaves_an_encoder_that_loads_with_one_call(latents, tmp_path):
+    settings = settings_of(write_config(tmp_path / "train.yaml", latents=latents, output=tmp_path / "out"))
+    assert train(settings) == "finished"
+    lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    held_out = [line["loss"] for line in lines if line["kind"] == "validation"]
+    assert held_out[-1] < held_out[0]
+    loaded = load_context_encoder(tmp_path / "out" / "context_encoder", load_backbone(BACKBONE))
+    assert any(output.weight.abs().sum() > 0 for output in loaded.encoder.outputs)
+    write_sheet(tmp_path / "out" / "sheet.png", settings)
+    assert (tmp_path / "out" / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_finished_training_that_is_called_again_does_nothing(latents, tmp_path):
+    settings = settings_of(write_config(tmp_path / "train.yaml", latents=latents, output=tmp_path / "out"))
+    train(settings)
+    before = (tmp_path / "out" / "metrics.jsonl").read_bytes()
+    assert train(settings) == "finished"
+    assert (tmp_path / "out" / "metrics.jsonl").read_bytes() == before
+
+
+def test_sharded_training_saves_the_encoder_whole(tmp_path):
+    parallel = ParallelSettings(mode="fsdp")
+    assert train_in_processes(settings_for(tmp_path / "two", parallel=parallel), num_processes=2, micro=1) == [0, 0]
+    train_here(settings_for(tmp_path / "one"))
+    two, one = (
+        load_context_encoder(tmp_path / name / "context_encoder", backbone(), fingerprint=FINGERPRINT).encoder
+        for name in ("two", "one")
+    )
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(two.state_dict()[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_latents_of_another_backbone_are_refused(tmp_path):
+    write_random_latents(tmp_path / "latents", changed_fingerprint="0" * 16)
+    config = write_config(tmp_path / "train.yaml", latents=tmp_path / "latents", output=tmp_path / "out")
+    with pytest.raises(RunError, match="of another backbone"):
+        train(settings_of(config))
+
+
+def test_encoder_is_refused_by_another_backbone(latents, tmp_path):
+    config = write_config(tmp_path / "train.yaml", latents=latents, output=tmp_path / "out", num_steps=1)
+    train(settings_of(config))
+    other = load_backbone(replace(BACKBONE, tiny="cogvideox"))
+    with pytest.raises(BackendError, match="trained on family wan"):
+        load_context_encoder(tmp_path / "out" / "context_encoder", other)
+
+
+def test_latents_that_changed_stop_a_training_from_going_on(latents, tmp_path):
+    config = write_config(tmp_path / "train.yaml", latents=latents, output=tmp_path / "out", stop_at_step=3)
+    assert train(settings_of(config)) == "stopped"
+    recorded = yaml.safe_load((tmp_path / "out" / "run.yaml").read_text())
+    recorded["windows"] = "0" * 16
+    (tmp_path / "out" / "run.yaml").write_text(yaml.safe_dump(recorded))
+    with pytest.raises(RunError, match="windows got"):
+        train(settings_of(config))
+
+
+def test_videos_that_are_all_watched_leave_nothing_to_train_on(latents, tmp_path):
+    data = {"latents": str(latents), "split": "none", "validation_frac": 0.9}
+    config = write_config(tmp_path / "train.yaml", latents=latents, output=tmp_path / "out", data=data)
+    with pytest.raises(ConfigError, match="none is left to train on"):
+        train(settings_of(config))
+
+
+def test_output_on_a_store_is_refused():
+    with pytest.raises(ValueError, match="a disk that all processes share"):
+        settings_for("s3://bucket/out")
+
+
+@pytest.mark.parametrize("name", ["context_encoder", "paper", "demo"])
+def test_published_configs_are_valid(name):
+    settings = settings_of(CONFIGS / f"{name}.yaml")
+    assert settings.optimizer.learning_rate == {"context_encoder": 1e-5, "paper": 1e-4, "demo": 1e-3}[name]
