@@ -59,7 +59,7 @@ class StudySettings:
     adapter_steps: int
     sampling_steps: int = 10
     """Euler steps, the same for every method that samples."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     num_noises: int = 2
     """Noise seeds every held-out clip is filled with by every method that samples."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -83,7 +83,7 @@ SIZES: dict[Size, StudySettings] = {
     ),
     "small": StudySettings(
         side_px=32,
-        channels=24,
+        channels=8,
         num_heads=3,
         head_dim=32,
         num_blocks=4,
