@@ -8,7 +8,7 @@ import torch
 
 pytest.importorskip("diffusers")
 
-from diffusers import CogVideoXTransformer3DModel, WanTransformer3DModel
+from diffusers import CogVideoXTransformer3DModel, WanPipeline, WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 
 from tests.backbones.small import COGVIDEOX_VAE, FLOW, TI2V_VAE, V_PREDICTION, WAN_VAE
@@ -17,7 +17,7 @@ from vpdata.backbones.context_encoder import ContextEncoder, ContextEncoderSetti
 from vpdata.backbones.loading import fingerprint, load_backbone, load_codec, load_text_encoder, read_spec
 from vpdata.backbones.port import Backbone, Conditions
 from vpdata.backbones.settings import BackboneSettings, TinyName
-from vpdata.backbones.tiny import save_tiny
+from vpdata.backbones.tiny import save_tiny, tiny_folder
 from vpdata.backbones.wan import Wan
 from vpdata.config import fill
 from vpdata.errors import BackendError, ConfigError
@@ -27,10 +27,15 @@ from vpdata.storage import Folder
 torch.set_num_threads(1)
 
 NAMES = ("cogvideox", "cogvideox-i2v", "cogvideox1.5", "cogvideox1.5-i2v", "wan", "wan-i2v", "wan-ti2v")
+EXPERTS = ("high_noise", "low_noise")
 
 
 def tiny(name: TinyName = "wan", **changes) -> BackboneSettings:
     return replace(BackboneSettings(tiny=name, device="cpu", dtype="float32"), **changes)
+
+
+def load_pipeline(folder: Path) -> WanPipeline:
+    return WanPipeline.from_pretrained(folder, local_files_only=True)
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +58,11 @@ def edit(settings: BackboneSettings, part: str, **changes) -> None:
     path.write_text(json.dumps({key: value for key, value in config.items() if value != "removed"}))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_tiny_backbone_predicts_for_what_its_codec_and_text_encoder_give(name):
-    settings = tiny(name)
+@pytest.mark.parametrize(
+    ("name", "expert"), [*((name, None) for name in NAMES), *(("wan2.2-a14b", expert) for expert in EXPERTS)]
+)
+def test_every_tiny_backbone_predicts_for_what_its_codec_and_text_encoder_give(name, expert):
+    settings = tiny(name, expert=expert)
     backbone, codec, text_encoder = load_backbone(settings), load_codec(settings), load_text_encoder(settings)
     assert backbone.spec == codec.spec == text_encoder.spec == read_spec(settings)
     video = torch.rand(1, 3, 9, 64, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -243,10 +250,64 @@ def test_a_damaged_config_is_named(own):
         read_spec(own)
 
 
-def test_a_checkpoint_of_two_experts_is_refused(own):
-    shutil.copytree(Path(own.weights, "transformer"), Path(own.weights, "transformer_2"))
-    with pytest.raises(BackendError, match="two transformers"):
-        load_backbone(own)
+def test_each_expert_is_opened_from_its_own_part():
+    with_two = load_pipeline(tiny_folder("wan2.2-a14b", 0))
+    opened = {expert: load_backbone(tiny("wan2.2-a14b", expert=expert)) for expert in EXPERTS}
+    for expert, wanted in zip(EXPERTS, (with_two.transformer, with_two.transformer_2), strict=True):
+        assert opened[expert].spec.expert == expert
+        weights = opened[expert].transformer.state_dict()
+        assert all(torch.equal(weights[name], tensor) for name, tensor in wanted.state_dict().items())
+    first, second = (backbone.transformer.state_dict() for backbone in opened.values())
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+def test_each_expert_draws_the_noise_that_the_pipeline_asks_it_about():
+    """`WanPipeline.__call__`: `t >= boundary_ratio * num_train_timesteps` is the first transformer's."""
+    pipeline = load_pipeline(tiny_folder("wan2.2-a14b", 0))
+    boundary = pipeline.config.boundary_ratio * pipeline.scheduler.config.num_train_timesteps
+    assert boundary == 875
+    draws = torch.cat([torch.linspace(0, 1, 1001)[:-1], torch.tensor([1 - 2**-24])])
+    high, low = (load_backbone(tiny("wan2.2-a14b", expert=expert)).objective.timesteps(draws) for expert in EXPERTS)
+    assert (high >= boundary).all()
+    assert (high < 1000).all()
+    assert (low < boundary).all()
+    assert (low >= 0).all()
+    assert high[0] == low[-1].ceil() == boundary
+
+
+def test_of_two_experts_one_must_be_named_and_of_one_none():
+    with pytest.raises(BackendError, match=r"two transformers.*backbone.expert: high_noise or low_noise"):
+        load_backbone(tiny("wan2.2-a14b"))
+    for load in (load_backbone, read_spec):
+        with pytest.raises(BackendError, match=r"one transformer.*got backbone.expert low_noise, wanted null"):
+            load(tiny("wan", expert="low_noise"))
+    with pytest.raises(ConfigError, match="low_noise"):
+        fill(BackboneSettings, {"tiny": "wan2.2-a14b", "expert": "low"})
+
+
+def test_latents_and_texts_are_those_of_both_experts():
+    prints = {fingerprint(tiny("wan2.2-a14b", expert=expert)) for expert in (None, *EXPERTS)}
+    assert len(prints) == 1
+
+
+def test_two_experts_without_a_boundary_are_refused(tmp_path):
+    save_tiny(tmp_path, "wan2.2-a14b")
+    index = tmp_path / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"boundary_ratio": None}))
+    with pytest.raises(BackendError, match="boundary_ratio None"):
+        load_backbone(BackboneSettings(weights=str(tmp_path), expert="high_noise", device="cpu", dtype="float32"))
+
+
+def test_only_the_part_of_the_expert_is_checked(tmp_path):
+    save_tiny(tmp_path, "wan2.2-a14b")
+    folder = Folder(str(tmp_path))
+    names = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*") if path.is_file())
+    write_lock(folder, Lock(source="org/name", revision="abc", files=locked(folder, names)))
+    (tmp_path / "transformer/diffusion_pytorch_model.safetensors").unlink()
+    settings = BackboneSettings(weights=str(tmp_path), expert="low_noise", device="cpu", dtype="float32")
+    assert load_backbone(settings).spec.expert == "low_noise"
+    with pytest.raises(BackendError, match=r"transformer/diffusion_pytorch_model.safetensors: got no file"):
+        load_backbone(replace(settings, expert="high_noise"))
 
 
 def test_a_folder_that_is_not_there_is_named():

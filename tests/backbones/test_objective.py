@@ -55,6 +55,21 @@ def test_flow_draws_are_shifted_as_the_samplers_sigmas_are():
     torch.testing.assert_close(ours.floor(), scheduler.timesteps.float(), rtol=0, atol=1)
 
 
+@pytest.mark.parametrize("span", [(0.875, 1.0), (0.0, 0.875), (0.9, 1.0)])
+def test_draws_of_a_span_are_those_of_the_whole_that_lie_in_it(span):
+    draws = torch.linspace(0, 1, 200_001)[:-1]
+    whole = objective_of(FLOW).timesteps(draws)
+    inside = whole[(whole >= 1000 * span[0]) & (whole < 1000 * span[1])]
+    ours = objective_of(FLOW, span=span).timesteps(torch.linspace(0, 1, len(inside) + 1)[:-1])
+    torch.testing.assert_close(ours, inside, rtol=0, atol=0.05)
+
+
+def test_a_transformer_for_a_part_of_the_noise_samples_no_video():
+    assert objective_of(FLOW).sampling_timesteps(4)[0] == 1000
+    with pytest.raises(ConfigError, match="one of two"):
+        objective_of(FLOW, span=(0.875, 1.0)).sampling_timesteps(4)
+
+
 @pytest.mark.parametrize("config", [V_PREDICTION, FLOW], ids=["v", "flow"])
 def test_true_velocity_gives_the_clean_latents_back(config):
     objective = objective_of(config)

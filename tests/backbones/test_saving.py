@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,24 @@ def test_another_backbone_is_refused_by_what_differs(other, differs, tmp_path):
     save_to(tmp_path, backbone, trained(backbone))
     with pytest.raises(BackendError, match=differs):
         load_context_encoder(tmp_path, small_backbone(other))
+
+
+def test_the_other_expert_is_refused(tmp_path):
+    settings = BackboneSettings(tiny="wan2.2-a14b", expert="high_noise", device="cpu", dtype="float32")
+    backbone = load_backbone(settings)
+    save_to(tmp_path, backbone, trained(backbone))
+    load_context_encoder(tmp_path, load_backbone(settings))
+    with pytest.raises(BackendError, match="trained on expert high_noise; this one has expert low_noise"):
+        load_context_encoder(tmp_path, load_backbone(replace(settings, expert="low_noise")))
+
+
+def test_an_encoder_that_was_saved_before_experts_were_told_apart_is_opened(tmp_path):
+    backbone = small_backbone("wan")
+    save_to(tmp_path, backbone, trained(backbone))
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["backbone"]["expert"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    load_context_encoder(tmp_path, small_backbone("wan"))
 
 
 def test_another_vae_is_refused_where_it_is_known(tmp_path):

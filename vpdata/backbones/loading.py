@@ -37,7 +37,9 @@ _TRANSFORMERS = (CogVideoXTransformer3DModel, WanTransformer3DModel)
 _VAES = (AutoencoderKLCogVideoX, AutoencoderKLWan)
 _TEXT_PARTS = ("text_encoder", "tokenizer")
 _LATENT_PARTS = ("vae", "image_encoder", "image_processor")
-_CONFIGS = ("scheduler/", "transformer/config.json", "transformer_2/config.json", "vae/config.json")
+_SECOND = "transformer_2"
+"""The part with the expert for low noise, where there are two."""
+_CONFIGS = ("model_index.json", "scheduler/", "transformer/config.json", f"{_SECOND}/config.json", "vae/config.json")
 _WITNESSES = ("_diffusers_version", "_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
 """Keys of a config that say who wrote it, not what it means."""
 
@@ -45,17 +47,21 @@ _WITNESSES = ("_diffusers_version", "_name_or_path", "architectures", "dtype", "
 def load_backbone(settings: BackboneSettings) -> Backbone:
     """The transformer with its objective; neither VAE nor text encoder is opened.
 
-    BackendError for weights that are missing, damaged, or of another architecture.
+    BackendError for weights that are missing, damaged, or of another architecture, and where there are two
+    transformers and the settings name none of them.
     """
-    folder = _local_folder(settings, "transformer/")
+    part = _transformer_part(settings)
+    folder = _local_folder(settings, f"{part}/")
     files = Folder(str(folder))
-    _spec(files)
-    scheduler = _config(files, "scheduler", "scheduler_config.json")
-    kind, _ = _class_and_config(files, "transformer", _TRANSFORMERS)
+    _spec(files, settings)
+    boundary = _boundary(files, settings)
+    scheduler = _config(files, "scheduler/scheduler_config.json")
+    kind, _ = _class_and_config(files, part, _TRANSFORMERS)
     _, vae = _class_and_config(files, "vae", _VAES)
-    transformer: Any = _load(kind, folder / "transformer", settings)
-    family = CogVideoX if kind is CogVideoXTransformer3DModel else Wan
-    return family(transformer, scheduler=scheduler, vae=vae)
+    transformer: Any = _load(kind, folder / part, settings)
+    if kind is CogVideoXTransformer3DModel:
+        return CogVideoX(transformer, scheduler=scheduler, vae=vae)
+    return Wan(transformer, scheduler=scheduler, vae=vae, expert=settings.expert, boundary=boundary)
 
 
 def load_codec(settings: BackboneSettings, *, tiled: bool = False) -> LatentCodec:
@@ -65,7 +71,7 @@ def load_codec(settings: BackboneSettings, *, tiled: bool = False) -> LatentCode
     """
     folder = _local_folder(settings, "vae/", "image_encoder/", "image_processor/")
     files = Folder(str(folder))
-    spec = _spec(files)
+    spec = _spec(files, settings)
     kind, _ = _class_and_config(files, "vae", _VAES)
     vae: Any = _load(kind, folder / "vae", settings)
     if kind is AutoencoderKLCogVideoX:
@@ -90,7 +96,7 @@ def load_codec(settings: BackboneSettings, *, tiled: bool = False) -> LatentCode
 def load_text_encoder(settings: BackboneSettings) -> TextEncoder:
     """The text encoder with its tokenizer; BackendError as from `load_backbone`."""
     folder = _local_folder(settings, "text_encoder/", "tokenizer/")
-    spec = _spec(Folder(str(folder)))
+    spec = _spec(Folder(str(folder)), settings)
     kind = T5EncoderModel if spec.family == "cogvideox" else UMT5EncoderModel
     model: Any = load_model(kind, _part(folder, "text_encoder"), device=settings.device, dtype=settings.dtype)
     return TextEncoder(model, _from_files(AutoTokenizer, _part(folder, "tokenizer")), spec=spec)
@@ -98,7 +104,7 @@ def load_text_encoder(settings: BackboneSettings) -> TextEncoder:
 
 def read_spec(settings: BackboneSettings) -> BackboneSpec:
     """The sizes, from configs alone."""
-    return _spec(_files(settings))
+    return _spec(_files(settings), settings)
 
 
 def fingerprint(settings: BackboneSettings) -> str:
@@ -108,9 +114,9 @@ def fingerprint(settings: BackboneSettings) -> str:
     where there is one. Two folders of your own with equal configs and no lock file are taken for the same.
     """
     files = _files(settings)
-    spec = _spec(files)
+    spec = _spec(files, settings)
     facts: dict[str, Any] = {"text_length": spec.text_length, "takes_first_frame": spec.takes_first_frame}
-    facts |= {part: _meaning(_config(files, part)) for part in ("vae", "text_encoder")}
+    facts |= {part: _meaning(_config(files, f"{part}/config.json")) for part in ("vae", "text_encoder")}
     if settings.tiny is not None:
         facts["tiny"] = [settings.tiny, settings.tiny_seed]
     elif lock := read_lock(files):
@@ -135,16 +141,43 @@ def _files(settings: BackboneSettings) -> Folder:
     return weights_folder(settings.weights, settings.revision)
 
 
-def _spec(files: Folder) -> BackboneSpec:
-    kind, transformer = _class_and_config(files, "transformer", _TRANSFORMERS)
+def _spec(files: Folder, settings: BackboneSettings) -> BackboneSpec:
+    if settings.expert is not None and not _has_two(files):
+        raise BackendError(
+            f"{files.uri} holds one transformer, for all noise: got backbone.expert {settings.expert}, wanted null"
+        )
+    kind, transformer = _class_and_config(files, _transformer_part(settings), _TRANSFORMERS)
     wanted = _VAES[_TRANSFORMERS.index(kind)]
     _, vae = _class_and_config(files, "vae", (wanted,))
-    if files.exists("transformer_2/config.json"):
+    if kind is CogVideoXTransformer3DModel:
+        return cogvideox.spec_of(transformer, vae)
+    return wan.spec_of(transformer, vae, expert=settings.expert)
+
+
+def _transformer_part(settings: BackboneSettings) -> str:
+    return _SECOND if settings.expert == "low_noise" else "transformer"
+
+
+def _has_two(files: Folder) -> bool:
+    return files.exists(f"{_SECOND}/config.json")
+
+
+def _boundary(files: Folder, settings: BackboneSettings) -> float:
+    """Where high noise begins, as a share of pure noise; 0 for one transformer, which is for all."""
+    if not _has_two(files):
+        return 0.0
+    if settings.expert is None:
         raise BackendError(
-            f"{files.uri} holds two transformers, one for high and one for low noise, and would be trained as if it "
-            "were one; wanted a checkpoint with one, such as Wan 2.1 or Wan 2.2 TI2V-5B"
+            f"{files.uri} holds two transformers, each for one end of the noise, and one training fits one of them; "
+            "set backbone.expert: high_noise or low_noise"
         )
-    return (cogvideox if kind is CogVideoXTransformer3DModel else wan).spec_of(transformer, vae)
+    boundary = _config(files, "model_index.json").get("boundary_ratio")
+    if not isinstance(boundary, float) or not 0 < boundary < 1:
+        raise BackendError(
+            f"{files.uri}/model_index.json: got the boundary_ratio {boundary}, wanted a number between 0 and 1, at "
+            "which its two transformers take turns"
+        )
+    return boundary
 
 
 def _class_and_config(files: Folder, part: str, kinds: tuple[type[ModelMixin], ...]) -> tuple[Any, dict[str, Any]]:
@@ -152,7 +185,7 @@ def _class_and_config(files: Folder, part: str, kinds: tuple[type[ModelMixin], .
 
     Checkpoints that were saved by older releases lack some.
     """
-    config = _config(files, part)
+    config = _config(files, f"{part}/config.json")
     name = config.get("_class_name")
     for kind in kinds:
         if kind.__name__ == name:
@@ -163,8 +196,7 @@ def _class_and_config(files: Folder, part: str, kinds: tuple[type[ModelMixin], .
     raise BackendError(f"{files.uri}/{part}: got the class {name}, wanted {wanted}")
 
 
-def _config(files: Folder, part: str, name: str = "config.json") -> dict[str, Any]:
-    path = f"{part}/{name}"
+def _config(files: Folder, path: str) -> dict[str, Any]:
     if not files.exists(path):
         raise _lacks(files.uri, path)
     try:

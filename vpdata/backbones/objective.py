@@ -25,6 +25,10 @@ _BETA_SETTINGS = (
     "snr_shift_scale",
 )
 
+Span = tuple[float, float]
+"""Noise levels [low, high) in units of pure noise."""
+WHOLE: Span = (0.0, 1.0)
+
 
 class Objective(ABC):
     """How clean latents and noise are mixed at a timestep, and what is predicted from the mixture.
@@ -102,19 +106,32 @@ class VPrediction(Objective):
 class FlowMatching(Objective):
     """Rectified flow (Liu et al. 2022): noisy = (1 - s) * clean + s * noise, velocity = noise - clean."""
 
-    def __init__(self, *, shift: float, num_timesteps: int = 1000) -> None:
-        """`shift` moves the draws towards noise: s = shift * u / (1 + (shift - 1) * u) (Esser et al. 2024, eq. 23)."""
+    def __init__(self, *, shift: float, num_timesteps: int = 1000, span: Span = WHOLE) -> None:
+        """`shift` moves the draws towards noise: s = shift * u / (1 + (shift - 1) * u) (Esser et al. 2024, eq. 23).
+
+        `span`: the noise levels s that the transformer is for, where others are another's.
+        """
         self._shift = shift
         self._num_timesteps = num_timesteps
+        self._span = span
 
     def timesteps(self, uniform: Tensor) -> Tensor:
-        """Shifted draws in [0, num_timesteps)."""
-        uniform = uniform.float()
-        return self._num_timesteps * self._shift * uniform / (1 + (self._shift - 1) * uniform)
+        """Shifted draws in [0, num_timesteps), or those of them that lie in the span."""
+        if self._span == WHOLE:
+            return self._shifted(uniform)
+        low, high = (level / (self._shift - (self._shift - 1) * level) for level in self._span)
+        start, stop = (torch.tensor(level * self._num_timesteps, device=uniform.device) for level in self._span)
+        # Rounding must not hand a timestep to the other transformer.
+        return self._shifted(low + (high - low) * uniform.float()).clamp(start, stop.nextafter(start))
 
     def sampling_timesteps(self, num_steps: int) -> Tensor:
-        """Evenly spaced before the shift."""
-        return self.timesteps(torch.arange(num_steps, 0, -1) / num_steps)
+        """Evenly spaced before the shift. ConfigError where the span is not the whole."""
+        if self._span != WHOLE:
+            raise ConfigError(
+                "this transformer is one of two, and only both together make a video from noise; sampling with two is "
+                "not supported"
+            )
+        return self._shifted(torch.arange(num_steps, 0, -1) / num_steps)
 
     def mix(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
         """1 - s and s."""
@@ -135,20 +152,24 @@ class FlowMatching(Objective):
         remaining = _per_item(self.mix(timesteps)[0], noisy)
         return (noisy.float() + remaining * velocity.float()).to(noisy.dtype)
 
+    def _shifted(self, uniform: Tensor) -> Tensor:
+        uniform = uniform.float()
+        return self._num_timesteps * self._shift * uniform / (1 + (self._shift - 1) * uniform)
 
-def objective_of(scheduler: Mapping[str, Any]) -> Objective:
-    """The objective that a checkpoint's `scheduler_config.json` stands for; ConfigError for one that is not known."""
+
+def objective_of(scheduler: Mapping[str, Any], *, span: Span = WHOLE) -> Objective:
+    """The objective that a checkpoint's `scheduler_config.json` stands for; ConfigError for one that is not known.
+
+    `span`: see `FlowMatching`.
+    """
     kind = scheduler.get("prediction_type")
-    if kind == "v_prediction":
+    num_timesteps = scheduler.get("num_train_timesteps", 1000)
+    if kind == "v_prediction" and span == WHOLE:
         return VPrediction(_alphas_cumprod(scheduler))
     if kind == "flow_prediction":
-        return FlowMatching(
-            shift=float(scheduler.get("flow_shift", 1.0)), num_timesteps=scheduler.get("num_train_timesteps", 1000)
-        )
+        return FlowMatching(shift=float(scheduler.get("flow_shift", 1.0)), num_timesteps=num_timesteps, span=span)
     if str(scheduler.get("_class_name", "")).startswith("FlowMatch"):
-        return FlowMatching(
-            shift=float(scheduler.get("shift", 1.0)), num_timesteps=scheduler.get("num_train_timesteps", 1000)
-        )
+        return FlowMatching(shift=float(scheduler.get("shift", 1.0)), num_timesteps=num_timesteps, span=span)
     raise ConfigError(
         f"the scheduler {scheduler.get('_class_name')} predicts {kind!r}, wanted v_prediction or flow matching; "
         "is this the folder of a whole pipeline?"

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from vpdata.backbones.spec import Expert
 from vpdata.models.torch_settings import Device, Dtype
 
-TinyName = Literal["cogvideox", "cogvideox-i2v", "cogvideox1.5", "cogvideox1.5-i2v", "wan", "wan-i2v", "wan-ti2v"]
+TinyName = Literal[
+    "cogvideox", "cogvideox-i2v", "cogvideox1.5", "cogvideox1.5-i2v", "wan", "wan-i2v", "wan-ti2v", "wan2.2-a14b"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,8 @@ class BackboneSettings:
     """A small random one of that kind instead, which fetches nothing: for tests and demonstrations."""
     tiny_seed: int = 0
     """Decides the weights of a tiny one."""
+    expert: Expert | None = None
+    """Which transformer of a checkpoint with two is meant; latents and texts are the same for both."""
     device: Device = "cuda"
     dtype: Dtype = "bfloat16"
     """Of the weights; what a checkpoint wants in float32 stays so."""

@@ -8,6 +8,8 @@ from typing import Literal
 from vpdata.errors import ConfigError
 
 Family = Literal["cogvideox", "wan"]
+Expert = Literal["high_noise", "low_noise"]
+"""The transformers of a checkpoint that has one for each end of the noise (Wan 2.2 A14B)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,8 @@ class BackboneSpec:
     """Whether it is an image-to-video checkpoint, which must be given the first frame."""
     joins_text: bool
     """Whether text tokens are in the same attention as the video's (CogVideoX), or are attended across (Wan)."""
+    expert: Expert | None = None
+    """Which of a checkpoint's two transformers; None where it has one."""
 
     def latent_frames(self, num_frames: int) -> int:
         """Latent frames of a window; ConfigError unless the window has `stride_t * k + 1` frames."""

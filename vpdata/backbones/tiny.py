@@ -121,19 +121,20 @@ def _cogvideox(name: TinyName) -> CogVideoXPipeline | CogVideoXImageToVideoPipel
 def _wan(name: TinyName) -> WanPipeline | WanImageToVideoPipeline:
     is_i2v, is_ti2v = name == "wan-i2v", name == "wan-ti2v"
     channels = 48 if is_ti2v else 16
-    transformer = WanTransformer3DModel(
-        num_attention_heads=_NUM_HEADS,
-        attention_head_dim=_HEAD_DIM,
+    sizes: dict[str, Any] = {
+        "num_attention_heads": _NUM_HEADS,
+        "attention_head_dim": _HEAD_DIM,
         # Image to video: four channels of mask and the first frame's latents beside the noisy ones.
-        in_channels=2 * channels + 4 if is_i2v else channels,
-        out_channels=channels,
-        text_dim=_TEXT_DIM,
-        freq_dim=32,
-        ffn_dim=2 * _DIM,
-        num_layers=_NUM_BLOCKS,
-        image_dim=_TEXT_DIM if is_i2v else None,
-        added_kv_proj_dim=_DIM if is_i2v else None,
-    )
+        "in_channels": 2 * channels + 4 if is_i2v else channels,
+        "out_channels": channels,
+        "text_dim": _TEXT_DIM,
+        "freq_dim": 32,
+        "ffn_dim": 2 * _DIM,
+        "num_layers": _NUM_BLOCKS,
+        "image_dim": _TEXT_DIM if is_i2v else None,
+        "added_kv_proj_dim": _DIM if is_i2v else None,
+    }
+    transformer = WanTransformer3DModel(**sizes)
     parts: dict[str, Any] = {
         "tokenizer": _tokenizer(),
         "text_encoder": UMT5EncoderModel(UMT5Config(**_text_encoder_sizes())),
@@ -145,6 +146,8 @@ def _wan(name: TinyName) -> WanPipeline | WanImageToVideoPipeline:
     }
     if is_ti2v:
         return WanPipeline(**parts, expand_timesteps=True)
+    if name == "wan2.2-a14b":
+        return WanPipeline(**parts, transformer_2=_randomised(WanTransformer3DModel(**sizes)), boundary_ratio=0.875)
     if not is_i2v:
         return WanPipeline(**parts)
     # 16 x 16 patches and a class token, the 257 that the published encoder gives.

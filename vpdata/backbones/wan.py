@@ -9,10 +9,10 @@ import torch
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor, nn
 
-from vpdata.backbones.objective import objective_of
+from vpdata.backbones.objective import WHOLE, Span, objective_of
 from vpdata.backbones.port import Backbone, BlockState, Conditions
 from vpdata.backbones.rotary import Rotary, rotary_tables
-from vpdata.backbones.spec import BackboneSpec
+from vpdata.backbones.spec import BackboneSpec, Expert
 
 _TEXT_LENGTH = 512
 """Fixed in the transformer's cross-attention."""
@@ -20,7 +20,7 @@ _LATENT_CHANNELS_2_2 = 48
 """Of the VAE of Wan 2.2 TI2V-5B, the one checkpoint whose given first frame stands in the latents themselves."""
 
 
-def spec_of(transformer: Mapping[str, Any], vae: Mapping[str, Any]) -> BackboneSpec:
+def spec_of(transformer: Mapping[str, Any], vae: Mapping[str, Any], *, expert: Expert | None = None) -> BackboneSpec:
     """The spec from the `config.json` of the transformer and of the VAE."""
     frames, rows, columns = transformer["patch_size"]
     return BackboneSpec(
@@ -36,6 +36,7 @@ def spec_of(transformer: Mapping[str, Any], vae: Mapping[str, Any]) -> BackboneS
         text_dim=transformer["text_dim"],
         takes_first_frame=transformer["in_channels"] > transformer["out_channels"] or _is_ti2v(vae),
         joins_text=False,
+        expert=expert,
     )
 
 
@@ -53,10 +54,21 @@ class Wan(Backbone):
     transformer: WanTransformer3DModel
 
     def __init__(
-        self, transformer: WanTransformer3DModel, *, scheduler: Mapping[str, Any], vae: Mapping[str, Any]
+        self,
+        transformer: WanTransformer3DModel,
+        *,
+        scheduler: Mapping[str, Any],
+        vae: Mapping[str, Any],
+        expert: Expert | None = None,
+        boundary: float = 0.0,
     ) -> None:
-        """`scheduler` and `vae` are the configs of the checkpoint's other parts."""
-        super().__init__(spec_of(transformer.config, vae), objective_of(scheduler), transformer)
+        """`scheduler` and `vae` are the configs of the checkpoint's other parts.
+
+        `boundary`: the noise level from which on the expert for high noise is asked, and below which the other.
+        """
+        spans: dict[Expert | None, Span] = {None: WHOLE, "high_noise": (boundary, 1.0), "low_noise": (0.0, boundary)}
+        objective = objective_of(scheduler, span=spans[expert])
+        super().__init__(spec_of(transformer.config, vae, expert=expert), objective, transformer)
         self._replaces_first_frame = _is_ti2v(vae)
 
     @property

@@ -25,7 +25,7 @@ _PIPELINE_FILES = (
     "tokenizer/*.model",
     *(
         f"{part}/*.{suffix}"
-        for part in ("transformer", "vae", "text_encoder", "image_encoder")
+        for part in ("transformer", "transformer_2", "vae", "text_encoder", "image_encoder")
         for suffix in ("json", "safetensors")
     ),
 )
