@@ -63,14 +63,14 @@ def main() -> None:
             print("| " + " | ".join(row_of(length, costs)) + " |")
 
 
-def make_run(scratch: Path) -> Run:
-    """A run of textured objects that cross a panning camera's view."""
+def make_run(scratch: Path, *, num_clips: int = NUM_CLIPS, size: tuple[int, int] = (WIDTH_PX, HEIGHT_PX)) -> Run:
+    """A run of textured objects that cross a panning camera's view; `size` is width and height in pixels."""
     data = scratch / "published"
     rows = []
-    for number in range(NUM_CLIPS):
+    for number in range(num_clips):
         name = f"{number:012d}_scene.mp4"
         footage = scene(
-            "plain", is_panning=True, seed=number, num_frames=NUM_FRAMES, height_px=HEIGHT_PX, width_px=WIDTH_PX
+            "plain", is_panning=True, seed=number, num_frames=NUM_FRAMES, height_px=size[1], width_px=size[0]
         )
         for uri in (video_uri(name), masks_uri(name)):
             (data / uri).parent.mkdir(parents=True, exist_ok=True)
