@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 
 import torch
 
+from tests.backbones.small import small_backbone
 from tests.train.fixtures import RandomBatches, backbone
 from vpdata.errors import VpdataError
 from vpdata.train.settings import TrainSettings
@@ -28,10 +29,16 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([__name__])
 
 
-def train_here(settings: TrainSettings, *, kind: type[RandomBatches] = RandomBatches, **batches: object) -> str:
+def train_here(
+    settings: TrainSettings,
+    *,
+    kind: type[RandomBatches] = RandomBatches,
+    backbone_name: str = "wan",
+    **batches: object,
+) -> str:
     """Train in this process; how it ended."""
     with joined_world(settings.backbone.device) as world:
-        net = backbone()
+        net = small_backbone(backbone_name)
         return fit(
             settings,
             backbone=net,

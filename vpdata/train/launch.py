@@ -6,8 +6,9 @@ import os
 import secrets
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from vpdata.config import fill, to_plain
 from vpdata.errors import BackendError, ConfigError, RunError, VpdataError
 from vpdata.train.loop import Outcome
 from vpdata.train.settings import TrainSettings
@@ -39,7 +40,7 @@ def _train_on_ray(settings: TrainSettings) -> Outcome:
     try:
         result = TorchTrainer(
             _worker,
-            train_loop_config={"settings": settings},
+            train_loop_config=to_plain(settings),
             scaling_config=ScalingConfig(
                 num_workers=settings.ray.num_workers,
                 use_gpu=settings.backbone.device == "cuda",
@@ -61,12 +62,13 @@ def _train_on_ray(settings: TrainSettings) -> Outcome:
     return Outcome(result.metrics["outcome"])
 
 
-def _worker(config: dict[str, TrainSettings]) -> None:
+def _worker(config: dict[str, Any]) -> None:
+    """`config`: plain settings, since Ray makes its own copy of dataclasses and fails at those with slots."""
     from ray.train import report
 
     # A report is a barrier. Our own errors are agreed on and so are raised by all; Ray would start them all again.
     try:
-        report({"outcome": str(train(config["settings"]))})
+        report({"outcome": str(train(fill(TrainSettings, config)))})
     except VpdataError as error:
         report({"error": str(error)})
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-from vpdata.backbones.loading import fingerprint, load_backbone
+from vpdata.backbones.loading import fingerprint, load_backbone, read_spec
 from vpdata.backbones.port import Backbone
 from vpdata.backbones.saving import parameter_share
 from vpdata.models.gpu import torch_dtype
@@ -35,6 +35,7 @@ def train(settings: TrainSettings) -> Outcome:
     The output folder then holds checkpoints, `metrics.jsonl`, and after the last step the trained part. A SIGTERM to
     any process saves and stops them all.
     """
+    read_spec(settings.backbone)  # names weights that are missing before anybody waits, and makes a tiny one
     with stop_requests() as stop, joined_world(settings.backbone.device) as world:
         refuse_dtype(settings.backbone.dtype, device=world.device, mode=settings.parallel.mode)
         data = open_data(
@@ -80,7 +81,9 @@ def fit(
     )
     assert_only_trainable(trainee)
     share = parameter_share(trainee.trainable, backbone)
-    _log.info("%s: %d parameters are trained, %.2f %% of the backbone's", trainee.name, trainee.num_parameters, 100 * share)
+    _log.info(
+        "%s: %d parameters are trained, %.2f %% of the backbone's", trainee.name, trainee.num_parameters, 100 * share
+    )
     model = lay_out(trainee, settings=settings.parallel, dtype=settings.backbone.dtype, world=world)
     loop = Loop(
         trainee=trainee,
