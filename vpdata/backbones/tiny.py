@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import string
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,7 +54,13 @@ def tiny_folder(name: TinyName, seed: int) -> Path:
     """The folder of such a pipeline, made by the first call in this process and removed when the process ends."""
     folder = TemporaryDirectory(prefix=f"vpdata-tiny-{name}-")
     _kept.append(folder)
-    save_tiny(Path(folder.name), name, seed=seed)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        # In a training, transformers would write on the first process alone; each of ours has its own folder.
+        code = f"from pathlib import Path; from {__name__} import save_tiny; "
+        code += f"save_tiny(Path({folder.name!r}), {name!r}, seed={seed})"
+        subprocess.run([sys.executable, "-c", code], check=True)
+    else:
+        save_tiny(Path(folder.name), name, seed=seed)
     return Path(folder.name)
 
 
