@@ -14,7 +14,7 @@ from av.video.reformatter import ColorRange, Colorspace, ColorTrc, Interpolation
 from numpy.typing import NDArray
 
 _BT709 = 1
-_UNSPECIFIED = 2
+_SMPTE170M = 6
 # AVColorSpace to the names of the scale filter.
 _MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
 # AVColorPrimaries that reach well beyond BT.709, to the names of the colorspace filter.
@@ -56,6 +56,16 @@ def is_hdr(frame: av.VideoFrame) -> bool:
     return frame.color_trc in (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
 
 
+def matrix_of(frame: av.VideoFrame) -> int:
+    """AVColorSpace by which a frame becomes RGB; for an untagged one BT.601 up to standard definition, else BT.709.
+
+    So players assume.
+    """
+    is_sd = frame.width < 1280 and frame.height <= 576
+    tagged = int(frame.colorspace)
+    return tagged if tagged in _MATRICES else _SMPTE170M if is_sd else _BT709
+
+
 class Normaliser:
     """A filter graph that follows the frames: it is made anew where their format changes."""
 
@@ -95,13 +105,7 @@ class Normaliser:
     def _filters(self, format_: _Format) -> list[tuple[str, str]]:
         """(name, arguments) of the filters that this kind of frame needs; none for a frame that is fine as it is."""
         turns, size = self._geometry.quarter_turns, (self._width_px, self._height_px)
-        filters = [("bwdif", "mode=send_frame:deint=interlaced")] if format_.is_interlaced else []
-        filters += {
-            0: [],
-            1: [("transpose", "cclock")],
-            2: [("hflip", ""), ("vflip", "")],
-            3: [("transpose", "clock")],
-        }[turns]
+        filters = self._upright_filters(format_)
         stored = (format_.width_px, format_.height_px) if turns % 2 == 0 else (format_.height_px, format_.width_px)
         shown = (self._geometry.width_px, self._geometry.height_px)
         if stored == shown and size == (shown[0] & ~1, shown[1] & ~1) and size != shown:
@@ -111,6 +115,30 @@ class Normaliser:
             filters += _colour_filters(format_, width_px=size[0], height_px=size[1])
         return filters
 
+    def _upright_filters(self, format_: _Format) -> list[tuple[str, str]]:
+        filters = [("bwdif", "mode=send_frame:deint=interlaced")] if format_.is_interlaced else []
+        turns = {
+            0: [],
+            1: [("transpose", "cclock")],
+            2: [("hflip", ""), ("vflip", "")],
+            3: [("transpose", "clock")],
+        }
+        return filters + turns[self._geometry.quarter_turns]
+
+
+class UprightRgb(Normaliser):
+    """Upright progressive rgb24 of the pixels as they are stored: any size, any aspect of a pixel, their own gamut."""
+
+    def __init__(self, first: av.VideoFrame) -> None:
+        geometry = Geometry.of(first, None)
+        super().__init__(geometry, width_px=geometry.width_px, height_px=geometry.height_px)
+
+    def _filters(self, format_: _Format) -> list[tuple[str, str]]:
+        matrix = f"in_color_matrix={_MATRICES[format_.assumed_matrix]}"
+        in_range = "full" if format_.is_full_range else "limited"
+        scale = f"{self._width_px}:{self._height_px}:flags={_SCALE_FLAGS}+full_chroma_int:{matrix}:in_range={in_range}"
+        return [*self._upright_filters(format_), ("scale", f"{scale}:out_range=full"), ("format", "rgb24")]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Format:
@@ -119,7 +147,7 @@ class _Format:
     width_px: int
     height_px: int
     pixel_format: str
-    matrix: int
+    assumed_matrix: int
     primaries: int
     is_full_range: bool
     is_interlaced: bool
@@ -131,7 +159,7 @@ class _Format:
             width_px=frame.width,
             height_px=frame.height,
             pixel_format=name,
-            matrix=frame.colorspace,
+            assumed_matrix=matrix_of(frame),
             primaries=frame.color_primaries,
             is_full_range=frame.color_range == ColorRange.JPEG or name.startswith("yuvj"),
             # Sticky: film on television alternates between both kinds, and the filter passes progressive frames on.
@@ -139,24 +167,19 @@ class _Format:
         )
 
     @property
-    def assumed_matrix(self) -> str:
-        """The tagged matrix; for an untagged one BT.601 up to standard definition, as players assume, else BT.709."""
-        is_sd = self.width_px < 1280 and self.height_px <= 576
-        return _MATRICES.get(self.matrix, "smpte170m" if is_sd else "bt709")
-
-    @property
     def is_final(self) -> bool:
         return (
             self.pixel_format == "yuv420p"
             and not self.is_full_range
-            and self.assumed_matrix == "bt709"
+            and self.assumed_matrix == _BT709
             and self.primaries not in _WIDE_PRIMARIES
         )
 
 
 def _colour_filters(format_: _Format, *, width_px: int, height_px: int) -> list[tuple[str, str]]:
     in_range = "full" if format_.is_full_range else "limited"
-    scale = f"{width_px}:{height_px}:flags={_SCALE_FLAGS}:in_color_matrix={format_.assumed_matrix}:in_range={in_range}"
+    matrix = _MATRICES[format_.assumed_matrix]
+    scale = f"{width_px}:{height_px}:flags={_SCALE_FLAGS}:in_color_matrix={matrix}:in_range={in_range}"
     if format_.primaries not in _WIDE_PRIMARIES:
         return [("scale", f"{scale}:out_color_matrix=bt709:out_range=limited"), ("format", "yuv420p")]
     # The gamut is mapped with 10 bits and at the clip's size.

@@ -49,14 +49,14 @@ class VideoInfo:
 
 def probe(path: Path, *, max_pixels: int, max_duration_s: float) -> VideoInfo:
     """Read all packets and decode one frame. Raises RejectItem for whatever `cut` cannot use."""
-    with _opened(path) as container:
-        stream = _video_stream(container)
+    with open_source(path) as container:
+        stream = video_stream_of(container)
         context = stream.codec_context
         _check_pixels(context.width, context.height, max_pixels=max_pixels)
         average_fps, duration_s = _measure_time(container, stream, max_duration_s=max_duration_s)
         codec = context.name
-    with _opened(path) as container:
-        stream = _video_stream(container)
+    with open_source(path) as container:
+        stream = video_stream_of(container)
         _limit(stream, max_pixels=max_pixels)
         frame = next(_decoded(container, stream, _Damage()), None)
         if frame is None:
@@ -92,8 +92,8 @@ class FrameReader:
 
     def __iter__(self) -> Iterator[av.VideoFrame]:
         """Frames by time stamp: one of two that fall into the same slot is dropped, an empty slot repeats the last."""
-        with _opened(self._path) as container:
-            stream = _video_stream(container)
+        with open_source(self._path) as container:
+            stream = video_stream_of(container)
             _limit(stream, max_pixels=self._max_pixels)
             clock = _Clock(self.fps, may_restart=container.format.name in _RESTARTING_DEMUXERS)
             waiting: av.VideoFrame | None = None
@@ -120,6 +120,29 @@ class FrameReader:
             yield from normaliser.flush()
         except FFmpegError as error:
             self._damage.detail = f"a frame could not be converted: {error.strerror}"
+
+
+class StoredFrames:
+    """One pass over all frames of a source as they are stored, in the order of display, with their own time stamps.
+
+    After the pass `damage` tells why it ended before the file did; None where it did not.
+    """
+
+    def __init__(self, path: Path, *, max_pixels: int) -> None:
+        self._path, self._max_pixels = path, max_pixels
+        self._damage = _Damage()
+
+    @property
+    def damage(self) -> str | None:
+        """See above."""
+        return self._damage.detail
+
+    def __iter__(self) -> Iterator[av.VideoFrame]:
+        """Raises RejectItem where the file cannot be opened."""
+        with open_source(self._path) as container:
+            stream = video_stream_of(container)
+            _limit(stream, max_pixels=self._max_pixels)
+            yield from _decoded(container, stream, self._damage)
 
 
 class _Damage:
@@ -153,7 +176,7 @@ class _Clock:
         return round(now_s * self._fps)
 
 
-def _opened(path: Path) -> InputContainer:
+def open_source(path: Path) -> InputContainer:
     """The container, opened as this one file and nothing else. Raises RejectItem."""
     try:
         with path.open("rb") as file:
@@ -181,7 +204,8 @@ def _why_not_opened(head: bytes) -> Reason:
     return Reason.NOT_VIDEO
 
 
-def _video_stream(container: InputContainer) -> VideoStream:
+def video_stream_of(container: InputContainer) -> VideoStream:
+    """The one that a player would show. RejectItem where there is none, or none that can be decoded."""
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not streams:
         raise RejectItem(
