@@ -59,7 +59,7 @@ class LabelMaps:
     @contextmanager
     def _opened(self) -> Iterator[tuple[IO[bytes], tuple[int, int, int], np.dtype]]:
         try:
-            with zipfile.ZipFile(self._path) as archive, archive.open(_MEMBER) as file:
+            with zipfile.ZipFile(self._path) as archive, archive.open(_member(archive)) as file:
                 read_header = _HEADER_READERS[np.lib.format.read_magic(file)]
                 shape, is_fortran, dtype = read_header(file)
                 if len(shape) != 3 or min(shape) < 1 or is_fortran or dtype.kind not in "iub":
@@ -70,5 +70,11 @@ class LabelMaps:
                 Reason.BAD_ANNOTATION,
                 f"{self._path.name} cannot be read: {error}",
                 got=type(error).__name__,
-                wanted="label maps under the key arr_0",
+                wanted="label maps under the key arr_0, or one array",
             ) from error
+
+
+def _member(archive: zipfile.ZipFile) -> str:
+    """`arr_0`, or the only array, whatever its name."""
+    names = archive.namelist()
+    return names[0] if len(names) == 1 else _MEMBER
