@@ -54,14 +54,19 @@ class WindowModel(Protocol):
 
 
 def inpaint_any_length(
-    model: WindowModel, frames: Iterator[Frames], masks: Iterator[Masks], windows: Sequence[Window]
+    model: WindowModel,
+    frames: Iterator[Frames],
+    masks: Iterator[Masks],
+    windows: Sequence[Window],
+    *,
+    previous: MadeWindow | None = None,
 ) -> Iterator[MadeWindow]:
     """Each window in turn, made, and blended with the one before where they overlap.
 
     `frames` and `masks` give one frame at a time, `[height, width, 3]` and `[height, width]`. A window whose hole is
     empty is not given to the model. ConfigError if the frames or masks end before the windows do.
+    To go on after a window, give it as `previous`, the windows after it, and streams that begin where those do.
     """
-    previous: MadeWindow | None = None
     own_frames, own_masks = _Tail(frames, "video"), _Tail(masks, "mask")
     for window in windows:
         video, mask = own_frames.advance(window), own_masks.advance(window)

@@ -1,0 +1,109 @@
+"""Small videos of every kind whose frames say which they are, and a reader that does not share code with ours."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+HEIGHT, WIDTH = 48, 64
+
+
+def numbered(num_frames: int, *, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
+    """uint8 [T, H, W, 3]: the grey of the upper half and that of the lower half are the digits of the frame's number."""
+    frames = np.empty((num_frames, height, width, 3), np.uint8)
+    for index, frame in enumerate(frames):
+        frame[: height // 2], frame[height // 2 :] = 30 + 25 * (index // 8), 30 + 25 * (index % 8)
+    return frames
+
+
+def numbers_of(frames: NDArray[np.uint8]) -> list[int]:
+    """Of frames as `numbered` draws them; a corner of each half is looked at."""
+    height = frames.shape[1]
+    digits = [np.rint((frames[:, rows, :8].mean(axis=(1, 2, 3)) - 30) / 25) for rows in (slice(6), slice(height - 6, None))]
+    return (digits[0] * 8 + digits[1]).astype(int).tolist()
+
+
+def write_video(
+    path: Path,
+    frames: NDArray[np.uint8],
+    *,
+    fps: Fraction | int = 25,
+    stamps_ms: Sequence[int] | None = None,
+    aspect: Fraction | None = None,
+    rotation: int = 0,
+    audio: str | None = None,
+    colour: tuple[int, int, int] = (1, 1, 1),
+    **options: str,
+) -> Path:
+    """`colour` is primaries, transfer and matrix; `audio` a codec for a rising tone of the video's length."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": "4"} | options)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv444p" if stream.height % 2 or stream.width % 2 else "yuv420p"
+        context = stream.codec_context
+        context.color_primaries, context.color_trc, context.colorspace = colour
+        context.color_range = 1
+        if stamps_ms:
+            context.time_base = Fraction(1, 1000)
+        if aspect:
+            context.sample_aspect_ratio = aspect
+        if rotation:
+            stream.set_display_rotation(rotation)
+        sound = container.add_stream(audio, rate=48000) if audio else None
+        for index, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24").reformat(
+                format=stream.pix_fmt, dst_colorspace=colour[2], dst_color_range=1
+            )
+            if stamps_ms:
+                frame.pts, frame.time_base = stamps_ms[index], Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        if sound is not None:
+            wave = np.sin(np.cumsum(np.linspace(0.02, 0.2, int(48000 * len(frames) / fps)))).astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 48000, 0
+            container.mux(sound.encode(frame))
+            container.mux(sound.encode())
+    return path
+
+
+def probed(path: Path) -> dict[str, Any]:
+    """What ffprobe says of the streams and packets."""
+    entries = "stream=codec_type,width,height,sample_aspect_ratio,color_space,pix_fmt:frame=best_effort_timestamp_time"
+    command = ["ffprobe", "-v", "error", "-of", "json", "-show_data_hash", "md5", "-select_streams"]
+    video = subprocess.run(
+        [*command, "v", "-show_entries", entries, str(path)], check=True, capture_output=True, text=True
+    )
+    audio = subprocess.run(
+        [*command, "a", "-show_entries", "packet=pts_time,data_hash", str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    found = json.loads(video.stdout)
+    return {
+        "stream": found["streams"][0],
+        "times": [float(frame["best_effort_timestamp_time"]) for frame in found["frames"]],
+        "audio": [(packet.get("pts_time"), packet["data_hash"]) for packet in json.loads(audio.stdout)["packets"]],
+    }
+
+
+def decoded(path: Path) -> NDArray[np.uint8]:
+    """All frames as ffmpeg's command shows them: upright, RGB, pixels as stored."""
+    stream = probed(path)["stream"]
+    out = subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", str(path), "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"],
+        check=True,
+        capture_output=True,
+    ).stdout
+    sides = (stream["height"], stream["width"])
+    frames = np.frombuffer(out, np.uint8).reshape(-1, sides[0] * sides[1] * 3)
+    return frames.reshape(len(frames), *sides, 3)

@@ -1,0 +1,152 @@
+"""The user's mask in one of the forms that tools write, made to agree with the video frame by frame."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vpdata.errors import ConfigError
+from vpdata.inpaint.any_length import Masks
+from vpdata.inpaint.fit import Size, scale_masks
+from vpdata.inpaint.input_video import VideoInput
+from vpdata.inpaint.mask_files import MaskFile, open_mask_file
+
+Fit = Literal["size", "length", "rate"]
+_MAX_ASPECT_ERROR_FRAC = 0.02
+_MAX_RATE_ERROR_FRAC = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskSettings:
+    """How the mask is read."""
+
+    fit: tuple[Fit, ...] = ()
+    """In what the mask may differ from the video. `size`: it is scaled. `length`: the last mask is held, or what is
+    too much is dropped. `rate`: each frame gets the mask that is shown at its time."""
+    invert: bool = False
+    """Make everything but the object anew."""
+    dilate_px: int = 0
+    """How far the hole grows on all sides, after it was inverted, in pixels of the video."""
+    allow_whole: bool = False
+    """Whether the mask may cover every frame wholly."""
+
+    def __post_init__(self) -> None:
+        if self.dilate_px < 0:
+            raise ValueError(f"got dilate_px {self.dilate_px}, wanted 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskInput:
+    """A mask that was looked through once."""
+
+    frames: Callable[[], Iterator[Masks]]
+    """bool `[height, width]` of the video's size, one per frame of the video; each call begins anew."""
+    num_holes: int
+    """Frames with a hole. 0: there is nothing to do."""
+    sha256: str
+    """Of all masks."""
+
+    @classmethod
+    def of(cls, frames: Callable[[], Iterator[Masks]], *, allow_whole: bool = False) -> MaskInput:
+        """Of masks that agree with the video. ConfigError where they cover every frame wholly and that is not asked."""
+        digest = hashlib.sha256()
+        num_holes, is_whole = 0, True
+        for mask in frames():
+            digest.update(np.packbits(mask).tobytes())
+            num_holes += bool(mask.any())
+            is_whole = is_whole and bool(mask.all())
+        if is_whole and not allow_whole:
+            raise ConfigError(
+                "the mask covers every frame wholly, so nothing of the video would be left; give the mask of an "
+                "object, check invert, or set mask.allow_whole"
+            )
+        return cls(frames=frames, num_holes=num_holes, sha256=digest.hexdigest())
+
+
+def open_mask(path: Path, video: VideoInput, settings: MaskSettings | None = None) -> MaskInput:
+    """The union of all objects in a file that `open_mask_file` knows.
+
+    ConfigError says in what it differs from the video, and which setting mends it.
+    """
+    settings = settings or MaskSettings()
+    masks = open_mask_file(path, size_if_empty=video.size)
+    differs = _differences(masks, video)
+    refused = [text for fit, text in differs.items() if fit not in settings.fit]
+    if refused:
+        raise ConfigError("\n  ".join([f"the mask {path} does not agree with the video {video.path}:", *refused]))
+    if "size" in differs:
+        _check_aspect(masks.size, video, path)
+    picks = _shown_at(masks, video) if "rate" in differs else np.arange(video.num_frames)
+    frames = partial(_fitted, masks, np.minimum(picks, masks.num_frames - 1), video.size, settings)
+    return MaskInput.of(frames, allow_whole=settings.allow_whole)
+
+
+def _differences(masks: MaskFile, video: VideoInput) -> dict[Fit, str]:
+    differs: dict[Fit, str] = {}
+    own, wanted = masks.size, video.size
+    if own != wanted:
+        differs["size"] = (
+            f"size: {own.width_px} x {own.height_px} px, the video {wanted.width_px} x {wanted.height_px}; "
+            "mask.fit=[size] scales it"
+        )
+    if masks.num_frames == video.num_frames:
+        return differs
+    num_wanted = video.num_frames
+    if masks.fps and abs(masks.fps / video.average_fps - 1) > _MAX_RATE_ERROR_FRAC:
+        differs["rate"] = (
+            f"rate: {float(masks.fps):g} frames a second, the video {float(video.average_fps):g}; "
+            "mask.fit=[rate] gives each frame the mask that is shown at its time"
+        )
+        # The masks that would be shown while the video lasts.
+        num_wanted = round(video.num_frames / video.average_fps * masks.fps)
+        if abs(masks.num_frames - num_wanted) <= 1:
+            return differs
+    what = "holds the last" if masks.num_frames < num_wanted else "drops those at the end"
+    differs["length"] = f"length: {masks.num_frames} masks, wanted {num_wanted}; mask.fit=[length] {what}"
+    return differs
+
+
+def _check_aspect(own: Size, video: VideoInput, path: Path) -> None:
+    aspects = {size.width_px / size.height_px for size in (video.size, video.shown_size)}
+    error_frac = min(abs(own.width_px / own.height_px / aspect - 1) for aspect in aspects)
+    if error_frac > _MAX_ASPECT_ERROR_FRAC:
+        raise ConfigError(
+            f"the mask {path} has another shape than the video ({own.width_px} x {own.height_px} and "
+            f"{video.size.width_px} x {video.size.height_px} px): crop or pad it to the same view first"
+        )
+
+
+def _shown_at(masks: MaskFile, video: VideoInput) -> NDArray[np.int64]:
+    """Per frame of the video the mask that is shown at its time, both beginning at 0."""
+    assert masks.seconds is not None, "only a video has a rate"
+    seconds = (video.stamps - video.stamps[0]) * float(video.time_base)
+    return np.searchsorted(masks.seconds - masks.seconds[0], seconds + 1e-6, side="right") - 1
+
+
+def _fitted(masks: MaskFile, picks: NDArray[np.int64], size: Size, settings: MaskSettings) -> Iterator[Masks]:
+    """Mask `picks[k]` for frame k, in one pass over the masks."""
+    coming = iter(masks.frames())
+    index, mask = 0, next(coming)
+    ready = _finished(mask, size, settings)
+    for pick in picks:
+        if pick > index:
+            while pick > index:
+                index, mask = index + 1, next(coming)
+            ready = _finished(mask, size, settings)
+        yield ready
+
+
+def _finished(mask: Masks, size: Size, settings: MaskSettings) -> Masks:
+    mask = scale_masks(mask[None], size)[0] != settings.invert
+    if settings.dilate_px:
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * settings.dilate_px + 1,) * 2)
+        mask = cv2.dilate(mask.astype(np.uint8), kernel) > 0
+    return mask

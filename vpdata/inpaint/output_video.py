@@ -1,0 +1,177 @@
+"""The finished video: the input's size, time stamps and audio, from pieces that are encoded one by one.
+
+A piece is a few frames as H.264 without B-frames, so that packet k of all pieces is frame k of the video. Pieces can be
+made in several runs of the program; put together they are the same bytes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.video.frame import PictureType
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.stream import VideoStream
+
+from vpdata.errors import ConfigError, RunError
+from vpdata.inpaint.any_length import Frames
+from vpdata.inpaint.fit import Size
+from vpdata.inpaint.input_video import VideoInput
+from vpdata.media.video import open_source
+
+_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+"""By the output's suffix. Matroska rounds time stamps to milliseconds."""
+_MUX_OPTIONS = {"movflags": "+faststart", "fflags": "+bitexact"}
+_KEY_FRAME_EVERY = 250
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeSettings:
+    """How the finished video is encoded."""
+
+    crf: int = 18
+    """x264's constant rate factor, 0 (lossless) to 51; 18 is hard to tell from the source."""
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"] = "veryfast"
+    """x264's trade of time for size."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.crf <= 51:
+            raise ValueError(f"got crf {self.crf}, wanted 0 to 51")
+
+
+def check_output(path: Path, video: VideoInput) -> None:
+    """ConfigError for an output that could not be written after hours of work."""
+    if path.suffix.lower() not in _FORMATS:
+        raise ConfigError(f"got the output {path}, wanted a name that ends in {', '.join(_FORMATS)}")
+    if not path.parent.is_dir():
+        raise ConfigError(f"got the output {path}, but there is no folder {path.parent}")
+    if path.exists() and path.samefile(video.path):
+        raise ConfigError(f"got {path} as input and output; name another output")
+    if not video.has_audio:
+        return
+    with (
+        av.open(io.BytesIO(), "w", format=_FORMATS[path.suffix.lower()]) as container,
+        open_source(video.path) as source,
+    ):
+        stream: AudioStream | None = None
+        try:
+            for stream in source.streams.audio:
+                container.add_stream_from_template(stream)
+            container.start_encoding()
+        except (FFmpegError, ValueError) as error:
+            codec = stream.codec_context.name if stream else "?"
+            raise ConfigError(
+                f"the audio of {video.path} ({codec}) cannot be copied into {path.suffix}: {error}; "
+                "name an output that ends in .mkv, or convert the audio first"
+            ) from error
+
+
+def encode_piece(frames: Iterable[Frames], video: VideoInput, size: Size, settings: EncodeSettings) -> bytes:
+    """Frames `[height, width, 3]` of `size` as Matroska, coloured as the video. Equal frames give equal bytes."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska", options={"fflags": "+bitexact"}) as container:
+        stream = container.add_stream("libx264", rate=video.average_fps)
+        stream.width, stream.height = size.width_px, size.height_px
+        # Half as many colour samples as pixels need even sides.
+        stream.pix_fmt = "yuv444p" if size.width_px % 2 or size.height_px % 2 else "yuv420p"
+        context = stream.codec_context
+        context.gop_size = _KEY_FRAME_EVERY
+        context.sample_aspect_ratio = _pixel_aspect(video, size)
+        context.color_primaries, context.color_trc = video.colour.primaries, video.colour.transfer
+        context.colorspace, context.color_range = video.colour.matrix, ColorRange.MPEG
+        # x264's output depends on its number of threads and, unless told otherwise, on the CPU.
+        stream.options = {
+            "crf": str(settings.crf),
+            "preset": settings.preset,
+            "bf": "0",
+            "x264-params": "threads=1:lookahead-threads=1:cpu-independent=1",
+        }
+        for index, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
+                format=stream.pix_fmt,
+                dst_colorspace=Colorspace(5 if video.colour.matrix == 6 else video.colour.matrix),
+                dst_color_range=ColorRange.MPEG,
+                interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT,
+            )
+            frame.pts, frame.time_base, frame.pict_type = index, 1 / video.average_fps, PictureType.NONE
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def write_output(path: Path, pieces: Sequence[Path], video: VideoInput, *, suffix: str) -> None:
+    """Put pieces together with the video's time stamps and its audio packets, in the container of `suffix`."""
+    with (
+        av.open(str(path), "w", format=_FORMATS[suffix.lower()], options=_MUX_OPTIONS) as container,
+        open_source(video.path) as source,
+        av.open(str(pieces[0])) as first,
+    ):
+        origin = _origin_s(source)
+        picture = container.add_stream_from_template(first.streams.video[0])
+        picture.time_base = video.time_base
+        sounds = {stream.index: container.add_stream_from_template(stream) for stream in source.streams.audio}
+        for stream in source.streams.audio:
+            sounds[stream.index].time_base = stream.time_base
+        pictures = _picture_packets(pieces, video, picture, origin)
+        audio = _audio_packets(source, sounds, origin) if sounds else iter(())
+        for _, packet in heapq.merge(pictures, audio, key=lambda timed: timed[0]):
+            container.mux(packet)
+
+
+def _picture_packets(
+    pieces: Sequence[Path], video: VideoInput, stream: VideoStream, origin_s: Fraction
+) -> Iterator[tuple[Fraction, av.Packet]]:
+    """(seconds, packet) in order."""
+    time_base = video.time_base
+    stamps = [int(stamp) - round(origin_s / time_base) for stamp in video.stamps]
+    ends = [*stamps[1:], stamps[-1] + video.last_duration]
+    index = 0
+    for piece in pieces:
+        with av.open(str(piece)) as container:
+            for packet in container.demux(video=0):
+                if not packet.size:
+                    continue
+                if index == len(stamps):
+                    raise RunError(f"{piece}: got more packets than the video has frames; remove the folder")
+                packet.pts = packet.dts = stamps[index]
+                packet.duration, packet.time_base, packet.stream = ends[index] - stamps[index], time_base, stream
+                yield stamps[index] * time_base, packet
+                index += 1
+    if index != len(stamps):
+        raise RunError(f"{pieces[-1].parent}: got {index} of {len(stamps)} frames; remove the folder")
+
+
+def _audio_packets(
+    source: InputContainer, sounds: Mapping[int, AudioStream], origin_s: Fraction
+) -> Iterator[tuple[Fraction, av.Packet]]:
+    for packet in source.demux(list(source.streams.audio)):
+        if not packet.size or packet.dts is None:
+            continue
+        time_base = packet.time_base
+        shift = round(origin_s / time_base)
+        packet.dts -= shift
+        if packet.pts is not None:
+            packet.pts -= shift
+        packet.stream = sounds[packet.stream.index]
+        yield packet.dts * time_base, packet
+
+
+def _origin_s(source: InputContainer) -> Fraction:
+    """Where the file's time begins: a transport stream's does anywhere. Time before 0 stays: audio may start there."""
+    return max(Fraction(0), Fraction(source.start_time or 0, av.time_base))
+
+
+def _pixel_aspect(video: VideoInput, size: Size) -> Fraction:
+    if size == video.size:
+        return video.pixel_aspect
+    shown = video.shown_size
+    return Fraction(shown.width_px * size.height_px, shown.height_px * size.width_px).limit_denominator(1000)

@@ -1,0 +1,121 @@
+"""What is finished of an output, kept beside it until all is, so that the same command goes on where it stopped."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vpdata.errors import RunError
+from vpdata.inpaint.any_length import MadeWindow
+from vpdata.inpaint.windows import Window
+from vpdata.storage import Folder
+
+_MADE_BY = "made-by.json"
+_LOCK = "lock"
+
+
+class WorkFolder:
+    """`.<output>.work/`: the encoded pieces of all finished windows, and the last of the windows itself."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self._folder = Folder(output.absolute().parent / f".{output.name}.work")
+
+    @contextmanager
+    def opened(self, made_by: Mapping[str, Any], *, redo: bool) -> Iterator[None]:
+        """Hold the folder for this process. `made_by` is all that decides the result, as JSON takes it.
+
+        RunError where another process holds it, or where its pieces were made by something else; with `redo` those are
+        removed.
+        """
+        Path(self._folder.uri).mkdir(exist_ok=True)
+        with self._folder.path(_LOCK).open("w") as lock:
+            try:
+                # Released by the system when the process ends, however that comes about.
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(f"{self._output} is being made by another process; wait, or stop that one") from error
+            if redo:
+                self._clear()
+            self._check(made_by)
+            yield
+
+    def finished(self) -> MadeWindow | None:
+        """The last window that is finished; None at the beginning."""
+        names = self._folder.names(".npz")
+        if not names:
+            return None
+        with np.load(self._folder.path(names[-1])) as arrays:
+            index, start, stop, num_shared, num_known = (int(value) for value in arrays["window"])
+            frames = arrays["frames"]
+            mask = np.unpackbits(arrays["mask"], count=frames[..., 0].size).astype(np.bool_).reshape(frames.shape[:3])
+        window = Window(index=index, start=start, stop=stop, num_shared=num_shared, num_known=num_known)
+        return MadeWindow(window=window, frames=frames, mask=mask)
+
+    def keep(self, made: MadeWindow, pieces: Mapping[str, bytes]) -> None:
+        """Take in a finished window and, by the name of their output, its pieces."""
+        window = made.window
+        for kind, data in pieces.items():
+            self._folder.write(_piece_name(kind, window.index), data)
+        # Last: the window counts as finished from here on.
+        name = f"window-{window.index:06d}.npz"
+        with self._folder.writing(name) as path, path.open("wb") as file:
+            np.savez(
+                file,
+                window=[window.index, window.start, window.stop, window.num_shared, window.num_known],
+                frames=made.frames,
+                mask=np.packbits(made.mask),
+            )
+        for older in self._folder.names(".npz"):
+            if older < name:
+                self._folder.remove(older)
+
+    def pieces(self, kind: str, num_windows: int) -> list[Path]:
+        """Of all windows, in order."""
+        return [self._folder.path(_piece_name(kind, index)) for index in range(num_windows)]
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """A path on the output's file system, removed when the block ends."""
+        path = self._folder.path(name)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove the folder with all that is in it."""
+        self._folder.remove_all()
+
+    def _check(self, made_by: Mapping[str, Any]) -> None:
+        text = json.dumps(made_by, indent=1, sort_keys=True)
+        if not self._folder.exists(_MADE_BY):
+            self._clear()
+            self._folder.write(_MADE_BY, text.encode())
+            return
+        before, now = json.loads(self._folder.read(_MADE_BY)), json.loads(text)
+        if differing := sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key)):
+            changes = [f"{key}: {_short(before.get(key))} before, {_short(now.get(key))} now" for key in differing]
+            raise RunError(
+                "\n  ".join([f"part of {self._output} was made by something else; --redo begins anew:", *changes])
+            )
+
+    def _clear(self) -> None:
+        for name in self._folder.names():
+            if name != _LOCK:
+                self._folder.remove(name)
+
+
+def _piece_name(kind: str, index: int) -> str:
+    return f"{kind}-{index:06d}.mkv"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
