@@ -57,6 +57,13 @@ class CogVideoX(Backbone):
     def blocks(self) -> list[nn.Module]:
         return list(self.transformer.transformer_blocks)
 
+    @property
+    def only_size_px(self) -> tuple[int, int] | None:
+        config = self.transformer.config
+        if not config["use_learned_positional_embeddings"]:
+            return None
+        return config["sample_height"] * self.spec.stride_px, config["sample_width"] * self.spec.stride_px
+
     def predict(self, noisy: Tensor, timesteps: Tensor, conditions: Conditions) -> Tensor:
         latents = noisy
         if conditions.first_frame is not None:

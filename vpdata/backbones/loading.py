@@ -107,6 +107,12 @@ def read_spec(settings: BackboneSettings) -> BackboneSpec:
     return _spec(_files(settings), settings)
 
 
+def weights_bytes(settings: BackboneSettings, part: str) -> int:
+    """Size of the weights' files of a part, such as "transformer"."""
+    folder = _local_folder(settings, f"{part}/")
+    return sum(file.stat().st_size for file in (folder / part).glob("*.safetensors"))
+
+
 def fingerprint(settings: BackboneSettings) -> str:
     """16 hex digits of what decides latents and text embeddings, whatever device and dtype they are computed on.
 

@@ -109,6 +109,11 @@ class Backbone(ABC):
         None for checkpoints that add positions to the tokens instead.
         """
 
+    @property
+    def only_size_px(self) -> tuple[int, int] | None:
+        """Height and width of the only frames that it takes; None where it takes any whole tokens."""
+        return None
+
     def num_given_frames(self, conditions: Conditions) -> int:
         """Leading latent frames that are given clean in the latents' own place: nothing is predicted for them."""
         return 0

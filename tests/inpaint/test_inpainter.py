@@ -1,0 +1,201 @@
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("peft")
+
+from vpdata.backbones.context_encoder import ContextEncoder, ContextEncoderSettings
+from vpdata.backbones.identity_adapter import IdentityAdapter, IdentitySettings
+from vpdata.backbones.identity_saving import save_id_adapter
+from vpdata.backbones.injector import InjectionSettings
+from vpdata.backbones.loading import fingerprint, load_backbone
+from vpdata.backbones.saving import save_context_encoder
+from vpdata.backbones.settings import BackboneSettings
+from vpdata.errors import BackendError, ConfigError
+from vpdata.inpaint.inpainter import Inpainter
+
+torch.set_num_threads(1)
+
+SMALL = {
+    "sampling": {"num_steps": 2, "guidance": 1.0},
+    "windows": {"num_frames": 9, "overlap_frames": 5, "area_px": 64 * 96},
+}
+
+
+def save_encoder(folder, name, *, weight=0.0):
+    settings = BackboneSettings(tiny=name, device="cpu", dtype="float32")
+    backbone = load_backbone(settings)
+    encoder = ContextEncoder(backbone, ContextEncoderSettings())
+    for output in encoder.outputs:
+        torch.nn.init.constant_(output.weight, weight)
+    save_context_encoder(
+        folder,
+        encoder.state_dict(),
+        spec=backbone.spec,
+        encoder=ContextEncoderSettings(),
+        injection=InjectionSettings(),
+        fingerprint=fingerprint(settings),
+    )
+    return folder
+
+
+def save_adapter(folder, name):
+    backbone = load_backbone(BackboneSettings(tiny=name, device="cpu", dtype="float32"))
+    torch.manual_seed(0)
+    adapter = IdentityAdapter(backbone, IdentitySettings(rank=2, alpha=2))
+    for parameter in adapter.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    save_id_adapter(folder, adapter)
+    return folder
+
+
+def inpainter(folder, name="wan", **more) -> Inpainter:
+    return Inpainter.from_pretrained(tiny=name, context_encoder=folder, device="cpu", dtype="float32", **SMALL | more)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return save_encoder(tmp_path_factory.mktemp("encoder"), "wan", weight=0.1)
+
+
+@pytest.fixture(scope="module")
+def wan(encoder):
+    return inpainter(encoder)
+
+
+def video_and_mask(num_frames=12, height=90, width=130):
+    video = np.random.default_rng(0).integers(0, 256, (num_frames, height, width, 3), dtype=np.uint8)
+    mask = np.zeros(video.shape[:3], bool)
+    mask[:, 30:60, 40:70] = True
+    return video, mask
+
+
+@pytest.mark.parametrize(("num_frames", "height", "width"), [(1, 64, 96), (9, 64, 96), (12, 91, 131), (23, 120, 60)])
+def test_any_length_and_size_comes_back_as_it_was_but_for_the_hole(wan, num_frames, height, width):
+    video, mask = video_and_mask(num_frames, height, width)
+    mask[:, :, 58:] = False
+    made = wan(video, mask, "a red ball")
+    assert made.shape == video.shape
+    known = np.ones_like(mask)
+    known[:, 20:70, 30:] = False
+    assert np.array_equal(made[known], video[known])
+    assert not np.array_equal(made[mask], video[mask])
+
+
+def test_raw_frames_are_the_models_everywhere(wan):
+    video, mask = video_and_mask()
+    raw = wan(video, mask, "a red ball", raw=True)
+    assert raw.shape == video.shape
+    assert not np.array_equal(raw[:, :10], video[:, :10])
+    made = wan(video, mask, "a red ball")
+    assert np.array_equal(made[mask], raw[mask])
+
+
+def test_empty_mask_returns_the_video_and_says_so(wan, caplog):
+    video, mask = video_and_mask()
+    made = wan(video, np.zeros_like(mask), "a red ball")
+    assert np.array_equal(made, video)
+    assert "the mask is empty" in caplog.text
+
+
+def test_prompts_hold_from_their_frame_on(wan):
+    video, mask = video_and_mask(13)
+    one = wan(video, mask, "a red ball")
+    two = wan(video, mask, {0: "a red ball", 10: "a green dog on the grass"})
+    assert np.array_equal(one[:4], two[:4])
+    assert not np.array_equal(one[9:], two[9:])
+    with pytest.raises(ConfigError, match="wanted one that holds from frame 0"):
+        wan(video, mask, {3: "a red ball"})
+
+
+@pytest.mark.parametrize("wrong", ["length", "size", "dtype"])
+def test_masks_that_do_not_fit_are_refused_by_shape(wan, wrong):
+    video, mask = video_and_mask()
+    masks = {"length": mask[:-1], "size": mask[:, 1:], "dtype": mask.astype(np.uint8)}
+    with pytest.raises(ConfigError, match=r"wanted bool \[12, 90, 130\]"):
+        wan(video, masks[wrong], "a red ball")
+
+
+def test_encoder_of_another_backbone_is_refused(encoder):
+    with pytest.raises(BackendError, match="is for another backbone"):
+        inpainter(encoder, "cogvideox")
+
+
+def test_unknown_setting_is_refused(encoder):
+    with pytest.raises(ConfigError, match="num_step"):
+        inpainter(encoder, sampling={"num_step": 2})
+
+
+def test_first_frame_is_asked_for_where_the_backbone_needs_it(tmp_path):
+    folder = save_encoder(tmp_path, "cogvideox-i2v")
+    model = inpainter(folder, "cogvideox-i2v")
+    video, mask = video_and_mask(9)
+    with pytest.raises(ConfigError, match="must be given a first frame"):
+        model(video, mask, "a red ball")
+    filled = np.zeros((180, 260, 3), np.uint8)
+    assert model(video, mask, "a red ball", first_frame=filled).shape == video.shape
+    with pytest.raises(ConfigError, match="another aspect"):
+        model(video, mask, "a red ball", first_frame=filled[:90])
+
+
+def test_text_to_video_backbone_refuses_a_first_frame(wan):
+    video, mask = video_and_mask()
+    with pytest.raises(ConfigError, match="takes none"):
+        wan(video, mask, "a red ball", first_frame=video[0])
+
+
+def save_style(folder, name="wan", *, seed=1):
+    """A LoRA trained by nobody, written by peft and diffusers alone."""
+    from diffusers import WanPipeline
+    from peft import LoraConfig, get_peft_model_state_dict
+
+    transformer = load_backbone(BackboneSettings(tiny=name, device="cpu", dtype="float32")).transformer
+    torch.manual_seed(seed)
+    transformer.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_k", "to_v"]))
+    for parameter_name, parameter in transformer.named_parameters():
+        if "lora_" in parameter_name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    WanPipeline.save_lora_weights(folder, transformer_lora_layers=get_peft_model_state_dict(transformer))
+    return folder
+
+
+def test_style_changes_the_result_and_scale_0_does_not(encoder, wan, tmp_path):
+    video, mask = video_and_mask(9)
+    plain = wan(video, mask, "a red ball")
+    style = save_style(tmp_path)
+    styled = inpainter(encoder, styles=[{"weights": str(style), "scale": 1.0}])
+    unstyled = inpainter(encoder)
+    unstyled.load_lora(style, scale=0.0)
+    assert not np.array_equal(styled(video, mask, "a red ball"), plain)
+    assert np.array_equal(unstyled(video, mask, "a red ball"), plain)
+    unstyled.load_lora(style / "pytorch_lora_weights.safetensors")
+    assert np.array_equal(unstyled(video, mask, "a red ball"), styled(video, mask, "a red ball"))
+
+
+def test_style_of_another_backbone_is_refused(tmp_path):
+    model = inpainter(save_encoder(tmp_path / "encoder", "cogvideox"), "cogvideox")
+    style = save_style(tmp_path / "style")
+    with pytest.raises(BackendError, match="style"):
+        model.load_lora(style)
+
+
+def test_style_loaded_after_the_id_adapter_is_the_same_as_before_it(encoder, tmp_path):
+    adapter = save_adapter(tmp_path / "id", "wan")
+    style = save_style(tmp_path / "style")
+    before = inpainter(encoder, id_adapter=adapter, styles=[{"weights": str(style)}])
+    after = inpainter(encoder, id_adapter=adapter)
+    video, mask = video_and_mask(13)
+    without_style = after(video, mask, "a red ball")
+    after.load_lora(style)
+    styled = after(video, mask, "a red ball")
+    assert np.array_equal(styled, before(video, mask, "a red ball"))
+    assert not np.array_equal(styled, without_style)
+    only_style = inpainter(encoder, styles=[{"weights": str(style)}])
+    assert not np.array_equal(styled[9:], only_style(video, mask, "a red ball")[9:])
+
+
+@pytest.mark.parametrize("memory", [{"offload": "layers"}, {"offload": "text_encoder"}, {"attention": "math"}])
+def test_memory_options_change_no_more_than_rounding(encoder, wan, memory):
+    video, mask = video_and_mask(9)
+    saved = inpainter(encoder, memory=memory)(video, mask, "a red ball")
+    assert np.abs(saved.astype(int) - wan(video, mask, "a red ball")).max() <= 1

@@ -1,0 +1,55 @@
+"""Which words hold for which window, and their embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from vpdata.backbones.text_encoder import TextEncoder, pad_text
+from vpdata.errors import ConfigError
+from vpdata.inpaint.diffusion import Prompts
+from vpdata.inpaint.windows import Window
+
+PromptsByFrame = Mapping[int, str]
+"""A prompt from each of these frames on, until the next."""
+
+
+def by_frame(prompt: str | PromptsByFrame) -> dict[int, str]:
+    """In the order of frames; one text holds from frame 0. ConfigError where frame 0 has none."""
+    texts = {0: prompt} if isinstance(prompt, str) else dict(sorted(prompt.items()))
+    if min(texts, default=None) != 0:
+        raise ConfigError(f"got prompts from frames {sorted(texts)}, wanted one that holds from frame 0 on")
+    return texts
+
+
+def prompt_of(window: Window, texts: PromptsByFrame) -> str:
+    """The prompt that holds in the middle of what the window makes anew."""
+    middle = (window.start + window.num_shared + window.stop - 1) // 2
+    return texts[max(frame for frame in texts if frame <= middle)]
+
+
+class PromptEmbedder:
+    """Embeds each text once; the text encoder is loaded by the first."""
+
+    def __init__(self, load: Callable[[], TextEncoder], *, device: torch.device) -> None:
+        """`device`: where the embeddings are wanted."""
+        self._load = load
+        self._device = device
+        self._encoder: TextEncoder | None = None
+        self._embedded: dict[str, Tensor] = {}
+
+    def prompts(self, texts: PromptsByFrame) -> Prompts:
+        """The embedded prompts of a video."""
+        embedded = {text: self._embed(text) for text in dict.fromkeys([*texts.values(), ""])}
+        return Prompts(of_window=lambda window: embedded[prompt_of(window, texts)], empty=embedded[""])
+
+    def _embed(self, text: str) -> Tensor:
+        """`[1, text_length, text_dim]`"""
+        if text not in self._embedded:
+            self._encoder = self._encoder or self._load()
+            (embedding,) = self._encoder.encode([text])
+            padded = pad_text([embedding], length=self._encoder.spec.text_length)
+            self._embedded[text] = padded.to(self._device)
+        return self._embedded[text]
