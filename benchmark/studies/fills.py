@@ -32,7 +32,7 @@ def fill_with_encoder(
         return model(noisy, timesteps, conditions_of(batch), context_of(batch))
 
     latents = sample(velocity, _noise(batch, seed), model.backbone.objective, num_steps=steps)
-    return to_frames(codec.decode(latents))
+    return to_frames(codec.decode(latents.cpu()))
 
 
 @torch.no_grad()
@@ -46,7 +46,7 @@ def fill_by_replacement(
         return backbone.predict(noisy, timesteps, conditions_of(batch))
 
     latents = sample(velocity, _noise(batch, seed), backbone.objective, num_steps=steps, known=known)
-    return to_frames(codec.decode(latents))
+    return to_frames(codec.decode(latents.cpu()))
 
 
 def fill_with_opencv(window: Window, *, method: Literal["telea", "navier-stokes"]) -> NDArray[np.uint8]:

@@ -15,6 +15,7 @@ from vpdata.train.schedule import OptimizerSettings, learning_rate
 _log = logging.getLogger(__name__)
 _LOG_EVERY = 50
 _SMALLEST_MATRIX = 32
+_MUON_WEIGHT_DECAY = 0.01
 
 
 def fit(
@@ -56,9 +57,7 @@ def _optimizers(parameters: list[nn.Parameter], settings: OptimizerSettings) -> 
     rest = [one for one in parameters if id(one) not in taken]
     optimizers: list[torch.optim.Optimizer] = []
     if matrices:
-        optimizers.append(
-            torch.optim.Muon(matrices, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw")
-        )
+        optimizers.append(torch.optim.Muon(matrices, weight_decay=_MUON_WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"))
     if rest:
         optimizers.append(torch.optim.AdamW(rest, betas=settings.betas, weight_decay=settings.weight_decay))
     return optimizers

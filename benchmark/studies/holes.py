@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmark.studies.clips import WINDOW_FRAMES, Clip
@@ -51,9 +52,11 @@ def score_holes(
 ) -> list[Row]:
     """A row for each baseline and each trained encoder. `folder` holds the backbone and gets `sheet.png`."""
     windows = [hole_window(clip, kind) for kind in KINDS for clip in clips]
-    backbone, codec = load(folder / "backbone")
+    backbone, codec = load(folder / "backbone", device=settings.device)
     batches = [
-        to_batch(windows[at : at + _AT_ONCE], codec, ordinals=range(at, min(at + _AT_ONCE, len(windows))))
+        to_batch(windows[at : at + _AT_ONCE], codec, ordinals=range(at, min(at + _AT_ONCE, len(windows)))).to(
+            settings.device, torch.float32
+        )
         for at in range(0, len(windows), _AT_ONCE)
     ]
 
@@ -63,7 +66,7 @@ def score_holes(
 
     steps = settings.sampling_steps
     fills: dict[str, Fills] = {
-        "codec alone (ceiling)": sampled(lambda batch, seed: to_frames(codec.decode(batch.video))),
+        "codec alone (ceiling)": sampled(lambda batch, seed: to_frames(codec.decode(batch.video.cpu()))),
         "OpenCV, Telea": np.stack([fill_with_opencv(window, method="telea") for window in windows])[None],
         "OpenCV, Navier-Stokes": np.stack([fill_with_opencv(window, method="navier-stokes") for window in windows])[
             None
@@ -73,7 +76,7 @@ def score_holes(
         ),
     }
     for variant, path in encoders.items():
-        model = load_context_encoder(path, load(folder / "backbone")[0])
+        model = load_context_encoder(path, load(folder / "backbone", device=settings.device)[0])
         fills[variant.label] = sampled(
             lambda batch, seed, model=model: fill_with_encoder(model, codec, batch, seed=seed, steps=steps)
         )

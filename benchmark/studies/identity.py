@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmark.studies.clips import WINDOW_FRAMES, Clip
@@ -41,7 +42,7 @@ def border_scores(
     batches = [
         pair_batch(
             [(clip.frames, clip.tracks) for clip in chosen[at : at + 16]], codec, ordinals=ordinals[at : at + 16]
-        )
+        ).to(settings.device, torch.float32)
         for at in range(0, len(chosen), 16)
     ]
     targets = [target_of(clip.frames, clip.tracks, ordinal=index) for clip, index in zip(chosen, ordinals, strict=True)]

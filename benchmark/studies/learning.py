@@ -15,7 +15,6 @@ import logging
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -45,22 +44,23 @@ def main() -> None:
     parser.add_argument("--size", choices=get_args(Size), default="small")
     parser.add_argument("--workers", type=int, default=2, help="encoders trained at a time")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     print(study(options.output, options.footage, size=options.size, num_workers=options.workers))
 
 
 def study(output: Path, footage: Path, *, size: Size, num_workers: int) -> str:
     """Both tables; `results.json` and `sheet.png` in the output are their evidence."""
-    torch.set_num_threads(1)
+    _set_up_process()
     settings = SIZES[size]
     pretrained(output / "backbone", read_clips(footage, "train", settings), settings)
     with ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        # The default comes first, since the adapter is trained on it.
-        list(pool.map(partial(train_missing, output, footage, settings), VARIANTS))
+        trained = [pool.submit(train_missing, output, footage, settings, variant) for variant in VARIANTS]
+        trained[VARIANTS.index(DEFAULT)].result()
+        trained.append(pool.submit(train_missing_adapter, output, footage, settings))
+        for one in trained:
+            one.result()
     clips = read_clips(footage, "test", settings)
     rows = score_holes(clips, output, {variant: _folder(output, variant) for variant in VARIANTS}, settings)
-    train_missing_adapter(output, footage, settings)
-    backbone, codec = load(output / "backbone")
+    backbone, codec = load(output / "backbone", device=settings.device)
     model = load_context_encoder(_folder(output, DEFAULT), backbone)
     model.identity = load_id_adapter(output / "id_adapter", backbone)
     borders = border_scores(clips, model, codec, settings)
@@ -71,12 +71,11 @@ def study(output: Path, footage: Path, *, size: Size, num_workers: int) -> str:
 
 def train_missing(output: Path, footage: Path, settings: StudySettings, variant: EncoderVariant) -> None:
     """Train and save one encoder, unless it is there."""
-    torch.set_num_threads(1)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    _set_up_process()
     folder = _folder(output, variant)
     if (folder / ENCODER_FILE).is_file():
         return
-    backbone, codec = load(output / "backbone")
+    backbone, codec = load(output / "backbone", device=settings.device)
     clips = read_clips(footage, "train", settings)
     windows = TrainingWindows(clips, codec, batch_size=settings.batch_size, seed=1 + variant.seed)
     model = train_encoder(backbone, windows, settings, variant)
@@ -92,9 +91,10 @@ def train_missing(output: Path, footage: Path, settings: StudySettings, variant:
 
 def train_missing_adapter(output: Path, footage: Path, settings: StudySettings) -> None:
     """Train and save the ID adapter on the default encoder, unless it is there."""
+    _set_up_process()
     if (output / "id_adapter" / ADAPTER_FILE).is_file():
         return
-    backbone, codec = load(output / "backbone")
+    backbone, codec = load(output / "backbone", device=settings.device)
     model = load_context_encoder(_folder(output, DEFAULT), backbone)
     windows = TrainingWindows(read_clips(footage, "train", settings), codec, batch_size=settings.batch_size, seed=1_000)
     save_id_adapter(output / "id_adapter", train_adapter(model, windows, settings, seed=0))
@@ -105,6 +105,11 @@ def read_clips(footage: Path, split: Split, settings: StudySettings) -> list[Cli
     films = read_films(footage, split=split, side_px=settings.side_px)
     num_clips = settings.num_train_clips if split == "train" else settings.num_test_clips
     return list(make_clips(films, split=split, num_clips=num_clips, side_px=settings.side_px))
+
+
+def _set_up_process() -> None:
+    torch.set_num_threads(1)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
 
 
 def _folder(output: Path, variant: EncoderVariant) -> Path:

@@ -16,8 +16,11 @@ from benchmark.studies.fitting import fit
 from benchmark.studies.linear_codec import STRIDE_PX, STRIDE_T, LinearCodec, fit_codec, load_codec
 from benchmark.studies.settings import StudySettings
 from benchmark.studies.windows import TEXT_DIM, TrainingWindows, no_text
+from vpdata.backbones.loading import load_backbone
 from vpdata.backbones.port import Backbone, Conditions
+from vpdata.backbones.settings import BackboneSettings
 from vpdata.backbones.wan import Wan
+from vpdata.models.torch_settings import Device
 from vpdata.train import randomness
 
 _SCHEDULER = {
@@ -57,19 +60,20 @@ def pretrained(
             backbone, TrainingWindows(clips, codec, batch_size=settings.batch_size, seed=seed), settings, seed=seed
         )
         save(folder, backbone, codec)
-    return load(folder)
+    return load(folder, device=settings.device)
 
 
 def pretrain(backbone: Backbone, windows: TrainingWindows, settings: StudySettings, *, seed: int) -> list[float]:
     """Flow matching on whole windows: the mean squared error of the velocity, and nothing that knows of holes."""
-    backbone.transformer.requires_grad_(True)
+    backbone.transformer.requires_grad_(True).to(settings.device)
 
     def loss_of(step: int) -> Tensor:
-        clean, ordinals = windows.latents(step), windows.ordinals(step)
-        noise = randomness.noise(clean.shape[1:], seed=seed, ordinals=ordinals)
-        timesteps = backbone.objective.timesteps(randomness.uniform("timestep", seed=seed, ordinals=ordinals))
+        clean, ordinals = windows.latents(step).to(settings.device), windows.ordinals(step)
+        noise = randomness.noise(clean.shape[1:], seed=seed, ordinals=ordinals).to(clean)
+        draws = randomness.uniform("timestep", seed=seed, ordinals=ordinals)
+        timesteps = backbone.objective.timesteps(draws).to(clean.device)
         noisy = backbone.objective.add_noise(clean, noise, timesteps)
-        velocity = backbone.predict(noisy, timesteps, Conditions(text=no_text(len(clean))))
+        velocity = backbone.predict(noisy, timesteps, Conditions(text=no_text(len(clean)).to(clean)))
         return (velocity - backbone.objective.target(clean, noise, timesteps)).square().mean()
 
     losses = fit(
@@ -91,12 +95,9 @@ def save(folder: Path, backbone: Wan, codec: LinearCodec) -> None:
     codec.save(folder / _CODEC_FILE)
 
 
-def load(folder: Path) -> tuple[Backbone, LinearCodec]:
+def load(folder: Path, *, device: Device) -> tuple[Backbone, LinearCodec]:
     """What `save` wrote, by the same loader as published backbones."""
-    from vpdata.backbones.loading import load_backbone
-    from vpdata.backbones.settings import BackboneSettings
-
-    backbone = load_backbone(BackboneSettings(weights=str(folder.resolve()), device="cpu", dtype="float32"))
+    backbone = load_backbone(BackboneSettings(weights=str(folder.resolve()), device=device, dtype="float32"))
     return backbone, load_codec(folder / _CODEC_FILE, spec=backbone.spec)
 
 

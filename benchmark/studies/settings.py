@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from vpdata.models.torch_settings import Device
+
 Size = Literal["tiny", "small", "full"]
 
 
@@ -62,7 +64,8 @@ class StudySettings:
     learning_rate: float = 4e-3
     num_noises: int = 2
     """Noise seeds every held-out clip is filled with by every method that samples."""
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Device = "cpu"
+    """Of the models; clips and codec are on the CPU."""
 
 
 SIZES: dict[Size, StudySettings] = {
@@ -103,11 +106,11 @@ SIZES: dict[Size, StudySettings] = {
         num_train_clips=20_000,
         num_test_clips=300,
         batch_size=64,
-        pretrain_steps=100_000,
-        encoder_steps=30_000,
-        adapter_steps=10_000,
+        pretrain_steps=30_000,
+        encoder_steps=10_000,
+        adapter_steps=4_000,
         sampling_steps=20,
-        learning_rate=3e-4,
+        learning_rate=1e-3,
         num_noises=3,
         device="cuda",
     ),

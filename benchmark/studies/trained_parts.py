@@ -30,7 +30,7 @@ def train_encoder(
     model = InpaintingBackbone(backbone, encoder, InjectionSettings(background_only=variant.background_only))
     fit(
         encoder.parameters(),
-        lambda step: _loss(model, windows.batch(step), seed=variant.seed),
+        lambda step: _loss(model, windows.batch(step).to(settings.device, torch.float32), seed=variant.seed),
         num_steps=settings.encoder_steps,
         rate=settings.learning_rate,
         what=variant.name,
@@ -49,7 +49,7 @@ def train_adapter(
     model.identity = adapter
 
     def loss_of(step: int) -> Tensor:
-        batch = windows.pairs(step)
+        batch = windows.pairs(step).to(settings.device, torch.float32)
         return _loss(model, batch, seed=seed, source=identity_source(model, batch, seed=seed))
 
     parameters = adapter.parameters()
