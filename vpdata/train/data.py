@@ -1,4 +1,4 @@
-"""From the folders that are trained on to the batches of one rank: which clips are trained on, and which are watched."""
+"""From the folders that are trained on to the batches of one rank; which clips are trained on, and which watched."""
 
 from __future__ import annotations
 
@@ -147,9 +147,7 @@ def _undropped(text: TextSettings) -> TextSettings:
     return replace(text, drop_frac=0.0)
 
 
-def _divided(
-    clip_ids: Sequence[str], video_ids: Sequence[str], settings: DataSettings
-) -> tuple[BoolArray, BoolArray]:
+def _divided(clip_ids: Sequence[str], video_ids: Sequence[str], settings: DataSettings) -> tuple[BoolArray, BoolArray]:
     """Which rows are trained on and which are watched, one bool each; videos are never divided."""
     split: Split = read_split(settings.split)
     pairs = zip(clip_ids, video_ids, strict=True)

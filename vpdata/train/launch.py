@@ -56,21 +56,22 @@ def _train_on_ray(settings: TrainSettings) -> Outcome:
     finally:
         if is_ours:
             ray.shutdown()
-    assert result.metrics is not None
-    if "error" in result.metrics:
-        raise RunError(result.metrics["error"])
-    return Outcome(result.metrics["outcome"])
+    answer = result.return_value
+    assert isinstance(answer, dict)
+    if "error" in answer:
+        raise RunError(answer["error"])
+    return Outcome(answer["outcome"])
 
 
-def _worker(config: dict[str, Any]) -> None:
-    """`config`: plain settings, since Ray makes its own copy of dataclasses and fails at those with slots."""
-    from ray.train import report
+def _worker(config: dict[str, Any]) -> dict[str, str]:
+    """`config`: plain settings, since Ray makes its own copy of dataclasses and fails at those with slots.
 
-    # A report is a barrier. Our own errors are agreed on and so are raised by all; Ray would start them all again.
+    Our own errors are answers: they would come again, and Ray would start all workers again for them.
+    """
     try:
-        report({"outcome": str(train(fill(TrainSettings, config)))})
+        return {"outcome": str(train(fill(TrainSettings, config)))}
     except VpdataError as error:
-        report({"error": str(error)})
+        return {"error": str(error)}
 
 
 def _join_or_start() -> None:

@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import nn
+import torch.distributed as dist
+from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
@@ -100,8 +101,12 @@ def _shard(trainee: Trainee, *, dtype: Dtype, world: World) -> None:
     blocks = trainee.backbone.blocks
     in_blocks = {id(value) for block in blocks for value in block.parameters()}
     whole = {value for value in trainee.backbone.transformer.parameters() if id(value) not in in_blocks}
+    # An adapter inside the blocks is trained in another dtype than theirs, and is small: it stays whole too.
+    adapters = {value for block in blocks for value in block.parameters() if value.requires_grad}
     for block in blocks:
-        fully_shard(block, mesh=mesh)
+        fully_shard(block, mesh=mesh, ignored_params=adapters)
+    for adapter in adapters:
+        adapter.register_post_accumulate_grad_hook(_averaged)
     # One dtype per group is demanded of trained parameters; they are float32 and are computed with in `dtype`.
     policy = MixedPrecisionPolicy(
         param_dtype=None if dtype == "float32" else _DTYPES[dtype], reduce_dtype=torch.float32
@@ -109,4 +114,11 @@ def _shard(trainee: Trainee, *, dtype: Dtype, world: World) -> None:
     for block in trainee.encoder.blocks:
         fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(trainee.encoder, mesh=mesh, mp_policy=policy)
-    fully_shard(trainee.model, mesh=mesh, ignored_params=whole)
+    fully_shard(trainee.model, mesh=mesh, ignored_params=whole | adapters)
+
+
+def _averaged(parameter: Tensor) -> None:
+    """Replace a gradient by its mean over the ranks; earlier micro-batches' share of it is their mean already."""
+    assert parameter.grad is not None
+    dist.all_reduce(parameter.grad)
+    parameter.grad /= dist.get_world_size()

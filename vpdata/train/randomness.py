@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Purpose = Literal["noise", "timestep", "text", "caption", "variant", "mask", "crop", "identity"]
+Purpose = Literal["noise", "timestep", "text", "caption", "variant", "mask", "crop", "identity", "initial weights"]
 
 
 def seed_of(seed: int, *, ordinal: int, purpose: Purpose) -> int:
@@ -27,10 +27,10 @@ def generator(seed: int, *, ordinal: int, purpose: Purpose) -> torch.Generator:
     return torch.Generator("cpu").manual_seed(seed_of(seed, ordinal=ordinal, purpose=purpose))
 
 
-def noise(shape: Sequence[int], *, seed: int, ordinals: Sequence[int]) -> Tensor:
+def noise(shape: Sequence[int], *, seed: int, ordinals: Sequence[int], purpose: Purpose = "noise") -> Tensor:
     """Standard normal float32 `[B, *shape]` on the CPU, one draw per ordinal."""
     return torch.stack(
-        [torch.randn(*shape, generator=generator(seed, ordinal=ordinal, purpose="noise")) for ordinal in ordinals]
+        [torch.randn(*shape, generator=generator(seed, ordinal=ordinal, purpose=purpose)) for ordinal in ordinals]
     )
 
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vpdata.backbones.context_encoder import ContextEncoderSettings
+from vpdata.backbones.identity_adapter import IdentitySettings
 from vpdata.backbones.injector import InjectionSettings
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.train.checkpoints import CheckpointSettings
 from vpdata.train.data import DataSettings
+from vpdata.train.id_adapter import Scheme
 from vpdata.train.loss import LossSettings
 from vpdata.train.metrics import WatchSettings
 from vpdata.train.parallel import ParallelSettings
@@ -31,7 +33,7 @@ class RaySettings:
 class TrainSettings:
     """A training of one stage."""
 
-    stage: Literal["context_encoder"] = "context_encoder"
+    stage: Literal["context_encoder", "id_adapter"] = "context_encoder"
     output: str
     """Folder that every process can write to; a training that was interrupted goes on from what is in it."""
     num_steps: int
@@ -45,7 +47,15 @@ class TrainSettings:
     """Steps in a row whose loss or gradient is no number, after which training gives up; each is skipped."""
     backbone: BackboneSettings
     encoder: ContextEncoderSettings = field(default_factory=ContextEncoderSettings)
+    """Of the stage context_encoder."""
     injection: InjectionSettings = field(default_factory=InjectionSettings)
+    """Of the stage context_encoder."""
+    context_encoder: str | None = None
+    """Folder that the stage context_encoder wrote; the stage id_adapter starts from it."""
+    identity: IdentitySettings = field(default_factory=IdentitySettings)
+    """Of the stage id_adapter."""
+    identity_scheme: Scheme = "other_window"
+    """Of the stage id_adapter."""
     loss: LossSettings = field(default_factory=LossSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     parallel: ParallelSettings = field(default_factory=ParallelSettings)
@@ -57,6 +67,16 @@ class TrainSettings:
         if self.num_steps < 1 or self.max_bad_steps < 1:
             raise ValueError(
                 f"got num_steps {self.num_steps} and max_bad_steps {self.max_bad_steps}, wanted 1 or more of each"
+            )
+        if (self.stage == "id_adapter") != (self.context_encoder is not None):
+            raise ValueError(
+                f"got the stage {self.stage} with context_encoder {self.context_encoder}: the stage id_adapter, and only "
+                "it, starts from the folder of a trained context encoder"
+            )
+        if self.stage == "id_adapter" and self.parallel.compile:
+            raise ValueError(
+                "got parallel.compile in the stage id_adapter, wanted none: each sample has another number of identity "
+                "tokens, and blocks would be compiled for each"
             )
         if "://" in self.output:
             raise ValueError(f"got output {self.output}, wanted a folder on a disk that all processes share")

@@ -12,11 +12,12 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from vpdata.backbones.loading import fingerprint, load_backbone, read_spec
 from vpdata.backbones.port import Backbone
-from vpdata.backbones.saving import parameter_share
+from vpdata.backbones.saving import load_context_encoder, parameter_share
 from vpdata.models.gpu import torch_dtype
 from vpdata.train.batch import Batches
 from vpdata.train.checkpoints import Checkpoints
 from vpdata.train.data import open_data
+from vpdata.train.id_adapter import id_adapter_trainee
 from vpdata.train.loop import Loop, Outcome
 from vpdata.train.metrics import MetricsLog
 from vpdata.train.parallel import lay_out, refuse_dtype
@@ -42,7 +43,7 @@ def train(settings: TrainSettings) -> Outcome:
             settings.data,
             backbone=settings.backbone,
             output=Path(settings.output),
-            pairs=False,
+            pairs=settings.stage == "id_adapter",
             seed=settings.seed,
             world=world,
         )
@@ -76,11 +77,10 @@ def fit(
     batches and the same backbone.
     """
     folder = Path(settings.output)
-    trainee = context_encoder_trainee(
-        backbone, encoder=settings.encoder, injection=settings.injection, fingerprint=fingerprint
-    )
+    with world.together("opening what is trained"):
+        trainee = _trainee(settings, backbone, fingerprint)
     assert_only_trainable(trainee)
-    share = parameter_share(trainee.trainable, backbone)
+    share = parameter_share(trainee.parameters().values(), backbone)
     _log.info(
         "%s: %d parameters are trained, %.2f %% of the backbone's", trainee.name, trainee.num_parameters, 100 * share
     )
@@ -102,6 +102,19 @@ def fit(
     if outcome is Outcome.FINISHED:
         _save(trainee, folder / trainee.name, world=world)
     return outcome
+
+
+def _trainee(settings: TrainSettings, backbone: Backbone, fingerprint: str) -> Trainee:
+    if settings.context_encoder is None:
+        return context_encoder_trainee(
+            backbone, encoder=settings.encoder, injection=settings.injection, fingerprint=fingerprint
+        )
+    return id_adapter_trainee(
+        load_context_encoder(settings.context_encoder, backbone, fingerprint=fingerprint),
+        identity=settings.identity,
+        scheme=settings.identity_scheme,
+        seed=settings.seed,
+    )
 
 
 def _save(trainee: Trainee, folder: Path, *, world: World) -> None:

@@ -44,7 +44,7 @@ class Trainee:
     encoder: ContextEncoder
     predict: Predict
     sample_flops: Callable[[tuple[int, ...]], float]
-    """Floating-point operations of a training step on one sample with latents `[..., F, h, w]`, recomputation left out."""
+    """Floating-point operations of a training step on a sample with latents `[..., F, h, w]`, without recomputation."""
     save: Callable[[Path, Mapping[str, Tensor]], None]
     """Write the tensors of `trainable`, whole and on the CPU, to a folder that can be loaded with one call."""
 
