@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,13 @@ def test_clip_lies_nearer_to_its_own_copy_than_to_another_clip(embedder):
     copy = np.clip(MOVING + noise, 0, 255).astype(np.uint8)
     first, again, other = map(embedder.embed, (MOVING, copy, 255 - MOVING[:, ::-1]))
     assert first @ again > first @ other
+
+
+def test_threads_that_ask_at_once_get_what_each_would_get_alone(embedder):
+    clips = [MOVING[:2], MOVING[1::-1], 255 - MOVING[:2], MOVING[2:4]]
+    with ThreadPoolExecutor(4) as threads:
+        at_once = list(threads.map(lambda frames: embedder.embed(frames), clips))
+    np.testing.assert_array_equal(at_once, [embedder.embed(frames) for frames in clips])
 
 
 def test_wanted_sampling_is_positive(embedder):

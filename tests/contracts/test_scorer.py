@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
 
 import numpy as np
@@ -37,6 +38,13 @@ def test_equal_frames_give_equal_scores_and_stay_as_they_were(scorer):
     frames = MOVING.copy()
     frames.flags.writeable = False
     assert scorer.score(frames, fps=4.0) == scorer.score(MOVING, fps=4.0)
+
+
+def test_threads_that_ask_at_once_get_what_each_would_get_alone(scorer):
+    clips = [MOVING[:2], MOVING[1::-1], 255 - MOVING[:2], MOVING[2:4]]
+    with ThreadPoolExecutor(4) as threads:
+        at_once = list(threads.map(lambda frames: scorer.score(frames, fps=4.0), clips))
+    assert at_once == [scorer.score(frames, fps=4.0) for frames in clips]
 
 
 def test_wanted_sampling_is_positive(scorer):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from vpdata.errors import BackendError, Reason, RejectItem
-from vpdata.models.gpu import halving, torch_device, torch_dtype
+from vpdata.models.gpu import halving, in_batches, to_device, torch_device, torch_dtype
 
 
 class SmallGpu:
@@ -57,6 +58,58 @@ def test_other_errors_are_not_taken_for_lack_of_memory():
 
     with pytest.raises(RuntimeError, match="illegal"):
         halving(broken, [1, 2])
+
+
+def squared_in_batches(numbers, *, gpu, batch_size=3, ready=list):
+    return in_batches(numbers, batch_size=batch_size, ready=ready, ask=gpu)
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 8])
+def test_batches_keep_their_order_whether_they_fit_or_not(capacity):
+    gpu = SmallGpu(capacity)
+    assert squared_in_batches(list(range(8)), gpu=gpu) == [number**2 for number in range(8)]
+    assert gpu.answered == list(range(8))
+    assert squared_in_batches([], gpu=gpu) == []
+
+
+def test_next_batch_is_made_ready_while_one_is_asked():
+    is_ready = {first: threading.Event() for first in (0, 2, 4)}
+
+    def ready(numbers):
+        is_ready[numbers[0]].set()
+        return numbers
+
+    def ask(numbers):
+        following = is_ready.get(numbers[0] + 2)
+        assert following is None or following.wait(timeout=10)
+        # No further ahead, since what is ready holds memory.
+        assert numbers[0] != 0 or not is_ready[4].is_set()
+        return numbers
+
+    assert squared_in_batches([0, 1, 2, 3, 4], gpu=ask, batch_size=2, ready=ready) == [0, 1, 2, 3, 4]
+
+
+def test_item_that_cannot_be_made_ready_says_why():
+    def ready(numbers):
+        if 4 in numbers:
+            raise RejectItem(Reason.TAGS_FAILED, "four")
+        return numbers
+
+    with pytest.raises(RejectItem, match="four"):
+        squared_in_batches(list(range(8)), gpu=SmallGpu(8), ready=ready)
+
+
+def test_tensor_on_the_cpu_stays_as_it_is():
+    tensor = torch.arange(3)
+    assert to_device(tensor, torch.device("cpu")) is tensor
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_tensor_arrives_on_the_gpu_whole():
+    tensor = torch.arange(10_000_000)
+    copy = to_device(tensor, torch.device("cuda"))
+    assert copy.device.type == "cuda"
+    assert torch.equal(copy.cpu(), tensor)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

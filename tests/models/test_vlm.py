@@ -101,6 +101,12 @@ def test_batch_equals_one_by_one(folder):
         assert captioner.caption(batch) == [captioner.caption([one])[0] for one in batch]
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_texts_do_not_depend_on_how_many_are_generated_at_once(folder, batch_size):
+    one_by_one = [VlmCaptioner(settings(folder)).caption([one])[0] for one in REQUESTS[:3]]
+    assert VlmCaptioner(settings(folder, batch_size=batch_size)).caption(REQUESTS[:3]) == one_by_one
+
+
 def test_answer_depends_on_pictures_and_prompt(folder):
     captioner = VlmCaptioner(settings(folder))
     texts = captioner.caption([request(0), request(7), request(0, prompt="Another question?")])

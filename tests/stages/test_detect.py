@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -132,6 +133,17 @@ def test_clip_has_its_scores_beside_its_detections():
     (result,) = detected(make_clip(squares_film({"red square": RED})), settings=settings)
     assert result.record.score("motion") > 0
     assert result.record.detections
+
+
+def test_clips_that_threads_prepare_at_once_have_the_scores_of_each_alone():
+    boxes = [(4, 10, 28, 40)] * 12
+    clips = [make_clip(squares_film({"red square": RED[n:] + boxes}), name=f"{n}.mp4") for n in range(8)]
+    stage = ready(Detect(DetectSettings(scorers=(ModelChoice(name="embedded"),)), detector=ColourDetector))
+    with ThreadPoolExecutor(4) as threads:
+        prepared = list(threads.map(lambda clip: stage.prepare(*clip), clips))
+    alone = [stage.prepare(*clip).record for clip in clips]
+    assert [one.record for one in prepared] == alone
+    assert len({record.score("motion") for record in alone}) == 8
 
 
 def test_clip_that_the_rules_drop_for_its_scores_is_spared_the_detector(monkeypatch):

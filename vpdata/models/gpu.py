@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import zip_longest
 from typing import TypeVar
 
 import torch
@@ -12,6 +14,7 @@ from vpdata.errors import BackendError, Reason, RejectItem
 from vpdata.models.torch_settings import Device, Dtype
 
 Item = TypeVar("Item")
+Ready = TypeVar("Ready")
 Answer = TypeVar("Answer")
 
 _log = logging.getLogger(__name__)
@@ -28,6 +31,41 @@ def torch_device(name: Device) -> torch.device:
 def torch_dtype(name: Dtype) -> torch.dtype:
     """The dtype of that name."""
     return getattr(torch, name)
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on the device; from pinned memory, so that the caller does not wait for the GPU's earlier work."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def in_batches(
+    items: Sequence[Item],
+    *,
+    batch_size: int,
+    ready: Callable[[Sequence[Item]], Ready],
+    ask: Callable[[Ready], Sequence[Answer]],
+) -> list[Answer]:
+    """`ask(ready(batch))` for every batch; while one is asked, the next is made ready on a thread.
+
+    A batch that the GPU's memory does not hold is made ready and asked anew in halves, as `halving` does it.
+    """
+    if not items:
+        return []
+    made_ready: list[Future[Ready]] = []
+
+    def call(some: Sequence[Item]) -> Sequence[Answer]:
+        return ask(made_ready.pop().result() if made_ready else ready(some))
+
+    batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
+    answers: list[Answer] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="ready") as thread:
+        coming = thread.submit(ready, batches[0])
+        for batch, following in zip_longest(batches, batches[1:]):
+            made_ready.append(coming)
+            if following is not None:
+                coming = thread.submit(ready, following)
+            answers += halving(call, batch)
+    return answers
 
 
 def halving(call: Callable[[Sequence[Item]], Sequence[Answer]], items: Sequence[Item]) -> list[Answer]:

@@ -142,7 +142,7 @@ class Captioner(Protocol):
 
 
 class Scorer(Protocol):
-    """Measures a clip on frames sampled from it."""
+    """Measures a clip on frames sampled from it. Several threads may ask at once, each about its own clip."""
 
     sample_fps: float
     """Frames per second wanted, evenly spread."""
@@ -166,7 +166,7 @@ class TextScorer(Protocol):
 
 
 class Embedder(Protocol):
-    """Places a clip among others by what it shows."""
+    """Places a clip among others by what it shows. Several threads may ask at once, each about its own clip."""
 
     sample_fps: float
     """Frames per second wanted, evenly spread."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torchvision.models.optical_flow import raft_large, raft_small
 
 from vpdata.models.embedded.measures import mean_motion
-from vpdata.models.gpu import halving, torch_device
+from vpdata.models.gpu import in_batches, to_device, torch_device
 from vpdata.models.ports import Frames, Image
 from vpdata.models.raft_settings import MIN_SIDE_PX, RaftSettings
 from vpdata.models.tensors import fill_module, read_tensors
@@ -38,21 +39,20 @@ class RaftMotion:
         network = raft_large() if settings.size == "large" else raft_small()
         fill_module(network, tensors, where=f"{settings.weights} (RAFT {settings.size})")
         self._network = network.to(self._device).eval()
+        # It keeps the correlations of the pairs in hand on itself.
+        self._network_is_free = Lock()
 
     def score(self, frames: Frames, *, fps: float) -> Mapping[ScoreName, float | None]:
         """The three motions of one clip, in frame diagonals per second."""
         if len(frames) < 2:
             return {"motion": None, "camera_motion": None, "object_motion": None}
         pairs = list(pairwise(frames))
-        flows: list[NDArray[np.float32]] = []
-        for start in range(0, len(pairs), self._batch_size):
-            flows += halving(self.flows, pairs[start : start + self._batch_size])
+        flows = self.flows(pairs)
         height, width = frames.shape[1:3]
         grids = (flow[::_GRID_PX, ::_GRID_PX] for flow in flows)
         motion, camera, objects = mean_motion(grids, diagonal_px=float(np.hypot(height, width)), fps=fps)
         return {"motion": motion, "camera_motion": camera, "object_motion": objects}
 
-    @torch.inference_mode()
     def flows(self, pairs: Sequence[tuple[Image, Image]]) -> list[NDArray[np.float32]]:
         """For each pair of frames of one size, where each pixel of the first is in the second.
 
@@ -60,14 +60,25 @@ class RaftMotion:
         """
         height, width = pairs[0][0].shape[:2]
         size = _fit(width), _fit(height)
-        before, after = (self._tensor([pair[side] for pair in pairs], size) for side in (0, 1))
-        flow = self._network(before, after)[-1].permute(0, 2, 3, 1).cpu().numpy()
-        return list(flow * np.array([width / size[0], height / size[1]], dtype=np.float32))
+        flows = in_batches(
+            pairs,
+            batch_size=self._batch_size,
+            ready=lambda some: tuple(self._tensor([pair[side] for pair in some], size) for side in (0, 1)),
+            ask=self._ask,
+        )
+        scale = np.array([width / size[0], height / size[1]], dtype=np.float32)
+        return [flow * scale for flow in flows]
+
+    @torch.inference_mode()
+    def _ask(self, sides: tuple[torch.Tensor, ...]) -> list[NDArray[np.float32]]:
+        with self._network_is_free:
+            flow = self._network(*sides)[-1]
+        return list(flow.permute(0, 2, 3, 1).cpu().numpy())
 
     def _tensor(self, images: Sequence[Image], size: tuple[int, int]) -> torch.Tensor:
         """float32 [N, 3, H, W] in [-1, 1], of a (width, height)."""
         resized = np.stack([np.asarray(cv2.resize(image, size)) for image in images])
-        pixels = torch.from_numpy(resized).to(self._device).permute(0, 3, 1, 2)
+        pixels = to_device(torch.from_numpy(resized), self._device).permute(0, 3, 1, 2)
         return pixels.float().div_(127.5).sub_(1)
 
 

@@ -69,8 +69,6 @@ class DetectInputs:
     """uint8 [K, H, W, 3] RGB, the key frames."""
     contexts: tuple[Frames, ...]
     """Per key frame the frames at the detector's `context_s`."""
-    samples: tuple[Frames, ...] = ()
-    """What each scorer and the embedder see."""
     dropped: Rejected | None = None
     """Why nothing need be looked for."""
 
@@ -80,7 +78,7 @@ class DetectInputs:
 
     @property
     def num_bytes(self) -> int:
-        return sum(frames.nbytes for frames in (self.images, *self.contexts, *self.samples))
+        return sum(frames.nbytes for frames in (self.images, *self.contexts))
 
 
 class Detect:
@@ -127,6 +125,7 @@ class Detect:
         self._scoring.setup()
 
     def prepare(self, item: Record, media: bytes) -> DetectInputs:
+        """Scores the clip too: reading text takes a second of a core, and would keep the GPU waiting elsewhere."""
         reader = ClipReader(media, sha256=item.clip.sha256)
         frames = key_frames(reader.num_frames, fps=float(reader.fps), interval_s=self._settings.interval_s)
         steps = [round(offset_s * float(reader.fps)) for offset_s in self._detector.context_s]
@@ -136,17 +135,19 @@ class Detect:
         wanted = sorted({*frames, *(frame for group in (*around, *sampled) for frame in group)})
         row_of = {frame: row for row, frame in enumerate(wanted)}
         images = reader.read(wanted)
+        samples = self._scoring.samples(dict(zip(wanted, images, strict=True)), sampled)
+        record = self._scoring.measured(item, samples)
         return DetectInputs(
-            record=item,
+            record=record,
             frames=frames,
             images=images[[row_of[frame] for frame in frames]],
             contexts=tuple(images[[row_of[frame] for frame in context]] for context in around),
-            samples=self._scoring.samples(dict(zip(wanted, images, strict=True)), sampled),
+            dropped=self._dropped(record),
         )
 
     def process_many(self, inputs: Iterator[DetectInputs]) -> Iterator[Result | Rejected]:
         tagged = ask_in_batches(
-            map(self._scored, inputs),
+            inputs,
             requests_of=lambda one: [] if one.dropped else [one.images],
             ask=self._tagger.tags,
             batch_size=self._settings.tagger_batch_size,
@@ -180,18 +181,12 @@ class Detect:
         )
         return rejected(one.record, nothing, stage=self.name)
 
-    def _scored(self, one: DetectInputs) -> DetectInputs:
-        """With a record that holds the scores; with the reason where it is dropped for them."""
-        try:
-            record = self._scoring.measured(one.record, one.samples)
-        except RejectItem as rejection:
-            return dataclasses.replace(one, samples=(), dropped=rejected(one.record, rejection, stage=self.name))
-        dropped = None
-        if self.early_rules is not None:
-            judged = judge(record, self.early_rules, after=self.name)
-            if judged.record is None:
-                dropped = Rejected(item_id=one.item_id, reject=judged.rejects[-1])
-        return dataclasses.replace(one, record=record, samples=(), dropped=dropped)
+    def _dropped(self, record: Record) -> Rejected | None:
+        """Why the rules drop a clip for its scores."""
+        if self.early_rules is None:
+            return None
+        judged = judge(record, self.early_rules, after=self.name)
+        return Rejected(item_id=record.id, reject=judged.rejects[-1]) if judged.record is None else None
 
     def _detections(self, one: DetectInputs, boxes_of: Sequence[Sequence[Box]]) -> tuple[Detection, ...]:
         detections = []

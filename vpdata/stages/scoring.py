@@ -17,7 +17,10 @@ from vpdata.stages.semantic_duplicates import to_text
 
 
 class Scoring:
-    """Asks any number of scorers, and an embedder, about one clip at a time. Picklable before `setup`."""
+    """Asks any number of scorers, and an embedder, about one clip at a time. Picklable before `setup`.
+
+    After it, several threads may measure clips at once.
+    """
 
     def __init__(self, scorers: Sequence[ModelChoice], embedder: ModelChoice | None) -> None:
         self.models: tuple[ModelCard, ...] = tuple(models.describe("scorer", choice) for choice in scorers)

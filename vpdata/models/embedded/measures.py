@@ -75,7 +75,6 @@ class FrameMeasures:
     def __init__(self, settings: FrameMeasuresSettings) -> None:
         self.sample_fps = settings.sample_fps
         self.max_short_side_px = settings.short_side_px
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
 
     def score(self, frames: Frames, *, fps: float) -> Mapping[ScoreName, float | None]:
         """Scores of one clip from frames `fps` apart; None where one cannot be computed."""
@@ -100,8 +99,10 @@ class FrameMeasures:
             return None, None, None
         size = scaled_size(width, height, _FLOW_SHORT_SIDE_PX)
         small = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
+        # Of its own, since it keeps its working memory and several threads may score clips at once.
+        dense_flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         flows = (
-            self._flow.calc(before, after, None)[::_GRID_PX, ::_GRID_PX]  # pyright: ignore
+            dense_flow.calc(before, after, None)[::_GRID_PX, ::_GRID_PX]  # pyright: ignore
             for before, after in pairwise(small)
         )
         return mean_motion(flows, diagonal_px=float(np.hypot(*size)), fps=fps)

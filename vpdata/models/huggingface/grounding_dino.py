@@ -6,12 +6,13 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
 
-from vpdata.models.gpu import halving, torch_dtype
+from vpdata.models.gpu import in_batches, to_device, torch_dtype
 from vpdata.models.huggingface.boxes import kept, labelled
 from vpdata.models.huggingface.loading import load_model, load_processor
 from vpdata.models.huggingface.settings import GroundingDinoSettings
@@ -62,10 +63,9 @@ class GroundingDino:
                 alike[(*key_frame.image.shape, self._padded_length(request))].append(request)
         found: list[list[Box]] = [[] for _ in key_frames]
         for requests in alike.values():
-            for start in range(0, len(requests), self._settings.batch_size):
-                batch = requests[start : start + self._settings.batch_size]
-                for request, boxes in zip(batch, halving(self._ask, batch), strict=True):
-                    found[request.index] += boxes
+            answers = in_batches(requests, batch_size=self._settings.batch_size, ready=self._ready, ask=self._ask)
+            for request, boxes in zip(requests, answers, strict=True):
+                found[request.index] += boxes
         return kept(found, key_frames, self._settings.limits)
 
     def _requests(self, index: int, key_frame: KeyFrame) -> list[_Request]:
@@ -105,28 +105,31 @@ class GroundingDino:
         padded = -(-len(request.token_ids) // _LENGTH_STEP) * _LENGTH_STEP
         return min(padded, self._model.config.max_text_len)
 
-    @torch.inference_mode()
-    def _ask(self, requests: Sequence[_Request]) -> list[list[Box]]:
-        settings, device = self._settings, self._model.device
-        images = np.stack([request.key_frame.image for request in requests])
-        pixels = self._image_processor(
-            list(images), input_data_format="channels_last", device=device, return_tensors="pt"
-        )
+    def _ready(self, requests: Sequence[_Request]) -> tuple[Sequence[_Request], Any, Any]:
+        device = self._model.device
+        images = to_device(torch.from_numpy(np.stack([request.key_frame.image for request in requests])), device)
+        pixels = self._image_processor(list(images), input_data_format="channels_last", return_tensors="pt")
         text = self._tokenizer.pad(
             {"input_ids": [list(request.token_ids) for request in requests]},
             padding="max_length",
             max_length=self._padded_length(requests[0]),
             return_tensors="pt",
         )
+        return requests, pixels, {name: to_device(tensor, device) for name, tensor in text.items()}
+
+    @torch.inference_mode()
+    def _ask(self, batch: tuple[Sequence[_Request], Any, Any]) -> list[list[Box]]:
+        requests, pixels, text = batch
+        settings, device = self._settings, self._model.device
         with torch.autocast(device.type, torch_dtype(settings.dtype), enabled=settings.dtype != "float32"):
-            outputs = self._model(**pixels.to(device), **text.to(device))
+            outputs = self._model(**pixels, **text)
         is_word = torch.zeros((len(requests), 1, outputs.logits.shape[-1]), dtype=torch.bool)
         for row, request in zip(is_word[:, 0], requests, strict=True):
             row[: len(request.label_of_token)] = torch.tensor(request.label_of_token) != _NO_LABEL
         # A separator can fire too, and names nothing.
         outputs.logits = outputs.logits.masked_fill(~is_word.to(device), float("-inf"))
         answers = self._image_processor.post_process_object_detection(
-            outputs, threshold=settings.min_score, target_sizes=[image.shape[:2] for image in images]
+            outputs, threshold=settings.min_score, target_sizes=[one.key_frame.image.shape[:2] for one in requests]
         )
         return [
             labelled(found, [request.key_frame.labels[number] for number in request.label_of_token])

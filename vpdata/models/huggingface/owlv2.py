@@ -10,7 +10,7 @@ import torch
 from transformers import Owlv2ForObjectDetection, Owlv2Processor
 from transformers.models.owlv2.modeling_owlv2 import Owlv2ObjectDetectionOutput
 
-from vpdata.models.gpu import halving, torch_dtype
+from vpdata.models.gpu import in_batches, to_device, torch_dtype
 from vpdata.models.huggingface.boxes import kept, labelled
 from vpdata.models.huggingface.loading import load_model, load_processor
 from vpdata.models.huggingface.settings import Owlv2Settings
@@ -43,21 +43,28 @@ class Owlv2:
     def detect(self, key_frames: Sequence[KeyFrame]) -> list[list[Box]]:
         found: list[list[Box]] = [[] for _ in key_frames]
         asked = [index for index, key_frame in enumerate(key_frames) if key_frame.labels]
-        for start in range(0, len(asked), self._settings.batch_size):
-            batch = asked[start : start + self._settings.batch_size]
-            boxes = halving(self._ask, [key_frames[index] for index in batch])
-            for index, of_frame in zip(batch, boxes, strict=True):
-                found[index] = of_frame
+        boxes = in_batches(
+            [key_frames[index] for index in asked],
+            batch_size=self._settings.batch_size,
+            ready=self._ready,
+            ask=self._ask,
+        )
+        for index, of_frame in zip(asked, boxes, strict=True):
+            found[index] = of_frame
         return kept(found, key_frames, self._settings.limits)
 
+    def _ready(self, key_frames: Sequence[KeyFrame]) -> tuple[Sequence[KeyFrame], torch.Tensor]:
+        """With the pixels as the network wants them."""
+        images = [to_device(torch.from_numpy(one.image.copy()), self._model.device) for one in key_frames]
+        pixels = self._image_processor(images, input_data_format="channels_last", return_tensors="pt")
+        return key_frames, pixels["pixel_values"]
+
     @torch.inference_mode()
-    def _ask(self, key_frames: Sequence[KeyFrame]) -> list[list[Box]]:
-        device = self._model.device
-        images = [key_frame.image.copy() for key_frame in key_frames]
-        pixels = self._image_processor(images, input_data_format="channels_last", device=device, return_tensors="pt")
+    def _ask(self, batch: tuple[Sequence[KeyFrame], torch.Tensor]) -> list[list[Box]]:
+        key_frames, pixels = batch
         labels = sorted({label for key_frame in key_frames for label in key_frame.labels})
         with self._autocast():
-            feature_map, _ = self._model.image_embedder(pixels["pixel_values"].to(device))
+            feature_map, _ = self._model.image_embedder(pixels)
             queries = torch.cat(
                 [self._embed(labels[i : i + _TEXT_BATCH_SIZE]) for i in range(0, len(labels), _TEXT_BATCH_SIZE)]
             )

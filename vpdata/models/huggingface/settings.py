@@ -73,10 +73,13 @@ class VlmSettings(FetchedSettings):
     dtype: Dtype = "bfloat16"
     max_new_tokens: int = 512
     """Longest answer."""
+    batch_size: int = 16
+    """Answers generated at once; of several batches in one call, one is made ready while another is generated."""
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens: got {self.max_new_tokens}, wanted at least 1")
+        for name in ("max_new_tokens", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, wanted at least 1")
 
     def card(self, role: str) -> ModelCard:
         """What a run says about this model."""
@@ -84,7 +87,8 @@ class VlmSettings(FetchedSettings):
 
     def _card(self, role: str, asked: Mapping[str, object]) -> ModelCard:
         name = f"vlm {self.weights.rstrip('/').rpartition('/')[2]}"
-        options = {"dtype": self.dtype, "max_new_tokens": self.max_new_tokens, **asked}
+        names = ("dtype", "max_new_tokens", "batch_size")
+        options = {**{name: getattr(self, name) for name in names}, **asked}
         return self.weights_card(role, name=name, package="transformers", options=options)
 
 

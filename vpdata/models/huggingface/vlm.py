@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoProcessor, GenerationConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from vpdata.errors import BackendError, Reason, RejectItem
-from vpdata.models.gpu import halving
+from vpdata.models.gpu import in_batches, to_device
 from vpdata.models.huggingface.loading import load_model, load_processor
 from vpdata.models.huggingface.settings import VlmSettings, VlmTaggerSettings
 from vpdata.models.object_views import shown_images
@@ -99,6 +99,7 @@ class _ChatModel:
     def __init__(self, settings: VlmSettings) -> None:
         folder = local_weights(settings.weights, settings.revision)
         kind = _architecture(folder)
+        self._batch_size = settings.batch_size
         self._model: Any = load_model(kind, folder, device=settings.device, dtype=settings.dtype)
         # Answers begin where the prompt ends: padding must not stand between them.
         self._processor: Any = load_processor(_ANY_PROCESSOR, folder)
@@ -114,11 +115,12 @@ class _ChatModel:
         )
 
     def answers(self, questions: Sequence[_Question]) -> list[str]:
-        """One text per question, generated as one batch."""
-        return halving(self._generate, questions) if questions else []
+        """One text per question."""
+        answers = in_batches(questions, batch_size=self._batch_size, ready=self._ready, ask=self._generate)
+        # Only now: the tokenizer must not be used while a thread readies the next batch with it.
+        return [plain_text(self._processor.decode(answer, skip_special_tokens=True)) for answer in answers]
 
-    @torch.inference_mode()
-    def _generate(self, questions: Sequence[_Question]) -> list[str]:
+    def _ready(self, questions: Sequence[_Question]) -> dict[str, torch.Tensor]:
         inputs = self._processor.apply_chat_template(
             [_conversation(one) for one in questions],
             add_generation_prompt=True,
@@ -128,10 +130,14 @@ class _ChatModel:
             # A label may hold the text of a control token.
             sanitize_control_tokens=True,
             processor_kwargs={"padding": True},
-        ).to(self._model.device)
+        )
+        return {name: to_device(tensor, self._model.device) for name, tensor in inputs.items()}
+
+    @torch.inference_mode()
+    def _generate(self, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        """Per question int64 [N], the tokens of its answer."""
         tokens = self._model.generate(**inputs)
-        answers = tokens[:, inputs["input_ids"].shape[1] :]
-        return [plain_text(text) for text in self._processor.batch_decode(answers, skip_special_tokens=True)]
+        return list(tokens[:, inputs["input_ids"].shape[1] :].cpu())
 
 
 def _architecture(folder: Path) -> Any:

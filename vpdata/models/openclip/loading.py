@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vpdata.errors import BackendError
-from vpdata.models.gpu import halving, torch_device
+from vpdata.models.gpu import halving, in_batches, to_device, torch_device
 from vpdata.models.ports import Image
 from vpdata.models.torch_settings import Device, Dtype
 from vpdata.models.weights import local_weights
@@ -27,7 +28,10 @@ _PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 class ClipModel:
-    """Places images and texts in one space, where what belongs together points the same way."""
+    """Places images and texts in one space, where what belongs together points the same way.
+
+    Several threads may ask at once.
+    """
 
     def __init__(self, folder: Path, config: dict[str, Any], *, device: Device, dtype: Dtype) -> None:
         precision = _PRECISIONS[dtype]
@@ -53,18 +57,22 @@ class ClipModel:
         """Length of a text for the model."""
         return len(self._tokenizer.encode(text))
 
-    def embed_images(self, images: Sequence[Image]) -> Tensor:
-        """float32 [N, D] of unit length, on the CPU."""
-        return torch.stack(halving(self._embed_images, images))
+    def embed_images(self, images: Sequence[Image], *, batch_size: int = 64) -> Tensor:
+        """float32 [N, D] of unit length, on the CPU, from at least one image."""
+        return torch.stack(in_batches(images, batch_size=batch_size, ready=self._pixels, ask=self._embed_pixels))
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """float32 [N, D] of unit length, on the CPU."""
         return torch.stack(halving(self._embed_texts, texts))
 
+    def _pixels(self, images: Sequence[Image]) -> Tensor:
+        with ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="pixels") as threads:
+            pixels = list(threads.map(lambda image: self._transform(Picture.fromarray(image)), images))
+        return to_device(torch.stack(pixels).to(self._dtype), self._device)
+
     @torch.inference_mode()
-    def _embed_images(self, images: Sequence[Image]) -> list[Tensor]:
-        pixels = torch.stack([self._transform(Picture.fromarray(image)) for image in images])
-        found = self._model.encode_image(pixels.to(self._device, self._dtype))
+    def _embed_pixels(self, pixels: Tensor) -> list[Tensor]:
+        found = self._model.encode_image(pixels)
         return list(normalize(found.float(), dim=-1).cpu())
 
     @torch.inference_mode()

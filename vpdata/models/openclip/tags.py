@@ -39,9 +39,7 @@ class ClipTags:
         images = [image for frames in clips for image in frames]
         if not images:
             return [()] * len(clips)
-        size = self._settings.batch_size
-        batches = [self._model.embed_images(images[start : start + size]) for start in range(0, len(images), size)]
-        cosines = torch.cat(batches) @ self._embeddings.T
+        cosines = self._model.embed_images(images, batch_size=self._settings.batch_size) @ self._embeddings.T
         return [self._best(of_clip) for of_clip in cosines.split([len(frames) for frames in clips])]
 
     def _best(self, cosines: Tensor) -> tuple[str, ...]:
