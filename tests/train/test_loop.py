@@ -71,6 +71,7 @@ def test_two_sharded_processes_learn_what_one_learns(whole, tmp_path):
     assert curve(tmp_path, "validation") == pytest.approx(curve(whole, "validation"), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_two_sharded_processes_go_on_where_one_stopped(whole, tmp_path):
     train_here(settings_for(tmp_path, stop_at_step=6))
     sharded = settings_for(tmp_path, parallel=ParallelSettings(mode="fsdp"))

@@ -59,6 +59,7 @@ def test_finished_training_that_is_called_again_does_nothing(latents, tmp_path):
     assert (tmp_path / "out" / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_sharded_training_saves_the_encoder_whole(tmp_path):
     parallel = ParallelSettings(mode="fsdp")
     assert train_in_processes(settings_for(tmp_path / "two", parallel=parallel), num_processes=2, micro=1) == [0, 0]
