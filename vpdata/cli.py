@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import vpdata
 from vpdata.errors import ConfigError
+from vpdata.inpaint.options import add_inpaint_options, inpaint_options
 from vpdata.options import add_build_options, add_encode_options, build_options, encode_options, exit_code
 
 Command = Callable[[argparse.Namespace], int]
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--launcher", choices=("env", "ray"), default="env", help="env: alone, or as torchrun or srun started it"
     )
+    add_inpaint_options(add("inpaint", _inpaint, "fill or change what is under a mask in a video of any length"))
     _add_models(add("models", _list_models, "list, fetch and check the models"))
     return parser
 
@@ -215,6 +217,17 @@ def _train(args: argparse.Namespace) -> int:
     outcome = launch(settings, launcher=args.launcher)
     print(f"{settings.output}: {outcome}")
     return outcome.exit_code
+
+
+def _inpaint(args: argparse.Namespace) -> int:
+    import logging
+
+    from vpdata.inpaint.command import load_settings, run
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    options = inpaint_options(args)
+    print(run(options, load_settings(options)))
+    return 0
 
 
 def _list_models(args: argparse.Namespace) -> int:

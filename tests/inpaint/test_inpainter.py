@@ -4,49 +4,12 @@ import torch
 
 pytest.importorskip("peft")
 
-from vpdata.backbones.context_encoder import ContextEncoder, ContextEncoderSettings
-from vpdata.backbones.identity_adapter import IdentityAdapter, IdentitySettings
-from vpdata.backbones.identity_saving import save_id_adapter
-from vpdata.backbones.injector import InjectionSettings
-from vpdata.backbones.loading import fingerprint, load_backbone
-from vpdata.backbones.saving import save_context_encoder
-from vpdata.backbones.settings import BackboneSettings
+from tests.inpaint.trained import SMALL, save_adapter, save_encoder, tiny
+from vpdata.backbones.loading import load_backbone
 from vpdata.errors import BackendError, ConfigError
 from vpdata.inpaint.inpainter import Inpainter
 
 torch.set_num_threads(1)
-
-SMALL = {
-    "sampling": {"num_steps": 2, "guidance": 1.0},
-    "windows": {"num_frames": 9, "overlap_frames": 5, "area_px": 64 * 96},
-}
-
-
-def save_encoder(folder, name, *, weight=0.0):
-    settings = BackboneSettings(tiny=name, device="cpu", dtype="float32")
-    backbone = load_backbone(settings)
-    encoder = ContextEncoder(backbone, ContextEncoderSettings())
-    for output in encoder.outputs:
-        torch.nn.init.constant_(output.weight, weight)
-    save_context_encoder(
-        folder,
-        encoder.state_dict(),
-        spec=backbone.spec,
-        encoder=ContextEncoderSettings(),
-        injection=InjectionSettings(),
-        fingerprint=fingerprint(settings),
-    )
-    return folder
-
-
-def save_adapter(folder, name):
-    backbone = load_backbone(BackboneSettings(tiny=name, device="cpu", dtype="float32"))
-    torch.manual_seed(0)
-    adapter = IdentityAdapter(backbone, IdentitySettings(rank=2, alpha=2))
-    for parameter in adapter.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    save_id_adapter(folder, adapter)
-    return folder
 
 
 def inpainter(folder, name="wan", **more) -> Inpainter:
@@ -149,7 +112,7 @@ def save_style(folder, name="wan", *, seed=1):
     from diffusers import WanPipeline
     from peft import LoraConfig, get_peft_model_state_dict
 
-    transformer = load_backbone(BackboneSettings(tiny=name, device="cpu", dtype="float32")).transformer
+    transformer = load_backbone(tiny(name)).transformer
     torch.manual_seed(seed)
     transformer.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_k", "to_v"]))
     for parameter_name, parameter in transformer.named_parameters():

@@ -13,6 +13,7 @@ from vpdata.config import ModelChoice
 from vpdata.errors import ConfigError
 from vpdata.inpaint.any_length import Frames, Masks
 from vpdata.inpaint.fit import Size, scale_frames
+from vpdata.inpaint.options import FrameBox, FramePoint, Wanted
 from vpdata.media.clips import scaled_size
 from vpdata.media.masks import bounding_box, decode_mask
 from vpdata.models.ports import BoxXyxy, Detector, KeyFrame, MaskTracker
@@ -21,6 +22,8 @@ from vpdata.stages.follow import FollowedObject, FollowSettings, follow_objects
 
 _MAX_SHORT_SIDE_PX = 720
 """Frames are held at this size at most."""
+_BOXED = "object"
+"""The label of what the user has boxed."""
 _ARTICLES = ("the ", "a ", "an ")
 
 
@@ -48,20 +51,6 @@ class ObjectSettings:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Which objects: all that are named, boxed or pointed at."""
-
-    labels: tuple[str, ...] = ()
-    boxes: tuple[tuple[int, BoxXyxy], ...] = ()
-    """Frame, and box in pixels of the video."""
-    points: tuple[tuple[int, tuple[float, float]], ...] = ()
-    """Frame, and x, y in pixels of the video."""
-
-    def __bool__(self) -> bool:
-        return bool(self.labels or self.boxes or self.points)
-
-
 class ObjectFinder:
     """Loads detector and tracker once. A box or a point is followed from the piece of video that it is in."""
 
@@ -79,14 +68,12 @@ class ObjectFinder:
         """
         labels = tuple(_plain(label) for label in wanted.labels)
         found_any = False
-        seen: set[str] = set()
         start, carried = 0, ()
         for piece, size, is_last in _pieces(frames, self._settings.piece_frames):
             here = _shifted(replace(wanted, labels=labels), start, stop=start + len(piece), is_first=start == 0)
             detections = [*carried, *self._detections(piece, here, size, fps=fps, start=start)]
             followed = self._followed(piece, detections, size, start=start)
             found_any |= bool(followed)
-            seen |= {followed_one.label(()) for followed_one in followed}
             yield from _union(followed, size, range(len(piece) if is_last else len(piece) - 1))
             # The last frame is the first of the next piece.
             start += len(piece) - 1
@@ -95,16 +82,17 @@ class ObjectFinder:
             raise ConfigError(self._nothing(wanted))
 
     def _detections(self, piece: Frames, wanted: Wanted, size: Size, *, fps: float, start: int) -> list[Detection]:
-        detections = [Detection(frame=frame, box=box, label="object", score=1.0) for frame, box in wanted.boxes]
+        detections = [Detection(frame=one.frame, box=one.box, label=_BOXED, score=1.0) for one in wanted.boxes]
         if wanted.labels and not wanted.points:
             step = max(1, round(self._settings.interval_s * fps))
             detections += self._detected(piece, range(0, len(piece), step), wanted.labels, size, fps=fps)
-        for frame, (x, y) in wanted.points:
+        for one in wanted.points:
+            frame, (x, y) = one.frame, one.point
             labels = wanted.labels or self._settings.point_labels
             at = [
-                one
-                for one in self._detected(piece, [frame], labels, size, fps=fps)
-                if one.box[0] <= x < one.box[2] and one.box[1] <= y < one.box[3]
+                found
+                for found in self._detected(piece, [frame], labels, size, fps=fps)
+                if found.box[0] <= x < found.box[2] and found.box[1] <= y < found.box[3]
             ]
             if not at:
                 raise ConfigError(
@@ -172,8 +160,12 @@ def _shifted(wanted: Wanted, start: int, *, stop: int, is_first: bool) -> Wanted
     first = start if is_first else start + 1
     return Wanted(
         labels=wanted.labels,
-        boxes=tuple((frame - start, box) for frame, box in wanted.boxes if first <= frame < stop),
-        points=tuple((frame - start, point) for frame, point in wanted.points if first <= frame < stop),
+        boxes=tuple(
+            FrameBox(frame=one.frame - start, box=one.box) for one in wanted.boxes if first <= one.frame < stop
+        ),
+        points=tuple(
+            FramePoint(frame=one.frame - start, point=one.point) for one in wanted.points if first <= one.frame < stop
+        ),
     )
 
 

@@ -1,0 +1,183 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("peft")
+
+from tests.caption_server import says, serving
+from tests.inpaint.footage import decoded, probed, write_video
+from tests.inpaint.trained import SMALL, save_adapter, save_encoder
+from vpdata.cli import main
+from vpdata.config import to_plain
+from vpdata.inpaint.inpainter import Inpainter
+from vpdata.media.masks import decode_mask
+
+torch.set_num_threads(1)
+
+HEIGHT, WIDTH = 70, 102
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A folder with both trained parts."""
+    folder = tmp_path_factory.mktemp("weights")
+    save_encoder(folder / "context_encoder", "wan", weight=0.1)
+    save_adapter(folder / "id_adapter", "wan")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    backbone = {"tiny": "wan", "device": "cpu", "dtype": "float32"}
+    path.write_text(json.dumps({"backbone": backbone, "output": {"feather_px": 3}, **SMALL}))
+    return path
+
+
+@pytest.fixture
+def film(tmp_path):
+    """12 frames of smooth ground in which a disc moves to the right; the video and its masks."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    frames = np.empty((12, HEIGHT, WIDTH, 3), np.uint8)
+    frames[:] = np.stack([rows, columns, 200 - rows], axis=2)
+    masks = np.stack([(rows - 35) ** 2 + (columns - 30 - 2 * index) ** 2 < 150 for index in range(12)])
+    frames[masks] = (220, 40, 40)
+    (tmp_path / "masks").mkdir()
+    for index, mask in enumerate(masks):
+        cv2.imwrite(str(tmp_path / f"masks/{index:03d}.png"), mask.astype(np.uint8) * 255)
+    return write_video(tmp_path / "in.mp4", frames, audio="aac"), masks
+
+
+def inpaint(film, weights, config, *more, output="out.mp4", mask=True):
+    video, _ = film
+    where = ["--mask", str(video.parent / "masks")] if mask else []
+    places = ["--video", str(video), "--output", str(video.parent / output), "--weights", str(weights)]
+    return main(["inpaint", *places, "--config", str(config), *where, *map(str, more)])
+
+
+def test_output_has_the_inputs_frames_times_and_sound_and_another_hole(film, weights, config, capsys):
+    video, masks = film
+    assert inpaint(film, weights, config, "--prompt", "a red ball") == 0
+    output = video.parent / "out.mp4"
+    assert "12 frames" in capsys.readouterr().out
+    assert (probed(output)["times"], probed(output)["audio"]) == (probed(video)["times"], probed(video)["audio"])
+    before, after = decoded(video).astype(int), decoded(output).astype(int)
+    assert after.shape == before.shape
+    difference = np.abs(after - before).mean(axis=3)
+    assert difference[masks].mean() > 10
+    assert difference[:, :, 85:].mean() < 3
+    assert [path.name for path in video.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_stopped_run_goes_on_and_gives_the_same_bytes(film, weights, config, monkeypatch, capsys):
+    video, _ = film
+    assert inpaint(film, weights, config, "--prompt", "a red ball", output="whole.mp4") == 0
+    steps = []
+
+    def stop_in_the_second_window(self, window, step):
+        steps.append((window.index, step))
+        if window.index == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vpdata.inpaint.command._Progress.on_step", stop_in_the_second_window)
+        assert inpaint(film, weights, config, "--prompt", "a red ball") == 130
+    assert not (video.parent / "out.mp4").exists()
+    assert inpaint(film, weights, config, "--prompt", "a blue ball") == 1
+    assert "--redo" in capsys.readouterr().err
+    assert inpaint(film, weights, config, "--prompt", "a red ball") == 0
+    assert (video.parent / "out.mp4").read_bytes() == (video.parent / "whole.mp4").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], "got nothing to make"),
+        (["--prompt", "a", "--remove"], "wanted one of --prompt, --remove"),
+        (["--edit", "make it blue"], "--edit without a --prompt"),
+        (["--prompt-from", "3", "a"], "alone"),
+        (["--prompt", "a", "--object", "dog"], "got both a --mask and objects"),
+        (["--prompt", "a", "--set", "sampling.num_step=3"], "did you mean 'num_steps'"),
+        (["--prompt", "a", "--set", "backbone.tiny=cogvideox"], "is for another backbone"),
+        (["--prompt", "a", "--set", "windows.overlap_frames=4"], "wanted 4k"),
+        (["--prompt", "a", "--first-frame", "none.png"], "cannot read the picture"),
+        (["--prompt", "a", "--weights", "nowhere"], "hold no context encoder"),
+        (["--prompt", "a", "--style", "nowhere"], "which is not there"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_written(film, weights, config, capsys, more, message):
+    video, _ = film
+    assert inpaint(film, weights, config, *more) == 1
+    assert message in capsys.readouterr().err
+    assert {path.name for path in video.parent.iterdir()} == {"in.mp4", "masks"}
+
+
+def test_empty_mask_copies_the_video_and_loads_no_weights(film, weights, config, capsys):
+    video, masks = film
+    for path in (video.parent / "masks").iterdir():
+        cv2.imwrite(str(path), np.zeros((HEIGHT, WIDTH), np.uint8))
+    (weights_without,) = [video.parent / "empty"]
+    (weights_without / "context_encoder").mkdir(parents=True)
+    (weights_without / "context_encoder/config.json").write_text("{}")
+    assert inpaint(film, weights_without, config, "--prompt", "a red ball") == 0
+    assert "the mask is empty" in capsys.readouterr().out
+    assert (video.parent / "out.mp4").read_bytes() == video.read_bytes()
+
+
+def test_object_is_found_by_a_box_and_followed(film, weights, config):
+    video, masks = film
+    target = video.parent / "found.json"
+    assert inpaint(film, weights, config, "--box", "17,22,43,48", "--remove", "--save-mask", target, mask=False) == 0
+    (track,) = json.loads(target.read_text())["tracks"]
+    found = np.stack([decode_mask(one["counts"], height_px=HEIGHT, width_px=WIDTH) for one in track["masks"]])
+    assert (found & masks).sum() / (found | masks).sum() > 0.8
+    assert [path.name for path in video.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_word_that_the_embedded_detector_does_not_know_is_refused(film, weights, config, capsys):
+    assert inpaint(film, weights, config, "--object", "the red car", "--remove", mask=False) == 1
+    assert "person, face and moving object" in capsys.readouterr().err
+
+
+def test_box_outside_of_the_video_is_refused(film, weights, config, capsys):
+    assert inpaint(film, weights, config, "--box", "0,0,2000,20", "--remove", mask=False) == 1
+    assert "the video has 12 frames" in capsys.readouterr().err
+
+
+def test_edit_asks_a_server_and_checks_its_answer(film, weights, config, capsys):
+    video, _ = film
+    with serving() as server:
+        captioner = {"name": "openai", "options": {"base_url": server.base_url, "model": "m"}}
+        use = ["--set", f"captioner={json.dumps(captioner)}", "--edit", "make it {blue}", "--prompt", "a red ball"]
+        server.choose = lambda prompt, number: says("I'm sorry, I can't help with that.")
+        assert inpaint(film, weights, config, *use) == 1
+        assert "the captioner's answer is no prompt" in capsys.readouterr().err
+        assert "make it {blue}" in server.prompts[0]
+        assert "a red ball" in server.prompts[0]
+        server.choose = lambda prompt, number: says("A blue ball moves over the ground to the right.")
+        assert inpaint(film, weights, config, *use) == 0
+    plain = ["--prompt", "A blue ball moves over the ground to the right."]
+    assert inpaint(film, weights, config, *plain, output="plain.mp4") == 0
+    assert (video.parent / "out.mp4").read_bytes() == (video.parent / "plain.mp4").read_bytes()
+
+
+def test_command_and_call_make_the_same_frames(film, weights, config):
+    video, masks = film
+    lossless = ["--set", "output.encode.crf=0", "--set", "mask.dilate_px=0", "--set", "output.feather_px=0"]
+    assert inpaint(film, weights, config, "--prompt", "a red ball", *lossless, "--set", "id_adapter=null") == 0
+    call = Inpainter.from_pretrained(
+        tiny="wan",
+        context_encoder=weights / "context_encoder",
+        device="cpu",
+        dtype="float32",
+        output={"feather_px": 0},
+        **SMALL,
+    )
+    made = call(decoded(video), masks, "a red ball")
+    difference = np.abs(decoded(video.parent / "out.mp4").astype(int) - made)
+    # H.264 keeps colours at half the resolution.
+    assert difference[masks].mean() < 12
+    assert to_plain(call.settings)["sampling"]["num_steps"] == 2

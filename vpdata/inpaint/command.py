@@ -1,0 +1,159 @@
+"""`vpdata inpaint`: from one command line to a finished file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vpdata.config import fill, read_yaml, to_plain, with_overrides
+from vpdata.errors import ConfigError
+from vpdata.inpaint.any_length import Frames, Request
+from vpdata.inpaint.edit import PromptWriter
+from vpdata.inpaint.first_frame import check_aspect, read_image
+from vpdata.inpaint.inpainter import Inpainter
+from vpdata.inpaint.input_mask import open_mask
+from vpdata.inpaint.input_video import VideoInput, open_video
+from vpdata.inpaint.objects import ObjectFinder
+from vpdata.inpaint.options import InpaintOptions, Wanted
+from vpdata.inpaint.output_video import check_output
+from vpdata.inpaint.run import inpaint_file
+from vpdata.inpaint.settings import InpaintSettings, with_trained
+from vpdata.inpaint.windows import Window, plan_windows
+from vpdata.media.masks import encode_mask
+from vpdata.storage import Folder
+
+_log = logging.getLogger(__name__)
+
+_TELL_EVERY_S = 10.0
+
+
+def load_settings(options: InpaintOptions) -> InpaintSettings:
+    """The config with `--weights` and overrides over it; ConfigError for what is unknown, wrong or missing."""
+    data = read_yaml(options.config) if options.config else {}
+    if options.weights:
+        data = with_trained(data, options.weights)
+    data = with_overrides(data, options.overrides)
+    if not data.get("context_encoder"):
+        raise ConfigError(
+            "got no trained weights; give --weights with the folder that `vpdata train` saved, or context_encoder in "
+            "the config"
+        )
+    return fill(InpaintSettings, data)
+
+
+def run(options: InpaintOptions, settings: InpaintSettings) -> str:
+    """Make the output; says in a line what was done. What takes long comes last, so that mistakes show at once."""
+    video = open_video(options.video)
+    for path in filter(None, (options.output, options.raw_output)):
+        check_output(path, video)
+    picture = None
+    if options.first_frame is not None:
+        picture = read_image(options.first_frame)
+        check_aspect(picture, video.shown_size)
+    found = _found_mask(options, video, settings) if options.wanted else None
+    mask = open_mask(found or options.mask or Path(), video, settings.mask)
+    write = partial(
+        inpaint_file,
+        settings=settings.output,
+        raw_output=options.raw_output,
+        redo=options.redo,
+    )
+    if not mask.num_holes:
+        windows = plan_windows(video.num_frames, window_frames=49, overlap_frames=9, stride_t=4)
+        write(_NothingToMake(), video, mask, options.output, size=video.size, windows=windows, made_by={})
+        return f"the mask is empty: {options.output} is the video as it was"
+    prompts = PromptWriter(settings.captioner).prompts(
+        options.words, video.frames(), mask.frames(), num_frames=video.num_frames
+    )
+    inpainter = Inpainter(settings)
+    windows = inpainter.windows(video.num_frames)
+    progress = _Progress(len(windows), num_steps=settings.sampling.num_steps)
+    write(
+        inpainter.window_model(prompts, first_frame=picture, on_step=progress.on_step),
+        video,
+        mask,
+        options.output,
+        size=inpainter.model_size(video.shown_size),
+        windows=windows,
+        made_by=inpainter.identity(prompts, first_frame=picture),
+        on_window=progress.on_window,
+    )
+    if found is not None:
+        found.unlink()
+    return f"{options.output}: {video.num_frames} frames, {mask.num_holes} of them with a hole"
+
+
+class _NothingToMake:
+    """The `WindowModel` of an empty mask."""
+
+    def inpaint(self, request: Request) -> Frames:
+        raise AssertionError("a window without a hole is not given to the model")
+
+
+class _Progress:
+    """Logs a line for each window, and now and then one inside a window."""
+
+    def __init__(self, num_windows: int, *, num_steps: int) -> None:
+        self._num_windows = num_windows
+        self._num_steps = num_steps
+        self._started_s = self._told_s = time.monotonic()
+
+    def on_step(self, window: Window, step: int) -> None:
+        if time.monotonic() - self._told_s >= _TELL_EVERY_S:
+            self._tell(f"window {window.index + 1} of {self._num_windows}, step {step} of {self._num_steps}")
+
+    def on_window(self, window: Window) -> None:
+        self._tell(f"window {window.index + 1} of {self._num_windows} is finished")
+
+    def _tell(self, what: str) -> None:
+        self._told_s = time.monotonic()
+        _log.info("%s after %.0f s", what, self._told_s - self._started_s)
+
+
+def _found_mask(options: InpaintOptions, video: VideoInput, settings: InpaintSettings) -> Path:
+    """A mask file of the objects that are wanted, beside the output until that is there, for a second run."""
+    path = options.output.absolute().parent / f".{options.output.name}.objects.json"
+    made_by = _made_by(options.wanted, video, settings)
+    if not path.is_file() or json.loads(path.read_text())["made_by"] != made_by:
+        _check_frames(options.wanted, video)
+        masks = _find(options.wanted, video, settings)
+        track = {"label": ", ".join(options.wanted.labels), "masks": masks}
+        Folder(str(path.parent)).write(path.name, json.dumps({"made_by": made_by, "tracks": [track]}).encode())
+    if options.save_mask is not None:
+        target = options.save_mask.absolute()
+        Folder(str(target.parent)).write(target.name, path.read_bytes())
+    return path
+
+
+def _find(wanted: Wanted, video: VideoInput, settings: InpaintSettings) -> list[dict[str, Any] | None]:
+    """Per frame COCO's run lengths of all objects; None where there is none."""
+    _log.info("looking for %s", ", ".join(wanted.labels) or "what was boxed or pointed at")
+    finder = ObjectFinder(settings.objects)
+    size = [video.size.height_px, video.size.width_px]
+    masks: list[dict[str, Any] | None] = []
+    for mask in finder.masks(video.frames(), wanted, fps=float(video.average_fps)):
+        counts = encode_mask(mask)
+        masks.append(None if counts is None else {"size": size, "counts": counts})
+    _log.info("found on %d of %d frames", sum(mask is not None for mask in masks), len(masks))
+    return masks
+
+
+def _made_by(wanted: Wanted, video: VideoInput, settings: InpaintSettings) -> str:
+    facts = [video.sha256, to_plain(wanted), to_plain(settings.objects)]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _check_frames(wanted: Wanted, video: VideoInput) -> None:
+    """ConfigError for a box or a point that is not on the video."""
+    corners = [(one.frame, *one.box[2:]) for one in wanted.boxes] + [(one.frame, *one.point) for one in wanted.points]
+    for frame, x, y in corners:
+        if frame >= video.num_frames or not (0 <= x <= video.size.width_px and 0 <= y <= video.size.height_px):
+            raise ConfigError(
+                f"got {x:g}, {y:g} on frame {frame}, but the video has {video.num_frames} frames of "
+                f"{video.size.width_px} x {video.size.height_px} px"
+            )
