@@ -114,7 +114,7 @@ def random_backbone(name: str, *, is_tiny: bool, device: torch.device | str, dty
 def _cast(transformer: Any, dtype: torch.dtype) -> Any:
     """All but what diffusers keeps in float32."""
     kept = set(transformer._keep_in_fp32_modules or ())
-    for name, parameter in transformer.named_parameters():
+    for name, tensor in (*transformer.named_parameters(), *transformer.named_buffers()):
         if kept.isdisjoint(name.split(".")):
-            parameter.data = parameter.data.to(dtype)
+            tensor.data = tensor.data.to(dtype)
     return transformer
