@@ -155,4 +155,4 @@ def test_the_share_of_parameters_is_exact():
     block = sum(parameter.numel() for parameter in backbone.blocks[0].parameters())
     expected = (96 * 4 * 48 + 48) + block + (48 * 48 + 48)
     whole = sum(parameter.numel() for parameter in backbone.transformer.parameters())
-    assert parameter_share(encoder, backbone) == expected / whole
+    assert parameter_share(encoder.parameters(), backbone) == expected / whole

@@ -9,7 +9,7 @@ import torch
 from tests.backbones.small import small_backbone
 from vpdata.backbones.port import Backbone
 from vpdata.backbones.settings import BackboneSettings
-from vpdata.train.batch import Batch
+from vpdata.train.batch import Batch, IdSource
 from vpdata.train.checkpoints import CheckpointSettings
 from vpdata.train.data import DataSettings
 from vpdata.train.metrics import WatchSettings
@@ -27,6 +27,8 @@ class RandomBatches:
     micro: int = 2
     accumulate: int = 1
     steps_per_epoch: int = 5
+    pairs: bool = False
+    """Each sample with another window that shows its object, the larger the longer its hole."""
     broken: frozenset[int] = frozenset()
     """Ordinals of samples whose latents are no numbers."""
     skipped: Counter[str] = field(default_factory=Counter)
@@ -49,6 +51,7 @@ class RandomBatches:
             masked=masked,
             packed_mask=packed,
             text=text,
+            source=IdSource(video=video.flip(-1)[:, :, :2], packed_mask=packed[:, :, :2]) if self.pairs else None,
             ordinals=tuple(ordinals),
             clip_ids=tuple(f"clip-{ordinal}" for ordinal in ordinals),
             mask_kinds=("box",) * len(ordinals),

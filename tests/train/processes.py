@@ -44,7 +44,7 @@ def train_here(
             backbone=net,
             fingerprint=FINGERPRINT,
             batches=kind(net, **batches),
-            validation=RandomBatches(net),
+            validation=RandomBatches(net, pairs=settings.stage == "id_adapter"),
             world=world,
             stop=threading.Event(),
         )
@@ -95,7 +95,7 @@ def _train_as(rank: int, num_processes: int, port: int, settings: TrainSettings,
     }
     net = backbone()
     data = RandomBatches(net, rank=rank, world_size=num_processes, **batches)  # type: ignore[arg-type]
-    validation = RandomBatches(net, rank=rank, world_size=num_processes, micro=2 // num_processes)
+    validation = RandomBatches(net, rank=rank, world_size=num_processes, micro=2 // num_processes, pairs=data.pairs)
     try:
         with stop_requests() as stop, joined_world(settings.backbone.device) as world:
             outcome = fit(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from vpdata.backbones.context_encoder import ContextEncoder, ContextEncoderSettings
 from vpdata.backbones.injector import InjectionSettings
@@ -95,7 +95,7 @@ def check_same_backbone(saved: Mapping[str, Any], spec: BackboneSpec, *, what: s
         raise BackendError(f"{what} is for another backbone: it was trained on {trained_on}; this one has {this}")
 
 
-def parameter_share(part: nn.Module, backbone: Backbone) -> float:
-    """The parameters of a part, divided by those of the backbone's transformer."""
-    of_part = sum(parameter.numel() for parameter in part.parameters())
-    return of_part / sum(parameter.numel() for parameter in backbone.transformer.parameters())
+def parameter_share(trained: Iterable[Tensor], backbone: Backbone) -> float:
+    """Trained numbers, divided by those of the backbone's frozen transformer."""
+    frozen = sum(value.numel() for value in backbone.transformer.parameters() if not value.requires_grad)
+    return sum(value.numel() for value in trained) / frozen

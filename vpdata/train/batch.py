@@ -21,6 +21,8 @@ class IdSource:
     """[B, C, F, h, w]: its clean latents; F may differ from the target's."""
     packed_mask: Tensor
     """[B, P, F, h, w] in {0, 1}, 1 = the object; see `latent_masks.pack`."""
+    first_frame: FirstFrame | None = None
+    """Given if and only if the backbone takes one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,20 +61,28 @@ class Batch:
         return self._with_tensors(Tensor.pin_memory)
 
     def _with_tensors(self, moved: Callable[[Tensor], Tensor]) -> Batch:
-        first, source = self.first_frame, self.source
+        source = self.source
         return replace(
             self,
             video=moved(self.video),
             masked=moved(self.masked),
             packed_mask=moved(self.packed_mask),
             text=moved(self.text),
-            first_frame=first
-            and FirstFrame(
-                latents=moved(first.latents),
-                image_tokens=None if first.image_tokens is None else moved(first.image_tokens),
+            first_frame=_moved_first(self.first_frame, moved),
+            source=source
+            and IdSource(
+                video=moved(source.video),
+                packed_mask=moved(source.packed_mask),
+                first_frame=_moved_first(source.first_frame, moved),
             ),
-            source=source and IdSource(video=moved(source.video), packed_mask=moved(source.packed_mask)),
         )
+
+
+def _moved_first(first: FirstFrame | None, moved: Callable[[Tensor], Tensor]) -> FirstFrame | None:
+    if first is None:
+        return None
+    tokens = None if first.image_tokens is None else moved(first.image_tokens)
+    return FirstFrame(latents=moved(first.latents), image_tokens=tokens)
 
 
 class Batches(Protocol):

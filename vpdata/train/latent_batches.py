@@ -77,17 +77,12 @@ class LatentSource:
             seed=self._seed,
             ordinal=ordinal,
         )
-        first = sample.first_frame
         return LatentItem(
             video=sample.video[None],
             masked=sample.masked[variant][None],
             packed_mask=self._packed(sample, variant),
             text=self._empty_text if caption is None else sample.texts[caption],
-            first_frame=first
-            and FirstFrame(
-                latents=first.latents[None],
-                image_tokens=None if first.image_tokens is None else first.image_tokens[None],
-            ),
+            first_frame=_first_frame(sample),
             source=source and self._id_source(source, variant),
             clip_id=target.clip_id,
             mask_kind=target.variant_kinds[variant],
@@ -95,22 +90,17 @@ class LatentSource:
 
     def join(self, samples: Sequence[LatentItem], *, ordinals: Sequence[int]) -> Batch:
         """See `SampleSource`."""
-        firsts = [one.first_frame for one in samples if one.first_frame]
-        tokens = [one.image_tokens for one in firsts if one.image_tokens is not None]
         sources = [one.source for one in samples if one.source]
         batch = Batch(
             video=torch.cat([one.video for one in samples]),
             masked=torch.cat([one.masked for one in samples]),
             packed_mask=torch.cat([one.packed_mask for one in samples]),
             text=pad_text([one.text for one in samples], length=self._text_length),
-            first_frame=FirstFrame(
-                latents=torch.cat([one.latents for one in firsts]), image_tokens=torch.cat(tokens) if tokens else None
-            )
-            if firsts
-            else None,
+            first_frame=_joined([one.first_frame for one in samples]),
             source=IdSource(
                 video=torch.cat([one.video for one in sources]),
                 packed_mask=torch.cat([one.packed_mask for one in sources]),
+                first_frame=_joined([one.first_frame for one in sources]),
             )
             if sources
             else None,
@@ -141,7 +131,28 @@ class LatentSource:
 
     def _id_source(self, window: LatentWindow, variant: int) -> IdSource:
         sample = self._dataset.read(window)
-        return IdSource(video=sample.video[None], packed_mask=self._packed(sample, variant))
+        return IdSource(
+            video=sample.video[None], packed_mask=self._packed(sample, variant), first_frame=_first_frame(sample)
+        )
+
+
+def _first_frame(sample: LatentSample) -> FirstFrame | None:
+    given = sample.first_frame
+    if given is None:
+        return None
+    return FirstFrame(
+        latents=given.latents[None], image_tokens=None if given.image_tokens is None else given.image_tokens[None]
+    )
+
+
+def _joined(first_frames: Sequence[FirstFrame | None]) -> FirstFrame | None:
+    given = [one for one in first_frames if one is not None]
+    tokens = [one.image_tokens for one in given if one.image_tokens is not None]
+    if not given:
+        return None
+    return FirstFrame(
+        latents=torch.cat([one.latents for one in given]), image_tokens=torch.cat(tokens) if tokens else None
+    )
 
 
 def latent_batches(

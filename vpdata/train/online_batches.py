@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vpdata.backbones.codec import LatentCodec
 from vpdata.backbones.latent_masks import pack, union_over_groups
+from vpdata.backbones.port import FirstFrame
 from vpdata.backbones.text_encoder import TextEncoder, pad_text
 from vpdata.dataset import layout
 from vpdata.dataset.index import read_index
@@ -166,20 +167,28 @@ class OnlineSource:
         hole = joined.hole.to(text.device).unsqueeze(1)
         source = None
         if joined.source_video is not None and joined.source_mask is not None:
-            source_video = codec.encode(_scaled(joined.source_video.to(text.device)))
-            source = IdSource(video=source_video, packed_mask=joined.source_mask.to(text.device))
-        takes_first_frame = codec.spec.takes_first_frame
+            source_video = _scaled(joined.source_video.to(text.device))
+            source = IdSource(
+                video=codec.encode(source_video),
+                packed_mask=joined.source_mask.to(text.device),
+                first_frame=self._first_frame(source_video),
+            )
         return Batch(
             video=codec.encode(video),
             masked=codec.encode(video.masked_fill(hole, 0.0)),  # grey
             packed_mask=joined.packed_mask.to(text.device),
             text=text,
-            first_frame=codec.first_frame(video[:, :, 0], num_frames=video.shape[2]) if takes_first_frame else None,
+            first_frame=self._first_frame(video),
             source=source,
             ordinals=joined.ordinals,
             clip_ids=joined.clip_ids,
             mask_kinds=joined.mask_kinds,
         )
+
+    def _first_frame(self, video: Tensor) -> FirstFrame | None:
+        if not self._codec.spec.takes_first_frame:
+            return None
+        return self._codec.first_frame(video[:, :, 0], num_frames=video.shape[2])
 
     def _caption(self, record: Record, window: MaskedWindow, *, ordinal: int) -> str:
         # Backwards, so that the first caption of a scope wins: a list's own comes after ours.

@@ -70,8 +70,8 @@ class TrainSettings:
             )
         if (self.stage == "id_adapter") != (self.context_encoder is not None):
             raise ValueError(
-                f"got the stage {self.stage} with context_encoder {self.context_encoder}: the stage id_adapter, and only "
-                "it, starts from the folder of a trained context encoder"
+                f"got the stage {self.stage} with context_encoder {self.context_encoder}: the stage id_adapter, and "
+                "no other, starts from the folder of a trained context encoder"
             )
         if self.stage == "id_adapter" and self.parallel.compile:
             raise ValueError(

@@ -1,0 +1,135 @@
+"""Stage 2: the ID adapter on a frozen context encoder."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.backbones.small import small_backbone
+from tests.train.fixtures import RandomBatches, settings_for
+from tests.train.processes import FINGERPRINT, train_here, train_in_processes
+from tests.train.test_loop import curve
+from vpdata.backbones.identity_adapter import IdentitySettings
+from vpdata.backbones.identity_saving import load_id_adapter
+from vpdata.backbones.saving import load_context_encoder
+from vpdata.errors import BackendError, ConfigError
+from vpdata.train.id_adapter import id_adapter_trainee
+from vpdata.train.loss import LossSettings
+from vpdata.train.parallel import ParallelSettings
+from vpdata.train.settings import TrainSettings
+from vpdata.train.step import training_loss
+from vpdata.train.trainee import assert_only_trainable
+
+IDENTITY = IdentitySettings(rank=4, alpha=4, max_tokens=16)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def context_encoder(tmp_path_factory) -> Path:
+    """What stage 1 leaves."""
+    torch.set_num_threads(1)
+    output = tmp_path_factory.mktemp("stage1")
+    train_here(settings_for(output, num_steps=4))
+    return output / "context_encoder"
+
+
+def settings(output: Path, context_encoder: Path, **changes: object) -> TrainSettings:
+    return settings_for(
+        output, stage="id_adapter", context_encoder=str(context_encoder), **{"identity": IDENTITY} | changes
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, context_encoder) -> Path:
+    torch.set_num_threads(1)
+    output = tmp_path_factory.mktemp("stage2")
+    train_here(settings(output, context_encoder), pairs=True)
+    return output
+
+
+def test_loss_on_held_out_pairs_goes_down(whole):
+    losses = curve(whole, "validation")
+    assert losses[12] < losses[6]
+
+
+def test_saved_adapter_opens_with_one_call_and_has_learnt(whole):
+    adapter = load_id_adapter(whole / "id_adapter", small_backbone("wan"))
+    assert adapter.settings == IDENTITY
+    assert all(parameter.any() for parameter in adapter.parameters())
+
+
+def test_training_that_is_stopped_and_goes_on_repeats_the_curve_bit_by_bit(whole, context_encoder, tmp_path):
+    assert train_here(settings(tmp_path, context_encoder, stop_at_step=6), pairs=True) == "stopped"
+    assert train_here(settings(tmp_path, context_encoder), pairs=True) == "finished"
+    assert curve(tmp_path) == curve(whole)
+
+
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_two_processes_learn_what_one_learns(whole, context_encoder, tmp_path, mode):
+    parallel = ParallelSettings(mode=mode, checkpoint_every=1)
+    both = settings(tmp_path, context_encoder, parallel=parallel)
+    assert train_in_processes(both, num_processes=2, micro=1, pairs=True) == [0, 0]
+    assert curve(tmp_path) == pytest.approx(curve(whole), rel=1e-4)
+    assert (tmp_path / "id_adapter" / "pytorch_lora_weights.safetensors").exists()
+
+
+@pytest.mark.parametrize("scope", ["id_only", "joint"])
+@pytest.mark.parametrize("scheme", ["other_window", "same_window"])
+def test_only_the_adapter_is_trained_and_all_of_it_in_the_end(context_encoder, scheme, scope):
+    model = load_context_encoder(context_encoder, small_backbone("wan"), fingerprint=FINGERPRINT)
+    identity = IdentitySettings(rank=4, alpha=4, scope=scope)
+    trainee = id_adapter_trainee(model, identity=identity, scheme=scheme, seed=1)
+    assert_only_trainable(trainee)
+    (batch,) = next(RandomBatches(model.backbone, pairs=True).epoch(0))
+    step = training_loss(trainee, trainee.model, batch, seed=1, dtype=torch.float32, settings=LossSettings())
+    step.loss.total.mean().backward()
+    for key, parameter in trainee.parameters().items():
+        # A new adapter's second matrices are zero, and all gradients of its first ones behind them.
+        assert parameter.grad is not None, key
+        assert parameter.grad.any() == ("lora_B" in key), key
+
+
+def test_first_weights_are_the_same_in_every_process(context_encoder):
+    def first_weights(disturbance: int) -> list[torch.Tensor]:
+        torch.manual_seed(disturbance)
+        model = load_context_encoder(context_encoder, small_backbone("wan"))
+        before = torch.get_rng_state()
+        trainee = id_adapter_trainee(model, identity=IDENTITY, scheme="other_window", seed=1)
+        assert torch.equal(torch.get_rng_state(), before)
+        return [parameter.detach() for parameter in trainee.parameters().values()]
+
+    for one, other in zip(first_weights(1), first_weights(2), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_batch_without_a_source_is_refused(context_encoder):
+    model = load_context_encoder(context_encoder, small_backbone("wan"))
+    trainee = id_adapter_trainee(model, identity=IDENTITY, scheme="other_window", seed=1)
+    (batch,) = next(RandomBatches(model.backbone).epoch(0))
+    with pytest.raises(ConfigError, match="no source"):
+        training_loss(trainee, trainee.model, batch, seed=1, dtype=torch.float32, settings=LossSettings())
+
+
+def test_encoder_of_another_vae_is_refused(context_encoder, tmp_path):
+    backbone = small_backbone("wan")
+    with pytest.raises(BackendError, match="another VAE or text encoder"):
+        load_context_encoder(context_encoder, backbone, fingerprint="f" * 16)
+
+
+def test_stage_2_without_a_context_encoder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="starts from the folder of a trained context encoder"):
+        settings_for(tmp_path, stage="id_adapter")
+
+
+def test_stage_1_with_a_context_encoder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="starts from the folder of a trained context encoder"):
+        settings_for(tmp_path, context_encoder="somewhere")
+
+
+def test_compiling_for_identity_tokens_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="number of identity tokens"):
+        settings(tmp_path, tmp_path, parallel=ParallelSettings(compile=True))
