@@ -322,6 +322,8 @@ def _decoded(container: InputContainer, stream: VideoStream, damage: _Damage) ->
                 if has_frames:
                     damage.detail = f"decoding failed: {error.strerror}"
                     break
-        yield from stream.codec_context.decode(None)
+        for frame in stream.codec_context.decode(None):
+            frame.time_base = stream.time_base or Fraction(1, 1000)  # a frame that no packet asked for has none
+            yield frame
     except FFmpegError as error:
         damage.detail = f"decoding failed: {error.strerror}"
