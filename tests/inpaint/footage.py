@@ -17,7 +17,7 @@ HEIGHT, WIDTH = 48, 64
 
 
 def numbered(num_frames: int, *, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
-    """uint8 [T, H, W, 3]: the grey of the upper half and that of the lower half are the digits of the frame's number."""
+    """uint8 [T, H, W, 3]: the greys of the upper and the lower half are the two digits of the frame's number."""
     frames = np.empty((num_frames, height, width, 3), np.uint8)
     for index, frame in enumerate(frames):
         frame[: height // 2], frame[height // 2 :] = 30 + 25 * (index // 8), 30 + 25 * (index % 8)
@@ -27,7 +27,8 @@ def numbered(num_frames: int, *, height: int = HEIGHT, width: int = WIDTH) -> ND
 def numbers_of(frames: NDArray[np.uint8]) -> list[int]:
     """Of frames as `numbered` draws them; a corner of each half is looked at."""
     height = frames.shape[1]
-    digits = [np.rint((frames[:, rows, :8].mean(axis=(1, 2, 3)) - 30) / 25) for rows in (slice(6), slice(height - 6, None))]
+    halves = frames[:, :6, :8], frames[:, height - 6 :, :8]
+    digits = [np.rint((half.mean(axis=(1, 2, 3)) - 30) / 25) for half in halves]
     return (digits[0] * 8 + digits[1]).astype(int).tolist()
 
 
@@ -43,9 +44,9 @@ def write_video(
     colour: tuple[int, int, int] = (1, 1, 1),
     **options: str,
 ) -> Path:
-    """`colour` is primaries, transfer and matrix; `audio` a codec for a rising tone of the video's length."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": "4"} | options)
+    """`colour` is primaries, transfer and matrix; `audio` a codec for a rising tone; `options` are the container's."""
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": "4"})
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv444p" if stream.height % 2 or stream.width % 2 else "yuv420p"
         context = stream.codec_context
@@ -66,11 +67,11 @@ def write_video(
                 frame.pts, frame.time_base = stamps_ms[index], Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-        if sound is not None:
+        if isinstance(sound, av.AudioStream):
             wave = np.sin(np.cumsum(np.linspace(0.02, 0.2, int(48000 * len(frames) / fps)))).astype(np.float32)
-            frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = 48000, 0
-            container.mux(sound.encode(frame))
+            tone = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
+            tone.sample_rate, tone.pts = 48000, 0
+            container.mux(sound.encode(tone))
             container.mux(sound.encode())
     return path
 
@@ -91,19 +92,17 @@ def probed(path: Path) -> dict[str, Any]:
     found = json.loads(video.stdout)
     return {
         "stream": found["streams"][0],
-        "times": [float(frame["best_effort_timestamp_time"]) for frame in found["frames"]],
+        "times": [float(frame.get("best_effort_timestamp_time", "nan")) for frame in found["frames"]],
         "audio": [(packet.get("pts_time"), packet["data_hash"]) for packet in json.loads(audio.stdout)["packets"]],
     }
 
 
-def decoded(path: Path) -> NDArray[np.uint8]:
+def decoded(path: Path, *, is_on_side: bool = False) -> NDArray[np.uint8]:
     """All frames as ffmpeg's command shows them: upright, RGB, pixels as stored."""
     stream = probed(path)["stream"]
-    out = subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", str(path), "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"],
-        check=True,
-        capture_output=True,
-    ).stdout
-    sides = (stream["height"], stream["width"])
+    options = ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    command = ["ffmpeg", "-v", "error", "-i", str(path), *options]
+    out = subprocess.run(command, check=True, capture_output=True).stdout
+    sides = (stream["width"], stream["height"]) if is_on_side else (stream["height"], stream["width"])
     frames = np.frombuffer(out, np.uint8).reshape(-1, sides[0] * sides[1] * 3)
     return frames.reshape(len(frames), *sides, 3)

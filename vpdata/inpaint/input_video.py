@@ -125,10 +125,11 @@ def open_video(path: Path) -> VideoInput:
 
 
 def _rising(stamps: list[int | None], *, step: int, path: Path) -> NDArray[np.int64]:
-    """The time stamps; of a constant rate where the container has none."""
-    if None in stamps:
-        return np.arange(len(stamps), dtype=np.int64) * step
-    rising = np.array(stamps, dtype=np.int64)
+    """The time stamps; where the container has none, a frame comes a step after the one before."""
+    rising = np.empty(len(stamps), dtype=np.int64)
+    last = -step
+    for index, stamp in enumerate(stamps):
+        rising[index] = last = last + step if stamp is None else stamp
     if (falls := np.flatnonzero(np.diff(rising) <= 0)).size:
         raise ConfigError(
             f"{path}: the time stamp of frame {falls[0] + 1} is not later than that of the frame before; "
@@ -146,6 +147,8 @@ def _named_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except RejectItem as error:
+        if error.reason is Reason.SOURCE_GONE:
+            raise ConfigError(f"there is no video {path}") from error
         if error.reason is Reason.TOO_MANY_PIXELS:
             raise ConfigError(f"{path}: got frames of {error.got} px, wanted at most {MAX_PIXELS} pixels") from error
         got_wanted = f" (got {error.got}, wanted {error.wanted})" if error.got and error.wanted else ""

@@ -149,8 +149,8 @@ def _by_frame(data: Any) -> list[list[dict[str, Any]]]:
     if not rows:
         raise ValueError("it holds no mask")
     rows = [[one for one in row if one is not None] for row in rows]
-    if odd := next((one for row in rows for one in row if not isinstance(one.get("counts"), str)), None):
-        raise ValueError(f"got counts {str(odd.get('counts'))[:40]}, wanted compressed run lengths, a text")
+    if odd := next((one for row in rows for one in row if not isinstance(one["counts"], str)), None):
+        raise ValueError(f"got counts {str(odd['counts'])[:40]}, wanted compressed run lengths, a text")
     return rows
 
 

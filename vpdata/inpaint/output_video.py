@@ -19,18 +19,19 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.frame import PictureType
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from vpdata.errors import ConfigError, RunError
 from vpdata.inpaint.any_length import Frames
 from vpdata.inpaint.fit import Size
 from vpdata.inpaint.input_video import VideoInput
+from vpdata.media.normalise import yuv_from_rgb
 from vpdata.media.video import open_source
 
 _FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
-"""By the output's suffix. Matroska rounds time stamps to milliseconds."""
-_MUX_OPTIONS = {"movflags": "+faststart", "fflags": "+bitexact"}
+"""By the output's suffix. Matroska rounds time stamps to milliseconds, and knows no time before 0: audio that begins
+there is not moved against the video, both are."""
 _KEY_FRAME_EVERY = 250
 
 
@@ -65,13 +66,15 @@ def check_output(path: Path, video: VideoInput) -> None:
         stream: AudioStream | None = None
         try:
             for stream in source.streams.audio:
+                if path.suffix.lower() == ".mp4" and stream.codec_context.name.startswith("pcm"):
+                    raise ValueError("players misread it there")
                 container.add_stream_from_template(stream)
             container.start_encoding()
         except (FFmpegError, ValueError) as error:
             codec = stream.codec_context.name if stream else "?"
             raise ConfigError(
                 f"the audio of {video.path} ({codec}) cannot be copied into {path.suffix}: {error}; "
-                "name an output that ends in .mkv, or convert the audio first"
+                "name an output that ends in .mov or .mkv, or convert the audio first"
             ) from error
 
 
@@ -96,22 +99,19 @@ def encode_piece(frames: Iterable[Frames], video: VideoInput, size: Size, settin
             "x264-params": "threads=1:lookahead-threads=1:cpu-independent=1",
         }
         for index, pixels in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
-                format=stream.pix_fmt,
-                dst_colorspace=Colorspace(5 if video.colour.matrix == 6 else video.colour.matrix),
-                dst_color_range=ColorRange.MPEG,
-                interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT,
-            )
+            frame = yuv_from_rgb(pixels, pixel_format=stream.pix_fmt, matrix=video.colour.matrix)
             frame.pts, frame.time_base, frame.pict_type = index, 1 / video.average_fps, PictureType.NONE
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return buffer.getvalue()
 
 
-def write_output(path: Path, pieces: Sequence[Path], video: VideoInput, *, suffix: str) -> None:
-    """Put pieces together with the video's time stamps and its audio packets, in the container of `suffix`."""
+def write_output(path: Path, pieces: Sequence[Path], video: VideoInput) -> None:
+    """Put pieces together with the video's time stamps and its audio packets, in the container of the path's suffix."""
+    format_ = _FORMATS[path.suffix.lower()]
+    options = {"fflags": "+bitexact"} | ({} if format_ == "matroska" else {"movflags": "+faststart"})
     with (
-        av.open(str(path), "w", format=_FORMATS[suffix.lower()], options=_MUX_OPTIONS) as container,
+        av.open(str(path), "w", format=format_, options=options) as container,
         open_source(video.path) as source,
         av.open(str(pieces[0])) as first,
     ):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -88,9 +87,8 @@ def inpaint_file(
             work.keep(made, pieces)
             on_window(made.window)
         for kind, path in outputs.items():
-            with work.writing(f"whole{path.suffix}") as whole:
-                write_output(whole, work.pieces(kind, len(windows)), video, suffix=path.suffix)
-                os.replace(whole, path)
+            with work.publishing(path) as aside:
+                write_output(aside, work.pieces(kind, len(windows)), video)
         work.remove()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vpdata.errors import RunError
+from vpdata.errors import RunError, StorageError
 from vpdata.inpaint.any_length import MadeWindow
 from vpdata.inpaint.windows import Window
 from vpdata.storage import Folder
@@ -81,13 +82,16 @@ class WorkFolder:
         return [self._folder.path(_piece_name(kind, index)) for index in range(num_windows)]
 
     @contextmanager
-    def writing(self, name: str) -> Iterator[Path]:
-        """A path on the output's file system, removed when the block ends."""
-        path = self._folder.path(name)
+    def publishing(self, target: Path) -> Iterator[Path]:
+        """A path in here to write to; it becomes `target` when the block ends well."""
+        aside = self._folder.path(f"whole{target.suffix}")
         try:
-            yield path
+            yield aside
+            os.replace(aside, target)
+        except OSError as error:
+            raise StorageError(f"cannot write {target}: {error.strerror or error}") from error
         finally:
-            path.unlink(missing_ok=True)
+            aside.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove the folder with all that is in it."""

@@ -1,0 +1,149 @@
+import cv2
+import numpy as np
+import pytest
+
+from tests.inpaint.footage import numbered, write_video
+from vpdata.errors import ConfigError
+from vpdata.inpaint.input_mask import MaskSettings, open_mask
+from vpdata.inpaint.input_video import open_video
+
+
+def moving(num_frames: int) -> np.ndarray:
+    """bool [T, 48, 64]: a square whose left edge is the number of the frame."""
+    masks = np.zeros((num_frames, 48, 64), bool)
+    for index, mask in enumerate(masks):
+        mask[8:20, index : index + 10] = True
+    return masks
+
+
+def lefts(frames: np.ndarray) -> list[int]:
+    return [int(np.flatnonzero(mask.any(axis=0))[0]) for mask in frames]
+
+
+@pytest.fixture
+def video(tmp_path):
+    """20 frames at 20 a second."""
+    return open_video(write_video(tmp_path / "in.mp4", numbered(20), fps=20))
+
+
+def saved(tmp_path, masks: np.ndarray):
+    np.savez_compressed(tmp_path / "masks.npz", masks)
+    return tmp_path / "masks.npz"
+
+
+def mask_video(tmp_path, masks: np.ndarray, *, fps: int):
+    return write_video(tmp_path / "mask.mp4", np.repeat(masks[..., None] * np.uint8(255), 3, axis=3), fps=fps)
+
+
+def read(path, video, **settings) -> np.ndarray:
+    return np.stack(list(open_mask(path, video, MaskSettings(**settings)).frames()))
+
+
+def test_mask_that_agrees_is_taken_as_it_is(video, tmp_path):
+    mask = open_mask(saved(tmp_path, moving(20)), video)
+    assert np.array_equal(np.stack(list(mask.frames())), moving(20))
+    assert np.array_equal(np.stack(list(mask.frames())), moving(20))
+    assert mask.num_holes == 20
+
+
+@pytest.mark.parametrize(("num_masks", "does"), [(17, "holds the last"), (23, "drops those at the end")])
+def test_other_length_is_refused_unless_asked(num_masks, does, video, tmp_path):
+    path = saved(tmp_path, moving(num_masks))
+    with pytest.raises(ConfigError, match=rf"length: {num_masks} masks, wanted 20; mask.fit=\[length\] {does}"):
+        open_mask(path, video)
+    assert lefts(read(path, video, fit=("length",))) == [min(index, num_masks - 1) for index in range(20)]
+
+
+def test_other_size_is_refused_unless_asked(video, tmp_path):
+    path = saved(tmp_path, moving(20)[:, ::2, ::2])
+    with pytest.raises(ConfigError, match=r"size: 32 x 24 px, the video 64 x 48; mask.fit=\[size\] scales it"):
+        open_mask(path, video)
+    scaled = read(path, video, fit=("size",))
+    assert scaled.shape == (20, 48, 64)
+    assert (scaled & moving(20)).sum() / (scaled | moving(20)).sum() > 0.6
+
+
+def test_other_shape_is_refused_even_then(video, tmp_path):
+    with pytest.raises(ConfigError, match="another shape than the video"):
+        open_mask(saved(tmp_path, moving(20)[:, :24]), video, MaskSettings(fit=("size",)))
+
+
+def test_other_rate_is_refused_unless_asked(video, tmp_path):
+    path = mask_video(tmp_path, moving(10), fps=10)
+    with pytest.raises(ConfigError, match=r"rate: 10 frames a second, the video 20; mask.fit=\[rate\]") as refusal:
+        open_mask(path, video)
+    assert "length" not in str(refusal.value)
+    assert lefts(read(path, video, fit=("rate",))) == [index // 2 for index in range(20)]
+
+
+def test_faster_mask_is_thinned_out(video, tmp_path):
+    path = mask_video(tmp_path, moving(50), fps=50)
+    assert lefts(read(path, video, fit=("rate",))) == [int(index * 2.5) for index in range(20)]
+
+
+def test_all_that_differs_is_said_at_once(video, tmp_path):
+    path = mask_video(tmp_path, moving(6)[:, ::2, ::2], fps=10)
+    with pytest.raises(ConfigError) as refusal:
+        open_mask(path, video)
+    lines = str(refusal.value).splitlines()
+    assert [line.split(":")[0].strip() for line in lines[1:]] == ["size", "rate", "length"]
+    with pytest.raises(ConfigError, match="length: 6 masks, wanted 10"):
+        open_mask(path, video, MaskSettings(fit=("size", "rate")))
+    assert read(path, video, fit=("size", "rate", "length")).shape == (20, 48, 64)
+
+
+def test_one_image_is_held_for_the_whole_video(video, tmp_path):
+    cv2.imwrite(str(tmp_path / "mask.png"), moving(1)[0].astype(np.uint8) * 255)
+    with pytest.raises(ConfigError, match="length: 1 masks, wanted 20"):
+        open_mask(tmp_path / "mask.png", video)
+    assert lefts(read(tmp_path / "mask.png", video, fit=("length",))) == [0] * 20
+
+
+def test_mask_of_rotated_video_is_upright_as_the_video_is_shown(tmp_path):
+    video = open_video(write_video(tmp_path / "in.mp4", numbered(4), rotation=90))
+    upright = np.zeros((4, 64, 48), bool)
+    upright[:, :20] = True
+    assert np.array_equal(read(saved(tmp_path, upright), video), upright)
+    with pytest.raises(ConfigError, match="size: 64 x 48 px, the video 48 x 64"):
+        open_mask(saved(tmp_path, moving(4)), video)
+
+
+def test_inverted_mask_is_the_background(video, tmp_path):
+    assert np.array_equal(read(saved(tmp_path, moving(20)), video, invert=True), ~moving(20))
+
+
+def test_dilated_mask_grows_on_all_sides(video, tmp_path):
+    point = np.zeros((20, 48, 64), bool)
+    point[:, 24, 32] = True
+    grown = read(saved(tmp_path, point), video, dilate_px=3)[0]
+    rows, columns = np.nonzero(grown)
+    distances = np.hypot(rows - 24, columns - 32)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (21, 27, 29, 35)
+    assert distances.max() < 3.7
+
+
+def test_empty_mask_is_told(video, tmp_path):
+    assert open_mask(saved(tmp_path, np.zeros((20, 48, 64), bool)), video).num_holes == 0
+
+
+def test_mask_that_covers_everything_is_refused_unless_asked(video, tmp_path):
+    path = saved(tmp_path, np.ones((20, 48, 64), bool))
+    with pytest.raises(ConfigError, match=r"covers every frame wholly.*mask.allow_whole"):
+        open_mask(path, video)
+    assert read(path, video, allow_whole=True).all()
+    partly = np.ones((20, 48, 64), bool)
+    partly[3, 0, 0] = False
+    assert read(saved(tmp_path, partly), video).sum() == partly.sum()
+
+
+def test_every_pixel_decides_the_hash(video, tmp_path):
+    masks = moving(20)
+    first = open_mask(saved(tmp_path, masks), video).sha256
+    assert open_mask(mask_video(tmp_path, masks, fps=20), video).sha256 == first
+    masks[19, 47, 63] = True
+    assert open_mask(saved(tmp_path, masks), video).sha256 != first
+
+
+def test_negative_dilation_is_refused():
+    with pytest.raises(ValueError, match="dilate_px -1"):
+        MaskSettings(dilate_px=-1)

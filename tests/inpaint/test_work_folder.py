@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from vpdata.errors import RunError
+from vpdata.inpaint.any_length import MadeWindow
+from vpdata.inpaint.windows import Window
+from vpdata.inpaint.work_folder import WorkFolder
+
+
+def made(index: int) -> MadeWindow:
+    random = np.random.default_rng(index)
+    return MadeWindow(
+        window=Window(index=index, start=4 * index, stop=4 * index + 9, num_shared=5, num_known=5),
+        frames=random.integers(0, 256, (9, 5, 7, 3), dtype=np.uint8),
+        mask=random.random((9, 5, 7)) < 0.5,
+    )
+
+
+def test_last_window_comes_back_bit_for_bit(tmp_path):
+    work = WorkFolder(tmp_path / "out.mp4")
+    with work.opened({"seed": 1}, redo=False):
+        assert work.finished() is None
+        for index in range(3):
+            work.keep(made(index), {"output": b"piece %d" % index})
+    with WorkFolder(tmp_path / "out.mp4").opened({"seed": 1}, redo=False):
+        found = work.finished()
+        assert found is not None
+        assert found.window == made(2).window
+        assert np.array_equal(found.frames, made(2).frames)
+        assert np.array_equal(found.mask, made(2).mask)
+        assert [path.read_bytes() for path in work.pieces("output", 3)] == [b"piece 0", b"piece 1", b"piece 2"]
+
+
+def test_only_the_last_window_takes_space(tmp_path):
+    work = WorkFolder(tmp_path / "out.mp4")
+    with work.opened({}, redo=False):
+        for index in range(4):
+            work.keep(made(index), {"output": b""})
+    assert sorted(path.name for path in (tmp_path / ".out.mp4.work").glob("*.npz")) == ["window-000003.npz"]
+
+
+def test_all_that_differs_is_said(tmp_path):
+    work = WorkFolder(tmp_path / "out.mp4")
+    with work.opened({"seed": 1, "prompt": "a", "size": 3}, redo=False):
+        work.keep(made(0), {"output": b""})
+    differs = r'something else; --redo begins anew:\n  prompt: "a" before, "b" now\n  seed: 1 before, null now$'
+    with pytest.raises(RunError, match=differs), work.opened({"prompt": "b", "size": 3}, redo=False):
+        pass
+    with work.opened({"prompt": "b"}, redo=True):
+        assert work.finished() is None
+
+
+def test_outputs_side_by_side_do_not_meet(tmp_path):
+    one, other = WorkFolder(tmp_path / "one.mp4"), WorkFolder(tmp_path / "other.mp4")
+    with one.opened({}, redo=False), other.opened({}, redo=False):
+        one.keep(made(0), {"output": b""})
+        assert other.finished() is None
+        one.remove()
+        other.keep(made(0), {"output": b""})
+
+
+def test_publishing_that_fails_leaves_the_target_as_it_was(tmp_path):
+    target = tmp_path / "out.mp4"
+    target.write_bytes(b"before")
+    work = WorkFolder(target)
+
+    def fail() -> None:
+        with work.publishing(target) as aside:
+            aside.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with work.opened({}, redo=False):
+        with pytest.raises(KeyboardInterrupt):
+            fail()
+        assert target.read_bytes() == b"before"
+        with work.publishing(target) as aside:
+            aside.write_bytes(b"after")
+    assert target.read_bytes() == b"after"
