@@ -1,5 +1,7 @@
 """A small training: random latents in place of encoded ones, and processes that train together."""
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,6 +33,8 @@ class RandomBatches:
     """Each sample with another window that shows its object, the larger the longer its hole."""
     broken: frozenset[int] = frozenset()
     """Ordinals of samples whose latents are no numbers."""
+    kills_at: int | None = None
+    """Ordinal of a sample that takes its process with it."""
     skipped: Counter[str] = field(default_factory=Counter)
 
     def num_steps(self, epoch: int) -> int:
@@ -58,6 +62,8 @@ class RandomBatches:
         )
 
     def _sample(self, ordinal: int) -> list[torch.Tensor]:
+        if ordinal == self.kills_at:
+            os.kill(os.getpid(), signal.SIGKILL)
         spec = self.backbone.spec
         random = torch.Generator().manual_seed(ordinal)
         # Smooth latents: there is something to learn in them.

@@ -2,15 +2,19 @@
 
 import json
 import os
+import random
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.train.fixtures import settings_for
+from tests.train.fixtures import RandomBatches, settings_for
 from tests.train.processes import exit_codes, train_here, train_in_processes, training
+from vpdata.errors import RunError, StorageError
+from vpdata.train.batch import Batch
 from vpdata.train.parallel import ParallelSettings
 
 
@@ -49,13 +53,16 @@ def test_training_that_is_stopped_and_goes_on_repeats_the_curve_bit_by_bit(whole
     assert curve(tmp_path, "validation") == curve(whole, "validation")
 
 
-def test_training_that_is_killed_goes_on_from_its_last_whole_checkpoint(whole, tmp_path):
-    with training(settings_for(tmp_path)) as (process,):
-        wait_for_step(tmp_path, 6)
-        process.kill()
-    assert 6 <= max(curve(tmp_path)) < 12
+def test_training_that_is_killed_again_and_again_repeats_the_curve_bit_by_bit(whole, tmp_path):
+    # Checkpoints are due at 4 and 8: drawn steps lie before the first, while one is written, and between them.
+    steps = sorted(random.Random(7).sample(range(1, 12), 3))
+    for step in steps:
+        # Two samples a step.
+        assert train_in_processes(settings_for(tmp_path), num_processes=1, kills_at=2 * step) == [-signal.SIGKILL]
+        assert max(curve(tmp_path)) <= step
     train_here(settings_for(tmp_path))
     assert curve(tmp_path) == curve(whole)
+    assert curve(tmp_path, "validation") == curve(whole, "validation")
 
 
 def test_two_processes_train_on_the_global_batches_of_one(whole, tmp_path):
@@ -101,6 +108,30 @@ def test_step_with_a_broken_sample_is_left_out(tmp_path):
     losses = curve(tmp_path)
     assert list(losses) == [step for step in range(1, 13) if step != 3]
     assert all(loss is not None for loss in losses.values())
+
+
+def test_checkpoint_that_is_being_written_when_training_gives_up_is_kept(tmp_path):
+    # The step behind the checkpoint is the bad one: nothing else waits for the write to end.
+    with pytest.raises(RunError, match="no number for 1 steps in a row"):
+        train_here(settings_for(tmp_path, max_bad_steps=1), broken=frozenset({8}))
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000004"]
+
+
+class LosesItsLog(RandomBatches):
+    """After two steps a folder lies where the log was."""
+
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[list[Batch]]:
+        for step, batches in enumerate(super().epoch(epoch, start=start)):
+            if step == 2:
+                self.log.unlink()
+                self.log.mkdir()
+            yield batches
+
+
+def test_log_that_cannot_be_written_stops_the_training(tmp_path):
+    LosesItsLog.log = tmp_path / "metrics.jsonl"
+    with pytest.raises(StorageError, match=r"cannot write .*metrics\.jsonl"):
+        train_here(settings_for(tmp_path), kind=LosesItsLog)
 
 
 def test_broken_samples_of_one_process_stop_all_after_some_steps(tmp_path):

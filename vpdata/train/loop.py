@@ -6,10 +6,11 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
-from vpdata.errors import RunError
+from vpdata.errors import RunError, VpdataError
 from vpdata.train.batch import Batch, Batches
 from vpdata.train.checkpoints import Checkpoints, Position
 from vpdata.train.metrics import MetricsLog, Window
@@ -75,10 +76,15 @@ class Loop:
         RunError after too many steps in a row whose loss is no number; the errors of data and checkpoints as they are.
         """
         self._resume()
-        while self.position.step < self.settings.num_steps:
-            if self._train_epoch(stop) is Outcome.STOPPED:
-                return Outcome.STOPPED
-            self.position = replace(self.position, epoch=self.position.epoch + 1, epoch_step=0)
+        try:
+            while self.position.step < self.settings.num_steps:
+                if self._train_epoch(stop) is Outcome.STOPPED:
+                    return Outcome.STOPPED
+                self.position = replace(self.position, epoch=self.position.epoch + 1, epoch_step=0)
+        except VpdataError:
+            # All ranks raise together, and can finish the checkpoint under way together: it is still a good one.
+            self.checkpoints.finish()
+            raise
         self.checkpoints.finish()
         return Outcome.FINISHED
 
@@ -167,9 +173,7 @@ class Loop:
         self.position = replace(self.position, skipped_steps=self.position.skipped_steps + 1)
         step, norm = self.position.step, values[-1]
         _log.warning("step %d is left out: loss %s, norm of the gradient %s", step, values[0], norm)
-        self.log.write(
-            "skip", step, {"loss": values[0], "grad_norm": norm, "skipped_steps": self.position.skipped_steps}
-        )
+        self._write("skip", {"loss": values[0], "grad_norm": norm, "skipped_steps": self.position.skipped_steps})
         if self.bad_in_a_row >= self.settings.max_bad_steps:
             raise RunError(
                 f"the loss was no number for {self.bad_in_a_row} steps in a row, the last of which was {step}; lower "
@@ -200,7 +204,7 @@ class Loop:
                 "learning_rate": self.optimizer.param_groups[0]["lr"],
                 "replaced_samples": int(self.world.sum_of(replaced)),
             }
-            self.log.write("train", self.position.step, values)
+            self._write("train", values)
 
     def _validate(self, validation: Batches) -> None:
         """Loss at fixed timesteps, over the same held-out samples each time."""
@@ -221,9 +225,11 @@ class Loop:
                 count += len(batch)
         if count:
             losses = (self.world.sum_of(sums) / (count * self.world.size)).tolist()
-            self.log.write(
-                "validation", self.position.step, {"loss": math.fsum(losses) / len(losses), "loss_by_timestep": losses}
-            )
+            self._write("validation", {"loss": math.fsum(losses) / len(losses), "loss_by_timestep": losses})
+
+    def _write(self, kind: str, values: Mapping[str, Any]) -> None:
+        with self.world.together("writing metrics.jsonl"):
+            self.log.write(kind, self.position.step, values)
 
     def _reducing_gradients(self, is_last: bool) -> AbstractContextManager[None]:
         """Gradients are averaged over the ranks once a step, behind its last micro-batch."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vpdata.errors import ConfigError
+from vpdata.errors import ConfigError, StorageError
 from vpdata.train.loss import sums_by_bin
 from vpdata.train.step import NUM_BINS, StepLoss
 from vpdata.train.world import World
@@ -57,12 +57,18 @@ class MetricsLog:
         aside.replace(self._path)
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
-        """Append a line `{"kind": ..., "step": ..., **values}`; numbers that are none become null."""
+        """Append a line `{"kind": ..., "step": ..., **values}`; numbers that are none become null.
+
+        StorageError where it cannot be written.
+        """
         if not self._is_main:
             return
         plain = {key: _plain(value) for key, value in values.items()}
-        with self._path.open("a") as file:
-            file.write(json.dumps({"kind": kind, "step": step, **plain}) + "\n")
+        try:
+            with self._path.open("a") as file:
+                file.write(json.dumps({"kind": kind, "step": step, **plain}) + "\n")
+        except OSError as error:
+            raise StorageError(f"cannot write {self._path}: {error.strerror or error}") from error
         if self._board is not None:
             for key, value in plain.items():
                 if isinstance(value, float):
