@@ -209,6 +209,7 @@ PIPELINE = {
     "transformer/config.json": b"{}",
     "transformer/diffusion_pytorch_model.safetensors": safetensors([1.0]),
     "transformer/diffusion_pytorch_model.bin": b"a pickle",
+    "transformer_2/diffusion_pytorch_model.safetensors": safetensors([3.0]),
     "vae/diffusion_pytorch_model.safetensors": safetensors([2.0]),
     "tokenizer/spiece.model": b"pieces",
     "assets/film.mp4": b"film",
@@ -226,6 +227,7 @@ def test_of_a_pipeline_the_folders_of_its_parts_are_fetched(hub, shared):
         "tokenizer/spiece.model",
         "transformer/config.json",
         "transformer/diffusion_pytorch_model.safetensors",
+        "transformer_2/diffusion_pytorch_model.safetensors",
         "vae/diffusion_pytorch_model.safetensors",
     ]
     folder = local_weights("lab/pipeline")
