@@ -116,8 +116,9 @@ class Loop:
 
     def _resume(self) -> None:
         self.checkpoints.prepare()
-        self.position = self.checkpoints.load_newest(self.trainee, self.optimizer) or Position()
-        self.log.rewind(self.position.step)
+        restored = self.checkpoints.load_newest(self.trainee, self.optimizer)
+        self.position = restored or Position()
+        self.log.rewind(restored and restored.step)
         if self.position.scaler:
             self.scaler.load_state_dict(self.position.scaler)
         if self.position.step:

@@ -47,11 +47,12 @@ class MetricsLog:
         self._is_main = world.is_main
         self._board = _board(folder) if settings.tensorboard and world.is_main else None
 
-    def rewind(self, step: int) -> None:
-        """Drop the lines behind a step that training goes back to, so that no step is told of twice."""
+    def rewind(self, step: int | None) -> None:
+        """Drop the lines behind a step that training goes back to, so that no step is told of twice; None: all."""
         if not self._is_main or not self._path.exists():
             return
-        lines = [line for line in self._path.read_text().splitlines(keepends=True) if _is_up_to(line, step)]
+        written = self._path.read_text().splitlines(keepends=True)
+        lines = [] if step is None else [line for line in written if _is_up_to(line, step)]
         aside = self._path.with_name(".aside-metrics")
         aside.write_text("".join(lines))
         aside.replace(self._path)
