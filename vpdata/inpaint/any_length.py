@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -102,8 +103,12 @@ def make_window(
 
 
 def _blend(before: Frames, after: Frames, ramp: NDArray[np.float32]) -> Frames:
-    weight = ramp[:, None, None, None]
-    return np.rint(before * (1 - weight) + after * weight).astype(np.uint8)
+    return np.stack(
+        [
+            cv2.addWeighted(old, 1 - float(weight), new, float(weight), 0)
+            for old, new, weight in zip(before, after, ramp, strict=True)
+        ]
+    )
 
 
 class _Tail:
