@@ -23,7 +23,7 @@ from vpdata.train.batch import Batch
 
 KINDS: tuple[HoleKind, ...] = ("passer-by", "shape")
 _AT_ONCE = 16
-_ON_SHEET = 8
+_ON_SHEET = 6
 
 Fills = NDArray[np.uint8]
 """uint8 [noise seeds, windows, F, H, W, 3]; one seed for methods without noise."""

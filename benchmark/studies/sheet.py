@@ -13,7 +13,7 @@ from benchmark.studies.windows import Window
 
 _FRAMES = (0, 4, 8, 12)
 _ENLARGED = 3
-_LABEL_PX = 12
+_LABEL_PX = 16
 
 
 def write_sheet(path: Path, windows: Sequence[Window], fills: Mapping[str, Sequence[NDArray[np.uint8]]]) -> None:
@@ -36,5 +36,5 @@ def _line(name: str, columns: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     frames = np.concatenate([frames[index] for frames in columns for index in _FRAMES], axis=1).astype(np.uint8)
     frames = cv2.resize(frames, None, fx=_ENLARGED, fy=_ENLARGED, interpolation=cv2.INTER_NEAREST)
     label = np.full((_LABEL_PX, frames.shape[1], 3), 255, dtype=np.uint8)
-    cv2.putText(label, name, (2, _LABEL_PX - 3), cv2.FONT_HERSHEY_SIMPLEX, 0.35, (0, 0, 0), 1, cv2.LINE_AA)
+    cv2.putText(label, name, (2, _LABEL_PX - 3), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
     return np.concatenate([label, frames]).astype(np.uint8)
