@@ -4,11 +4,12 @@ BIN := .venv/bin
 # Building `sam2` takes a torch of its own: ours, and no newer one with CUDA. Newer pips want the second name.
 SAM2_BUILD := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt SAM2_BUILD_CUDA=0
 
-.PHONY: help demo train-demo test test-slow test-all lint format clean
+.PHONY: help demo train-demo inpaint-demo test test-slow test-all lint format clean
 
 help:
 	@echo "make demo       build a data set from real footage into runs/demo (about 3 minutes after the install)"
 	@echo "make train-demo train on the demo's clips into runs/train-demo: a small backbone, stopped and resumed in the middle"
+	@echo "make inpaint-demo  fill the hole of an object in one of the demo's clips with it, into runs/inpaint-demo"
 	@echo "make test       every test that is not marked slow; make test-slow runs the others, make test-all both"
 	@echo "make lint       ruff and pyright"
 	@echo "make format     let ruff format the code"
@@ -50,6 +51,16 @@ train-demo: runs/demo/report.html .venv/.train
 	$(BIN)/vpdata train --config configs/train/demo.yaml
 	$(BIN)/python -m tools.check_train_demo configs/train/demo.yaml
 
+runs/train-demo/context_encoder/context_encoder/config.json:
+	$(MAKE) train-demo
+
+inpaint-demo: runs/train-demo/context_encoder/context_encoder/config.json
+	rm -rf runs/inpaint-demo
+	$(BIN)/python -m tools.inpaint_demo prepare runs/demo runs/inpaint-demo
+	$(BIN)/vpdata inpaint --config configs/inpaint_demo.yaml --video runs/inpaint-demo/video.mp4 \
+		--mask runs/inpaint-demo/mask.json --replace "a green ball on the grass" --output runs/inpaint-demo/output.mp4
+	$(BIN)/python -m tools.inpaint_demo check runs/inpaint-demo
+
 test: .venv/.dev
 	$(BIN)/python -m pytest -m "not slow"
 
@@ -69,4 +80,4 @@ format: .venv/.dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv runs/demo runs/train-demo footage/demo
+	rm -rf .venv runs/demo runs/train-demo runs/inpaint-demo footage/demo
