@@ -69,6 +69,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--launcher", choices=("env", "ray"), default="env", help="env: alone, or as torchrun or srun started it"
     )
+    sample = add("sample", _sample, "paint a training's held-out clips at its newest checkpoint, beside the training")
+    sample.add_argument("--config", metavar="YAML", required=True, help="the training's")
+    sample.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
+    sample.add_argument("--follow", action="store_true", help="wait for each next checkpoint, until the last")
+    sample.add_argument("--num-clips", metavar="N", type=int, default=4)
+    sample.add_argument("--num-steps", metavar="N", type=int, default=50, help="of the sampler")
+    sample.add_argument("--guidance", metavar="SCALE", type=float, default=6.0, help="1: none, in half the time")
     add_inpaint_options(add("inpaint", _inpaint, "fill or change what is under a mask in a video of any length"))
     _add_models(add("models", _list_models, "list, fetch and check the models"))
     return parser
@@ -217,6 +224,18 @@ def _train(args: argparse.Namespace) -> int:
     outcome = launch(settings, launcher=args.launcher)
     print(f"{settings.output}: {outcome}")
     return outcome.exit_code
+
+
+def _sample(args: argparse.Namespace) -> int:
+    from vpdata.config import fill, read_yaml, with_overrides
+    from vpdata.train.samples import SampleSettings, write_samples
+    from vpdata.train.settings import TrainSettings
+
+    settings = fill(TrainSettings, with_overrides(read_yaml(args.config), args.overrides))
+    options = {"num_clips": args.num_clips, "num_steps": args.num_steps, "guidance": args.guidance}
+    for folder in write_samples(settings, fill(SampleSettings, options), follow=args.follow):
+        print(folder, flush=True)
+    return 0
 
 
 def _inpaint(args: argparse.Namespace) -> int:

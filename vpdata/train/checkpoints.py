@@ -92,7 +92,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps of the whole checkpoints, oldest first."""
-        return sorted(int(path.parent.name.removeprefix("step-")) for path in self._folder.glob(f"step-*/{_FACTS}"))
+        return whole_steps(self._folder)
 
     def load_newest(self, trainee: Trainee, optimizer: torch.optim.Optimizer) -> Position | None:
         """Restore trained parameters and optimizer from the newest checkpoint; None where there is none yet.
@@ -164,6 +164,28 @@ class Checkpoints:
         os.rename(aside, final)
         for step in self.steps()[: -self._settings.keep_last]:
             shutil.rmtree(self._folder / _name(step))
+
+
+def whole_steps(folder: Path) -> list[int]:
+    """Steps of the whole checkpoints in a folder of them, oldest first."""
+    return sorted(int(path.parent.name.removeprefix("step-")) for path in folder.glob(f"step-*/{_FACTS}"))
+
+
+def load_trained(folder: Path, step: int, trainee: Trainee) -> bool:
+    """Restore the trained parameters alone, for a process that only looks on; False if the training has removed them.
+
+    RunError for a damaged checkpoint.
+    """
+    checkpoint = folder / _name(step)
+    trained: dict[str, Any] = {name: value.detach() for name, value in trainee.parameters().items()}
+    try:
+        _read_facts(checkpoint)
+        load({"model": trained}, checkpoint_id=checkpoint)
+    except (RunError, CheckpointException, OSError, RuntimeError) as error:
+        if not checkpoint.exists():
+            return False
+        raise RunError(f"{checkpoint} cannot be opened: {error}") from error
+    return True
 
 
 _WAY_OUT = "remove this folder to go on from the checkpoint before it"

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from itertools import compress
 from pathlib import Path
 
@@ -64,6 +65,14 @@ class Data:
     validation: Batches | None
     digest: str
     """16 hex of which windows are there: the order of a training follows from it."""
+    fps: Fraction
+    """Of all windows."""
+
+    def held_out(self) -> Batches:
+        """The validation's; ConfigError where there is none."""
+        if self.validation is None:
+            raise ConfigError("got data.validation_frac 0, wanted more: what is shown is what was not trained on")
+        return self.validation
 
 
 def open_data(
@@ -108,6 +117,7 @@ def _encoded(
             train=batches(trained, settings.text),
             validation=batches(watched, _undropped(settings.text)) if watched.any() else None,
             digest=_digest(clip_ids, table["name"].to_pylist(), table["num_variants"].to_pylist()),
+            fps=dataset.windows[0].fps,
         )
 
 
@@ -140,6 +150,7 @@ def _online(
             train=batches(trained, settings.text),
             validation=batches(watched, _undropped(settings.text)) if watched.any() else None,
             digest=_digest(clip_ids),
+            fps=settings.online.windows.fps,
         )
 
 

@@ -47,20 +47,32 @@ def claim(settings: TrainSettings, *, facts: Mapping[str, str], world: World) ->
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if (folder / _FILE).exists():
-                before = yaml.safe_load((folder / _FILE).read_text())
-                # Filled in, so that a setting that is new since then is taken for its default.
-                before["settings"] = _public(fill(TrainSettings, before["settings"], where=f"{folder}/{_FILE}"))
-                if changed := sorted(_differing(before, now)):
-                    raise RunError(
-                        f"{folder} holds another training: {', '.join(changed)}; go on with what its {_FILE} says, or "
-                        "choose another output"
-                    )
+                _refuse_another(folder, now)
             aside = folder / f".aside-{_FILE}"
             code = {"vpdata": __version__, "torch": str(torch.__version__)}
             aside.write_text(yaml.safe_dump({"code": code, **now}, sort_keys=False))
             aside.replace(folder / _FILE)
         except OSError as error:
             raise ConfigError(f"cannot write the training to {folder}: {error.strerror or error}") from error
+
+
+def check_same(settings: TrainSettings, *, facts: Mapping[str, str]) -> None:
+    """RunError unless the output folder holds the training of these settings, or part of it."""
+    folder = Path(settings.output)
+    if not (folder / _FILE).exists():
+        raise RunError(f"{folder} holds no training: it has no {_FILE}")
+    _refuse_another(folder, {"settings": _public(settings), **facts})
+
+
+def _refuse_another(folder: Path, now: Mapping[str, Any]) -> None:
+    before = yaml.safe_load((folder / _FILE).read_text())
+    # Filled in, so that a setting that is new since then is taken for its default.
+    before["settings"] = _public(fill(TrainSettings, before["settings"], where=f"{folder}/{_FILE}"))
+    if changed := sorted(_differing(before, now)):
+        raise RunError(
+            f"{folder} holds another training: {', '.join(changed)}; go on with what its {_FILE} says, or choose "
+            "another output"
+        )
 
 
 def _public(settings: TrainSettings) -> dict[str, Any]:

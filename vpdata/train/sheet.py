@@ -1,8 +1,7 @@
 """A picture of what a training changed: held-out clips, and what is made of their holes before and after.
 
 What is shown is the estimate of the clean latents from one noisy step, not a whole sampling: quick, and enough to see
-whether the encoder tells the backbone anything. The random VAE of a tiny backbone paints everything alike, so there the
-latents themselves are shown, three directions of them as red, green and blue.
+whether the encoder tells the backbone anything.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vpdata.backbones.inpainting import Context, InpaintingBackbone
-from vpdata.backbones.loading import load_backbone, load_codec
+from vpdata.backbones.loading import load_backbone
 from vpdata.backbones.port import Backbone
 from vpdata.backbones.saving import load_context_encoder
-from vpdata.errors import ConfigError
 from vpdata.models.gpu import torch_dtype
 from vpdata.storage import Folder
 from vpdata.train import randomness
 from vpdata.train.batch import Batch
 from vpdata.train.data import open_data
+from vpdata.train.pixels import open_decoder, pixels_of
 from vpdata.train.settings import TrainSettings
 from vpdata.train.trainee import conditions_of
 from vpdata.train.world import joined_world
@@ -50,18 +49,18 @@ def write_sheet(path: str | Path, settings: TrainSettings, *, num_rows: int = 3)
             seed=settings.seed,
             world=world,
         )
-        if data.validation is None:
-            raise ConfigError("got data.validation_frac 0, wanted more: the sheet shows what was not trained on")
-        batches = chain.from_iterable(data.validation.epoch(0))
+        batches = chain.from_iterable(data.held_out().epoch(0))
         rows: list[list[NDArray[np.uint8]]] = []
         backbone = load_backbone(settings.backbone)
-        decode = false_colours if settings.backbone.tiny else load_codec(settings.backbone).decode
+        decode = open_decoder(settings.backbone)
         inpainting = load_context_encoder(Path(settings.output, "context_encoder"), backbone)
         for batch in batches:
             batch = batch.to(world.device, torch_dtype(settings.backbone.dtype))
             videos = [batch.video, batch.masked, *_before_and_after(backbone, inpainting, batch, seed=settings.seed)]
             decoded = decode(torch.cat(videos)).chunk(len(videos))
-            rows += [[_middle_frame(video[sample]) for video in decoded] for sample in range(len(batch))]
+            rows += [
+                [pixels_of(video[sample])[video.shape[2] // 2] for video in decoded] for sample in range(len(batch))
+            ]
             if len(rows) >= num_rows:
                 break
     picture = cv2.cvtColor(_grid(rows[:num_rows]), cv2.COLOR_RGB2BGR)
@@ -81,23 +80,6 @@ def _before_and_after(
     inpainting.injector.clear()
     before = backbone.predict(noisy, timesteps, conditions)
     return objective.clean_from(noisy, before, timesteps), objective.clean_from(noisy, after, timesteps)
-
-
-def false_colours(latents: Tensor) -> Tensor:
-    """Latents `[B, C, F, h, w]` as `[B, 3, F, h, w]` in [-1, 1], a colour for each of three directions."""
-    cells = latents.float().movedim(1, -1)
-    flat = cells.flatten(0, -2)
-    flat = flat - flat.mean(dim=0)
-    directions = torch.linalg.svd(flat.T @ flat).U[:, :3]
-    shown = flat @ directions
-    shown = shown / (2.5 * shown.std(dim=0))
-    return shown.clamp(-1, 1).unflatten(0, cells.shape[:-1]).movedim(-1, 1)
-
-
-def _middle_frame(video: Tensor) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] RGB of a video `[3, F, H, W]` in [-1, 1]."""
-    frame = video[:, video.shape[1] // 2].float().add(1).mul(127.5).round()
-    return frame.permute(1, 2, 0).to(torch.uint8).cpu().numpy()
 
 
 def _grid(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:

@@ -78,7 +78,7 @@ def fit(
     """
     folder = Path(settings.output)
     with world.together("opening what is trained"):
-        trainee = _trainee(settings, backbone, fingerprint)
+        trainee = open_trainee(settings, backbone, fingerprint)
     assert_only_trainable(trainee)
     share = parameter_share(trainee.parameters().values(), backbone)
     _log.info(
@@ -104,7 +104,8 @@ def fit(
     return outcome
 
 
-def _trainee(settings: TrainSettings, backbone: Backbone, fingerprint: str) -> Trainee:
+def open_trainee(settings: TrainSettings, backbone: Backbone, fingerprint: str) -> Trainee:
+    """What the stage trains, as it is before the first step."""
     if settings.context_encoder is None:
         return context_encoder_trainee(
             backbone, encoder=settings.encoder, injection=settings.injection, fingerprint=fingerprint
