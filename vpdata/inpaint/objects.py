@@ -40,7 +40,7 @@ class ObjectSettings:
     piece_frames: int = 120
     """So many frames are held and followed at a time; objects are handed on from one piece to the next."""
     point_labels: tuple[str, ...] = ()
-    """What a point may be on, where no object is named; a detector that knows words only from its labels needs some."""
+    """What a point may be on beside the objects that are named; detectors that find only what they are told need some."""
     follow: FollowSettings = field(default_factory=FollowSettings)
 
     def __post_init__(self) -> None:
@@ -83,12 +83,12 @@ class ObjectFinder:
 
     def _detections(self, piece: Frames, wanted: Wanted, size: Size, *, fps: float, start: int) -> list[Detection]:
         detections = [Detection(frame=one.frame, box=one.box, label=_BOXED, score=1.0) for one in wanted.boxes]
-        if wanted.labels and not wanted.points:
+        if wanted.labels:
             step = max(1, round(self._settings.interval_s * fps))
             detections += self._detected(piece, range(0, len(piece), step), wanted.labels, size, fps=fps)
         for one in wanted.points:
             frame, (x, y) = one.frame, one.point
-            labels = wanted.labels or self._settings.point_labels
+            labels = (*wanted.labels, *self._settings.point_labels)
             at = [
                 found
                 for found in self._detected(piece, [frame], labels, size, fps=fps)
