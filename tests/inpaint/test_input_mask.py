@@ -81,6 +81,11 @@ def test_faster_mask_is_thinned_out(video, tmp_path):
     assert lefts(read(path, video, fit=("rate",))) == [int(index * 2.5) for index in range(20)]
 
 
+def test_other_rate_with_as_many_frames_is_taken_frame_by_frame(video, tmp_path, caplog):
+    assert lefts(read(mask_video(tmp_path, moving(20), fps=50), video)) == list(range(20))
+    assert "mask k is taken for frame k" in caplog.text
+
+
 def test_all_that_differs_is_said_at_once(video, tmp_path):
     path = mask_video(tmp_path, moving(6)[:, ::2, ::2], fps=10)
     with pytest.raises(ConfigError) as refusal:

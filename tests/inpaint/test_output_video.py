@@ -1,5 +1,6 @@
 import subprocess
 
+import av
 import numpy as np
 import pytest
 
@@ -70,6 +71,21 @@ def test_every_audio_track_is_copied(tmp_path):
     found = probed(tmp_path / "out.mp4")["audio"]
     assert len(found) == 2 * len(probed(tmp_path / "one.mp4")["audio"])
     assert found == probed(tmp_path / "in.mp4")["audio"]
+
+
+def test_audio_whose_time_stands_still_is_refused_first(tmp_path):
+    write_video(tmp_path / "good.flv", numbered(20), audio="libmp3lame")
+    with av.open(str(tmp_path / "good.flv")) as good, av.open(str(tmp_path / "in.flv"), "w") as bad:
+        streams = [bad.add_stream_from_template(stream) for stream in good.streams]
+        for packet in good.demux():
+            if packet.dts is not None and packet.stream.type == "audio":
+                packet.pts = packet.dts = packet.dts // 100 * 100
+            if packet.size:
+                packet.stream = streams[packet.stream.index]
+                bad.mux(packet)
+    check_output(tmp_path / "out.mp4", open_video(tmp_path / "good.flv"))
+    with pytest.raises(ConfigError, match=r"the audio of .*in.flv does not go on in time at 0 s"):
+        check_output(tmp_path / "out.mp4", open_video(tmp_path / "in.flv"))
 
 
 @pytest.mark.parametrize("num_frames", [19, 21])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,8 @@ from vpdata.inpaint.any_length import Masks
 from vpdata.inpaint.fit import Size, scale_masks
 from vpdata.inpaint.input_video import VideoInput
 from vpdata.inpaint.mask_files import MaskFile, open_mask_file
+
+logger = logging.getLogger(__name__)
 
 Fit = Literal["size", "length", "rate"]
 _MAX_ASPECT_ERROR_FRAC = 0.02
@@ -97,10 +100,13 @@ def _differences(masks: MaskFile, video: VideoInput) -> dict[Fit, str]:
             f"size: {own.width_px} x {own.height_px} px, the video {wanted.width_px} x {wanted.height_px}; "
             "mask.fit=[size] scales it"
         )
+    has_other_rate = masks.fps is not None and abs(masks.fps / video.average_fps - 1) > _MAX_RATE_ERROR_FRAC
     if masks.num_frames == video.num_frames:
+        if has_other_rate:
+            logger.warning("mask and video have as many frames at different rates: mask k is taken for frame k")
         return differs
     num_wanted = video.num_frames
-    if masks.fps and abs(masks.fps / video.average_fps - 1) > _MAX_RATE_ERROR_FRAC:
+    if masks.fps and has_other_rate:
         differs["rate"] = (
             f"rate: {float(masks.fps):g} frames a second, the video {float(video.average_fps):g}; "
             "mask.fit=[rate] gives each frame the mask that is shown at its time"

@@ -22,6 +22,7 @@ from vpdata.media.video import StoredFrames, open_source, probe, video_stream_of
 
 MAX_PIXELS = 8192 * 4352
 """Of a frame: 8K."""
+_MIN_FPS = Fraction(1, 1001)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ class VideoInput:
     def average_fps(self) -> Fraction:
         """Frames over the time they are shown."""
         total = int(self.stamps[-1] - self.stamps[0]) + self.last_duration
-        return (self.num_frames / (total * self.time_base)).limit_denominator(1001)
+        return max((self.num_frames / (total * self.time_base)).limit_denominator(1001), _MIN_FPS)
 
     def frames(self) -> Iterator[Frames]:
         """uint8 `[height, width, 3]` RGB, one at a time."""

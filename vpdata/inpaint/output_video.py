@@ -63,19 +63,34 @@ def check_output(path: Path, video: VideoInput) -> None:
         av.open(io.BytesIO(), "w", format=_FORMATS[path.suffix.lower()]) as container,
         open_source(video.path) as source,
     ):
-        stream: AudioStream | None = None
+        codec = "unknown"
         try:
             for stream in source.streams.audio:
-                if path.suffix.lower() == ".mp4" and stream.codec_context.name.startswith("pcm"):
+                codec = stream.codec_context.name if stream.codec_context else "unknown"
+                if path.suffix.lower() == ".mp4" and codec.startswith("pcm"):
                     raise ValueError("players misread it there")
                 container.add_stream_from_template(stream)
             container.start_encoding()
         except (FFmpegError, ValueError) as error:
-            codec = stream.codec_context.name if stream else "?"
             raise ConfigError(
                 f"the audio of {video.path} ({codec}) cannot be copied into {path.suffix}: {error}; "
                 "name an output that ends in .mov or .mkv, or convert the audio first"
             ) from error
+        _check_rising(source, video.path)
+
+
+def _check_rising(source: InputContainer, path: Path) -> None:
+    """No container takes audio whose time stamps do not rise, as in recordings that were joined badly."""
+    last: dict[int, int] = {}
+    for packet in source.demux(list(source.streams.audio)):
+        if packet.size and packet.dts is not None:
+            if packet.dts <= last.get(packet.stream.index, packet.dts - 1):
+                seconds = float(packet.dts * packet.time_base)
+                raise ConfigError(
+                    f"the audio of {path} does not go on in time at {seconds:g} s; convert it with ffmpeg first, "
+                    "or give the video without audio"
+                )
+            last[packet.stream.index] = packet.dts
 
 
 def encode_piece(frames: Iterable[Frames], video: VideoInput, size: Size, settings: EncodeSettings) -> bytes:

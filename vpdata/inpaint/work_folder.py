@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from av.error import FFmpegError
 
 from vpdata.errors import RunError, StorageError
 from vpdata.inpaint.any_length import MadeWindow
@@ -88,7 +89,7 @@ class WorkFolder:
         try:
             yield aside
             os.replace(aside, target)
-        except OSError as error:
+        except (OSError, FFmpegError) as error:
             raise StorageError(f"cannot write {target}: {error.strerror or error}") from error
         finally:
             aside.unlink(missing_ok=True)
