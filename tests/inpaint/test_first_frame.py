@@ -89,7 +89,7 @@ def test_model_fills_the_hole_and_leaves_the_rest(pipeline_folder):
 
 def test_folder_that_is_no_pipeline_is_refused(tmp_path):
     frame, mask = frame_and_mask()
-    with pytest.raises(BackendError, match="no model_index.json"):
+    with pytest.raises(BackendError, match=r"no model_index\.json"):
         ModelFirstFrame(settings(tmp_path), prompt="a").paint(frame, mask)
     (tmp_path / "model_index.json").write_text('{"_class_name": "OsSystem"}')
     with pytest.raises(BackendError, match="cannot be loaded"):
