@@ -15,6 +15,7 @@ import torch
 from tests.backbones.small import small_backbone
 from tests.train.fixtures import RandomBatches, backbone
 from vpdata.errors import VpdataError
+from vpdata.models.gpu import torch_dtype
 from vpdata.train.settings import TrainSettings
 from vpdata.train.stopping import stop_requests
 from vpdata.train.train import fit
@@ -39,6 +40,7 @@ def train_here(
     """Train in this process; how it ended."""
     with joined_world(settings.backbone.device) as world:
         net = small_backbone(backbone_name)
+        net.transformer.to(torch_dtype(settings.backbone.dtype))
         return fit(
             settings,
             backbone=net,

@@ -13,6 +13,7 @@ import torch
 
 from tests.train.fixtures import RandomBatches, settings_for
 from tests.train.processes import exit_codes, train_here, train_in_processes, training
+from vpdata.backbones.settings import BackboneSettings
 from vpdata.errors import RunError, StorageError
 from vpdata.train.batch import Batch
 from vpdata.train.parallel import ParallelSettings
@@ -29,6 +30,12 @@ def curve(output: Path, kind: str = "train") -> dict[int, float]:
     of_kind = [line for line in lines if line["kind"] == kind]
     assert len({line["step"] for line in of_kind}) == len(of_kind), "a step is told of twice"
     return {line["step"]: line["loss"] for line in of_kind}
+
+
+def skips(output: Path) -> list[int]:
+    """Steps that were left out."""
+    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return [line["step"] for line in lines if line["kind"] == "skip"]
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +122,32 @@ def test_checkpoint_that_is_being_written_when_training_gives_up_is_kept(tmp_pat
     with pytest.raises(RunError, match="no number for 1 steps in a row"):
         train_here(settings_for(tmp_path, max_bad_steps=1), broken=frozenset({8}))
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000004"]
+
+
+def test_training_that_gave_up_goes_on_with_more_patience(tmp_path):
+    broken = frozenset({8})
+    with pytest.raises(RunError):
+        train_here(settings_for(tmp_path, max_bad_steps=1), broken=broken)
+    train_here(settings_for(tmp_path, max_bad_steps=2), broken=broken)
+    assert skips(tmp_path) == [5]
+    assert list(curve(tmp_path)) == [1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12]
+
+
+def test_float16_scales_its_loss_and_leaves_out_what_overflows(tmp_path):
+    half = BackboneSettings(tiny="wan", device="cpu", dtype="float16")
+    train_here(settings_for(tmp_path / "whole", num_steps=6, backbone=half, max_bad_steps=1))
+    overflows = skips(tmp_path / "whole")
+    # The scale that training begins with is found to be too large, and halved each time.
+    assert overflows[0] == 1
+    facts = json.loads((tmp_path / "whole" / "checkpoints" / "step-00000006" / "checkpoint.json").read_text())
+    assert facts["position"]["scaler"]["scale"] == 2.0 ** (16 - len(overflows))
+    losses = curve(tmp_path / "whole", "validation")
+    assert losses[6] < losses[0]
+
+    train_here(settings_for(tmp_path / "stopped", num_steps=6, backbone=half, stop_at_step=3))
+    train_here(settings_for(tmp_path / "stopped", num_steps=6, backbone=half))
+    assert curve(tmp_path / "stopped") == curve(tmp_path / "whole")
+    assert skips(tmp_path / "stopped") == overflows
 
 
 class LosesItsLog(RandomBatches):

@@ -114,7 +114,7 @@ def test_what_cannot_be_painted_is_named(latents, tmp_path):
         list(write_samples(settings_in(tmp_path, latents, seed=1), QUICK))
     damaged = tmp_path / "out" / "checkpoints" / "step-00000003" / "__0_0.distcp"
     damaged.write_bytes(damaged.read_bytes()[:100])
-    with pytest.raises(RunError, match="step-00000003 cannot be opened: .*cut short"):
+    with pytest.raises(RunError, match=r"step-00000003 cannot be opened: .*cut short"):
         list(write_samples(settings, QUICK))
 
 
@@ -127,5 +127,5 @@ def test_training_that_holds_nothing_out_has_nothing_to_show(latents, tmp_path):
 
 
 def test_guidance_and_counts_below_one_are_refused():
-    with pytest.raises(ValueError, match="guidance 0.5, wanted 1 or more"):
+    with pytest.raises(ValueError, match=r"guidance 0\.5, wanted 1 or more"):
         SampleSettings(guidance=0.5)

@@ -151,13 +151,12 @@ class Loop:
         norm = _whole(clip_grad_norm_(self.trainee.parameters().values(), self.settings.optimizer.max_grad_norm))
         # The only wait for the device in a step. Loss and norm are the same on all ranks, and so is what is decided.
         values = torch.cat([self.world.sum_of(losses) / self.world.size, norm.reshape(1)]).tolist()
-        if all(map(math.isfinite, values)):
+        is_good = all(map(math.isfinite, values))
+        if is_good:
             self.optimizer.step()
             self.bad_in_a_row = 0
             flops = sum(len(batch) * self.trainee.sample_flops(tuple(batch.video.shape[1:])) for batch in micro_batches)
             self.window.add(values, steps, flops=flops)
-        else:
-            self._skip(values)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.position = replace(
@@ -166,6 +165,8 @@ class Loop:
             epoch_step=self.position.epoch_step + 1,
             scaler=self.scaler.state_dict(),
         )
+        if not is_good:
+            self._skip(values)
 
     def _skip(self, values: list[float]) -> None:
         """Count a step that is left out; RunError if there were too many in a row."""
