@@ -40,7 +40,7 @@ class MaskWriter:
         self._min_fracs = {"min_part_frac": min_part_frac, "min_hole_frac": min_hole_frac}
         self._counts: list[list[str | None]] = [[None] * num_frames for _ in range(num_objects)]
         self._scores = np.zeros((num_objects, num_frames))
-        self._incomplete: dict[int, dict[int, Seen]] = defaultdict(dict)
+        self._incomplete: dict[int, dict[int, tuple[torch.Tensor, torch.Tensor]]] = defaultdict(dict)
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._behind: deque[Future[None]] = deque()
 
@@ -56,16 +56,18 @@ class MaskWriter:
         Objects that exclude each other wait until all of them are known: small logits, of the frames between the first
         and the last prompt only.
         """
+        # Without the memories, which are larger and forgotten sooner.
+        found = {number: (one.logits, one.score) for number, one in seen.items()}
         if self._is_exclusive:
-            self._incomplete[frame].update(seen)
+            self._incomplete[frame].update(found)
             if len(self._incomplete[frame]) < len(self._counts):
                 return
-            seen = self._incomplete.pop(frame)
-        if not seen:
+            found = self._incomplete.pop(frame)
+        if not found:
             return
-        objects = sorted(seen)
-        masks = self._masks(torch.stack([seen[one].logits for one in objects]))
-        scores = torch.stack([seen[one].score for one in objects]).sigmoid()
+        objects = sorted(found)
+        masks = self._masks(torch.stack([found[one][0] for one in objects]))
+        scores = torch.stack([found[one][1] for one in objects]).sigmoid()
         self._behind.append(self._thread.submit(self._encode, frame, objects, masks, scores))
         while len(self._behind) > MAX_FRAMES_BEHIND:
             self._behind.popleft().result()
