@@ -37,7 +37,9 @@ class Entry:
 
 
 _CLIP, _HUGGING_FACE = "openclip.settings", "huggingface.settings"
-_SAM2_PACKAGE = "PIP_CONSTRAINT=constraints.txt pip install 'vpdata[sam2]'"
+_SAM2_PACKAGE = (
+    "PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt SAM2_BUILD_CUDA=0 pip install 'vpdata[sam2]'"
+)
 MODELS: dict[Role, dict[str, Entry]] = {
     "shot_detector": {
         "scenedetect": Entry("scenedetect:SceneDetectSettings", "scenedetect:SceneDetectShots"),
