@@ -58,8 +58,6 @@ _OWL = (("detector", "owlv2"),)
 _SAM = (("mask_tracker", "sam2"), ("mask_tracker", "sam2-package"))
 _VLM = (("captioner", "vlm"), ("tagger", "vlm"))
 _CLIP = (("scorer", "openclip"), ("text_scorer", "openclip"), ("embedder", "openclip"), ("tagger", "openclip"))
-
-
 _COGVIDEOX = (("backbone", "cogvideox"),)
 _WAN = (("backbone", "wan"),)
 
