@@ -165,6 +165,12 @@ def test_list_of_labels_is_read(answer, labels):
     assert parse_labels(answer, max_labels=4) == labels
 
 
+def test_phrase_among_labels_is_left_out_and_logged(caplog):
+    answer = '["dog", "a man in a blue coat", "", "cat. bird.", "car"]'
+    assert parse_labels(answer, max_labels=2) == ("dog", "car")
+    assert "a man in a blue coat" in caplog.text
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,9 +29,11 @@ from vpdata.models.weights import local_weights
 
 _ANY_PROCESSOR: Any = AutoProcessor
 """It opens the class that a folder names, and is none itself."""
-_MAX_LABEL_WORDS = 3
+_MAX_LABEL_WORDS, _MAX_LABEL_CHARACTERS = 3, 40
 _LABEL = re.compile(r"\w[\w'-]*(?: \w[\w'-]*){0,2}")
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,10 @@ class VlmTagger:
 
 
 def parse_labels(answer: str, *, max_labels: int) -> tuple[str, ...]:
-    """The labels in a JSON list, in lower case, each once; at most `max_labels`. RejectItem for anything else."""
+    """The labels in a JSON list, in lower case, each once; at most `max_labels`. RejectItem for anything else.
+
+    What else is in the list, such as a whole phrase, is left out and logged; RejectItem where nothing is left.
+    """
     fenced = _FENCED.fullmatch(answer)
     try:
         given = json.loads(fenced[1] if fenced else answer)
@@ -78,9 +84,12 @@ def parse_labels(answer: str, *, max_labels: int) -> tuple[str, ...]:
         given = None
     if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
         raise _unusable(answer)
-    labels = dict.fromkeys(" ".join(one.lower().split()) for one in given)
-    if any(len(label) > 40 or not _LABEL.fullmatch(label) for label in labels):
-        raise _unusable(answer)
+    named = dict.fromkeys(" ".join(one.lower().split()) for one in given)
+    labels = [one for one in named if len(one) <= _MAX_LABEL_CHARACTERS and _LABEL.fullmatch(one)]
+    if len(labels) < len(named):
+        if not labels:
+            raise _unusable(answer)
+        _log.warning("left out of a tagger's labels: %.200r", [one for one in named if one not in labels])
     return tuple(labels)[:max_labels]
 
 
