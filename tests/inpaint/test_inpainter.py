@@ -162,3 +162,10 @@ def test_memory_options_change_no_more_than_rounding(encoder, wan, memory):
     video, mask = video_and_mask(9)
     saved = inpainter(encoder, memory=memory)(video, mask, "a red ball")
     assert np.abs(saved.astype(int) - wan(video, mask, "a red ball")).max() <= 1
+
+
+@pytest.mark.slow
+def test_compiled_blocks_make_the_same_video(encoder, wan):
+    video, mask = video_and_mask(9)
+    compiled = inpainter(encoder, memory={"compile": True})(video, mask, "a red ball")
+    assert np.abs(compiled.astype(int) - wan(video, mask, "a red ball")).max() <= 1

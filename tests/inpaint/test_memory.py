@@ -2,6 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+pytest.importorskip("diffusers")
+
+from vpdata.backbones.loading import load_backbone, weights_bytes
+from vpdata.backbones.settings import BackboneSettings
 from vpdata.errors import BackendError
 from vpdata.inpaint.any_length import Request
 from vpdata.inpaint.memory import (
@@ -57,6 +61,12 @@ def test_estimate_of_the_published_backbone_is_near_what_its_users_report():
     # 40 to 50 GB without, 23 to 25 GB with offloading of VideoPainter's pipeline, which guides in one batch.
     assert 25e9 < needs.peak(offload="none", vae_tiling=False) < 50e9
     assert needs.peak(offload="layers", vae_tiling=True) < 25e9
+
+
+def test_weights_are_sized_from_their_files():
+    settings = BackboneSettings(tiny="wan", device="cpu", dtype="float32")
+    in_memory = sum(4 * one.numel() for one in load_backbone(settings).transformer.parameters())
+    assert in_memory < weights_bytes(settings, "transformer") < 1.1 * in_memory
 
 
 def test_advice_names_what_fits_and_else_smaller_windows():

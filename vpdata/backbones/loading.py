@@ -108,9 +108,14 @@ def read_spec(settings: BackboneSettings) -> BackboneSpec:
 
 
 def weights_bytes(settings: BackboneSettings, part: str) -> int:
-    """Size of the weights' files of a part, such as "transformer"."""
-    folder = _local_folder(settings, f"{part}/")
-    return sum(file.stat().st_size for file in (folder / part).glob("*.safetensors"))
+    """Size of the weights' files of a part, such as "transformer", without opening or checking them."""
+    files = _files(settings)
+    if lock := read_lock(files):
+        sizes = {name: one.size_bytes for name, one in lock.files.items()}
+        return sum(
+            size for name, size in sizes.items() if name.startswith(f"{part}/") and name.endswith(".safetensors")
+        )
+    return sum(file.stat().st_size for file in Path(files.uri, part).glob("*.safetensors"))
 
 
 def fingerprint(settings: BackboneSettings) -> str:
