@@ -8,7 +8,7 @@ SAM2_BUILD := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.tx
 
 help:
 	@echo "make demo       build a data set from real footage into runs/demo (about 3 minutes after the install)"
-	@echo "make train-demo train on the demo's clips into runs/train-demo: a small backbone, stopped and resumed in the middle"
+	@echo "make train-demo train both stages on the demo's clips into runs/train-demo: a small backbone, stopped in the middle"
 	@echo "make inpaint-demo  fill the hole of an object in one of the demo's clips with it, into runs/inpaint-demo"
 	@echo "make test       every test that is not marked slow; make test-slow runs the others, make test-all both"
 	@echo "make lint       ruff and pyright"
@@ -50,6 +50,9 @@ train-demo: runs/demo/report.html .venv/.train
 	$(BIN)/vpdata train --config configs/train/demo.yaml --set stop_at_step=100; test $$? -eq 75
 	$(BIN)/vpdata train --config configs/train/demo.yaml
 	$(BIN)/python -m tools.check_train_demo configs/train/demo.yaml
+	$(BIN)/vpdata sample --config configs/train/demo.yaml --num-steps 10
+	$(BIN)/vpdata train --config configs/train/demo_id_adapter.yaml
+	$(BIN)/python -m tools.check_train_demo configs/train/demo_id_adapter.yaml
 
 runs/train-demo/context_encoder/context_encoder/config.json:
 	$(MAKE) train-demo
