@@ -20,6 +20,7 @@ from vpdata.models.openclip.safety import SAFE, UNSAFE
 from vpdata.models.openclip.scores import (
     ClipAlignment,
     ClipEmbedder,
+    ClipSampledSettings,
     ClipScores,
     ClipScoresSettings,
     ClipSettings,
@@ -82,7 +83,7 @@ def test_unsafe_is_the_largest_share_of_the_unsafe_texts(weights, library):
 
 @torch.no_grad()
 def test_embedding_is_the_direction_of_the_mean_embedding(weights, library):
-    found = ClipEmbedder(ClipSettings(weights=weights, **ON_CPU)).embed(frames())
+    found = ClipEmbedder(ClipSampledSettings(weights=weights, **ON_CPU)).embed(frames())
     mean = library[0](frames()).mean(dim=0).numpy()
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, mean / np.linalg.norm(mean), atol=1e-6)
@@ -120,14 +121,14 @@ def test_frames_in_a_batch_are_embedded_as_if_alone(weights):
 
 def test_process_holds_a_model_once(weights):
     scorer = ClipScores(ClipScoresSettings(weights=weights, **ON_CPU))
-    embedder = ClipEmbedder(ClipSettings(weights=weights, **ON_CPU))
+    embedder = ClipEmbedder(ClipSampledSettings(weights=weights, **ON_CPU))
     assert scorer._model is embedder._model
     assert scorer.max_short_side_px == IMAGE_SIZE_PX
 
 
 def test_half_precision_is_near_to_full(weights):
-    half = ClipEmbedder(ClipSettings(weights=weights, device="cpu", dtype="bfloat16")).embed(frames())
-    full = ClipEmbedder(ClipSettings(weights=weights, **ON_CPU)).embed(frames())
+    half = ClipEmbedder(ClipSampledSettings(weights=weights, device="cpu", dtype="bfloat16")).embed(frames())
+    full = ClipEmbedder(ClipSampledSettings(weights=weights, **ON_CPU)).embed(frames())
     assert float(half @ full) > 0.995
 
 
@@ -178,6 +179,14 @@ def test_scorer_that_measures_nothing_is_refused():
         fill(ClipScoresSettings, {"sample_fps": 0}, where="scorer")
 
 
+def test_sampling_is_an_option_only_of_models_that_sample():
+    for role in ("scorer", "embedder"):
+        assert describe(role, ModelChoice(name="openclip", options={"sample_fps": 2.0})).options["sample_fps"] == 2.0
+    for role in ("text_scorer", "tagger"):
+        with pytest.raises(ConfigError, match="sample_fps"):
+            describe(role, ModelChoice(name="openclip", options={"sample_fps": 2.0}))
+
+
 @pytest.mark.parametrize("role", ["scorer", "text_scorer", "embedder"])
 def test_card_needs_no_weights(role):
     card = describe(role, ModelChoice(name="openclip", options={"revision": "12ab"}))
@@ -186,5 +195,7 @@ def test_card_needs_no_weights(role):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_gpu_agrees_with_cpu(weights):
-    on_gpu = ClipEmbedder(ClipSettings(weights=weights, dtype="float32")).embed(frames())
-    assert on_gpu == pytest.approx(ClipEmbedder(ClipSettings(weights=weights, **ON_CPU)).embed(frames()), abs=1e-3)
+    on_gpu = ClipEmbedder(ClipSampledSettings(weights=weights, dtype="float32")).embed(frames())
+    assert on_gpu == pytest.approx(
+        ClipEmbedder(ClipSampledSettings(weights=weights, **ON_CPU)).embed(frames()), abs=1e-3
+    )

@@ -72,7 +72,7 @@ MODELS: dict[Role, dict[str, Entry]] = {
         "text_overlay": Entry("text_overlay_settings:TextOverlaySettings", "text_overlay:TextOverlay"),
     },
     "text_scorer": {"openclip": Entry(f"{_CLIP}:ClipSettings", "openclip.scores:ClipAlignment")},
-    "embedder": {"openclip": Entry(f"{_CLIP}:ClipSettings", "openclip.scores:ClipEmbedder")},
+    "embedder": {"openclip": Entry(f"{_CLIP}:ClipSampledSettings", "openclip.scores:ClipEmbedder")},
 }
 
 

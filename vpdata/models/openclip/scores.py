@@ -13,7 +13,7 @@ from vpdata.errors import BackendError
 from vpdata.models.openclip.aesthetic import AestheticHead
 from vpdata.models.openclip.loading import ClipModel, load_clip
 from vpdata.models.openclip.safety import ZeroShotSafety
-from vpdata.models.openclip.settings import ClipScoresSettings, ClipSettings
+from vpdata.models.openclip.settings import ClipSampledSettings, ClipScoresSettings, ClipSettings
 from vpdata.models.ports import Frames
 from vpdata.records import ScoreName
 
@@ -52,7 +52,7 @@ class ClipScores:
 class ClipEmbedder:
     """An Embedder: the mean of the frames' embeddings."""
 
-    def __init__(self, settings: ClipSettings) -> None:
+    def __init__(self, settings: ClipSampledSettings) -> None:
         self.sample_fps = settings.sample_fps
         self._model = _load(settings)
         self.max_short_side_px = self._model.image_size_px

@@ -19,6 +19,20 @@ class ClipSettings(FetchedSettings):
     weights: str = "timm/vit_large_patch14_clip_224.openai"
     """Hub id or folder of a checkpoint in open_clip's layout; the default is OpenAI's ViT-L/14."""
     dtype: Dtype = "bfloat16"
+
+    def card(self, role: str) -> ModelCard:
+        """What a run says about this model."""
+        return self._card(role, {})
+
+    def _card(self, role: str, asked: Mapping[str, object]) -> ModelCard:
+        options = {"dtype": self.dtype, **asked}
+        return self.weights_card(role, name=public(self.weights), package="open_clip_torch", options=options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipSampledSettings(ClipSettings):
+    """As `ClipSettings`, and how densely clips are looked at."""
+
     sample_fps: float = 1.0
     """Frames per second that are looked at."""
 
@@ -28,16 +42,12 @@ class ClipSettings(FetchedSettings):
 
     def card(self, role: str) -> ModelCard:
         """What a run says about this model."""
-        return self._card(role, {})
-
-    def _card(self, role: str, measured: Mapping[str, object]) -> ModelCard:
-        options = {"dtype": self.dtype, "sample_fps": self.sample_fps, **measured}
-        return self.weights_card(role, name=public(self.weights), package="open_clip_torch", options=options)
+        return self._card(role, {"sample_fps": self.sample_fps})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClipScoresSettings(ClipSettings):
-    """As `ClipSettings`, and what is measured."""
+class ClipScoresSettings(ClipSampledSettings):
+    """As `ClipSampledSettings`, and what is measured."""
 
     aesthetic_head: str | None = None
     """Name or folder of LAION's head, which is for OpenAI's weights; None: `aesthetic` is not measured."""
@@ -46,22 +56,20 @@ class ClipScoresSettings(ClipSettings):
 
     def __post_init__(self) -> None:
         # Zero-argument super() does not reach the parent of a slotted dataclass.
-        ClipSettings.__post_init__(self)
+        ClipSampledSettings.__post_init__(self)
         if self.aesthetic_head is None and not self.safety:
             raise ValueError("got neither an aesthetic_head nor safety: wanted something to measure")
 
     def card(self, role: str) -> ModelCard:
         """What a run says about this model."""
-        return self._card(role, {"aesthetic_head": self.aesthetic_head, "safety": self.safety})
+        names = ("sample_fps", "aesthetic_head", "safety")
+        return self._card(role, {name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClipTagsSettings(FetchedSettings):
-    """Options of `ClipTags`."""
+class ClipTagsSettings(ClipSettings):
+    """As `ClipSettings`, and what a clip's tags are chosen from."""
 
-    weights: str = "timm/vit_large_patch14_clip_224.openai"
-    """Hub id or folder of a checkpoint in open_clip's layout; the default is OpenAI's ViT-L/14."""
-    dtype: Dtype = "bfloat16"
     batch_size: int = 64
     """Images in one forward pass, over the borders of clips."""
     vocabulary: str = "lvis"
@@ -87,12 +95,11 @@ class ClipTagsSettings(FetchedSettings):
     def card(self, role: str) -> ModelCard:
         """What a run says about this model."""
         names = "\n".join(read_vocabulary(self.vocabulary))
-        options = {
-            "dtype": self.dtype,
+        asked = {
             "vocabulary": self.vocabulary,
             "vocabulary_sha256": hashlib.sha256(names.encode("utf-8")).hexdigest(),
             "templates": self.templates,
             "max_tags": self.max_tags,
             "min_cosine": self.min_cosine,
         }
-        return self.weights_card(role, name=public(self.weights), package="open_clip_torch", options=options)
+        return self._card(role, asked)
