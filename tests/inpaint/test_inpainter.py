@@ -89,6 +89,11 @@ def test_unknown_setting_is_refused(encoder):
         inpainter(encoder, sampling={"num_step": 2})
 
 
+def test_id_adapter_is_not_compiled(encoder, tmp_path):
+    with pytest.raises(ConfigError, match=r"memory\.compile"):
+        inpainter(encoder, id_adapter=tmp_path, memory={"compile": True})
+
+
 def test_first_frame_is_asked_for_where_the_backbone_needs_it(tmp_path):
     folder = save_encoder(tmp_path, "cogvideox-i2v")
     model = inpainter(folder, "cogvideox-i2v")

@@ -40,7 +40,7 @@ class ObjectSettings:
     piece_frames: int = 120
     """So many frames are held and followed at a time; objects are handed on from one piece to the next."""
     point_labels: tuple[str, ...] = ()
-    """What a point may be on beside the objects that are named; detectors that find only what they are told need some."""
+    """What a point may be on beside the named objects; detectors that find only what they are told need some."""
     follow: FollowSettings = field(default_factory=FollowSettings)
 
     def __post_init__(self) -> None:

@@ -70,6 +70,13 @@ class InpaintSettings:
     captioner: ModelChoice | None = None
     """Writes the prompt of `--edit`, `--remove` and `--replace`; None: these do with what the user says."""
 
+    def __post_init__(self) -> None:
+        if self.memory.compile and self.id_adapter is not None:
+            raise ValueError(
+                "memory.compile: got an ID adapter too, whose attention differs from block to block, while torch keeps "
+                "few variants of what it compiles; wanted one of the two"
+            )
+
 
 def with_trained(data: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """Plain settings with the trained parts of a folder: a context encoder's own, or one that holds `context_encoder/`.
