@@ -20,6 +20,7 @@ LEVELS = (
     {"backbones"},
     {"stages"},
     {"engine", "report", "train", "inpaint"},
+    {"app"},
     {"build", "encode"},
     {"cli", "pipelines", "benchmark"},
 )

@@ -77,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--num-steps", metavar="N", type=int, default=50, help="of the sampler")
     sample.add_argument("--guidance", metavar="SCALE", type=float, default=6.0, help="1: none, in half the time")
     add_inpaint_options(add("inpaint", _inpaint, "fill or change what is under a mask in a video of any length"))
+    app = add("app", _app, "inpaint on a local page")
+    app.add_argument("--config", metavar="YAML", help="of `vpdata inpaint`; configs/app.yaml for a trial on a CPU")
+    app.add_argument("--weights", metavar="DIR", help="what `vpdata train` saved")
+    app.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
+    app.add_argument("--host", default="127.0.0.1", help="another one lets other machines in, without a password")
+    app.add_argument("--port", metavar="N", type=int, default=7860)
     _add_models(add("models", _list_models, "list, fetch and check the models"))
     return parser
 
@@ -246,6 +252,17 @@ def _inpaint(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = inpaint_options(args)
     print(run(options, load_settings(options)))
+    return 0
+
+
+def _app(args: argparse.Namespace) -> int:
+    import logging
+
+    from vpdata.app.command import load_settings, serve
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    app, inpaint = load_settings(args.config, weights=args.weights, overrides=args.overrides)
+    serve(app, inpaint, host=args.host, port=args.port)
     return 0
 
 

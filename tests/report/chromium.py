@@ -42,12 +42,16 @@ class Page:
 
     def open(self, path: Path, *, fragment: str = "") -> None:
         """Load a local file from scratch and wait until it has run."""
+        self.visit(path.as_uri() + fragment)
+
+    def visit(self, url: str) -> None:
+        """Load any address from scratch and wait until it has run."""
         self._call("Page.navigate", url="about:blank")
         self.wait_for("location.href === 'about:blank'")
         self.problems.clear()
         self.requested.clear()
-        self._call("Page.navigate", url=path.as_uri() + fragment)
-        self.wait_for("location.protocol === 'file:' && document.readyState === 'complete'")
+        self._call("Page.navigate", url=url)
+        self.wait_for("location.href !== 'about:blank' && document.readyState === 'complete'")
 
     def run(self, script: str) -> Any:
         """Value of a JavaScript expression, awaited."""
@@ -73,6 +77,16 @@ class Page:
     def type(self, text: str) -> None:
         """Put text where the focus is."""
         self._call("Input.insertText", text=text)
+
+    def click(self, x_px: float, y_px: float) -> None:
+        """The left button of the mouse, at a place of the window."""
+        for kind in ("mousePressed", "mouseReleased"):
+            self._call("Input.dispatchMouseEvent", type=kind, x=x_px, y=y_px, button="left", clickCount=1)
+
+    def choose_file(self, selector: str, path: Path) -> None:
+        """As if the user had chosen it in the dialog of an `<input type=file>`."""
+        found = self._call("Runtime.evaluate", expression=f"document.querySelector({json.dumps(selector)})")
+        self._call("DOM.setFileInputFiles", files=[str(path)], objectId=found["result"]["objectId"])
 
     def resize(self, width_px: int, height_px: int, *, mobile: bool = False) -> None:
         self._call(

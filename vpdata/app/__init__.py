@@ -1,0 +1,1 @@
+"""`vpdata app`: inpainting on a local page."""

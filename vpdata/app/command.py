@@ -1,0 +1,103 @@
+"""`vpdata app`: settings from files and options, and the server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vpdata.app.limits import AppSettings
+from vpdata.app.session import Sessions
+from vpdata.app.studio import Studio
+from vpdata.config import fill, read_yaml, with_overrides
+from vpdata.errors import BackendError, ConfigError, StorageError
+from vpdata.inpaint.settings import InpaintSettings, with_trained
+
+_log = logging.getLogger(__name__)
+
+_LOOPBACK = ("127.0.0.1", "localhost")
+
+
+def load_settings(
+    config: str | None, *, weights: str | None, overrides: Sequence[str]
+) -> tuple[AppSettings, InpaintSettings]:
+    """From a config of `vpdata inpaint`, which may have a group `app`; ConfigError for what is unknown or missing."""
+    data = read_yaml(config) if config else {}
+    if weights:
+        data = with_trained(data, weights)
+    data = with_overrides(data, overrides)
+    app = fill(AppSettings, data.pop("app", None) or {}, where="app")
+    if not data.get("context_encoder"):
+        raise ConfigError(
+            "got no trained weights; give --weights with the folder that `vpdata train` saved, or context_encoder in "
+            "the config"
+        )
+    return app, fill(InpaintSettings, data)
+
+
+def serve(app: AppSettings, inpaint: InpaintSettings, *, host: str, port: int) -> None:
+    """Serve the page until the process is stopped."""
+    if host not in _LOOPBACK:
+        _log.warning(
+            "the page is served on %s: whoever reaches this machine can upload videos to it and use its GPU; "
+            "there is no password",
+            host,
+        )
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    with suppress(KeyboardInterrupt), running(app, inpaint, host=host, port=port) as url:
+        _log.info("open %s in a browser; Ctrl-C ends the page and removes its files", url)
+        threading.Event().wait()
+
+
+@contextmanager
+def running(app: AppSettings, inpaint: InpaintSettings, *, host: str, port: int) -> Iterator[str]:
+    """The page's address, while it is served; all files of all sessions are removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="vpdata-app-", ignore_cleanup_errors=True) as root:
+        # Read when Gradio is imported and when components are made. Nothing else of Gradio's may leave this machine.
+        os.environ |= {"GRADIO_TEMP_DIR": root, "GRADIO_ANALYTICS_ENABLED": "False"}
+        try:
+            from gradio.themes import Default
+            from starlette.middleware import Middleware
+            from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+            from vpdata.app.handlers import Handlers
+            from vpdata.app.page import build_page, read_asset
+        except ImportError as error:
+            raise BackendError(f"vpdata app needs the extra app (pip install 'vpdata[app]'): {error}") from error
+        sessions = Sessions(Path(root))
+        studio = Studio(inpaint, app.limits)
+        page = build_page(Handlers(studio, sessions), app, wants_first_frame=studio.wants_first_frame)
+        # A web site whose name was pointed at this machine is refused.
+        guards = [Middleware(TrustedHostMiddleware, allowed_hosts=list(_LOOPBACK))]
+        try:
+            # launch() and not mount_gradio_app(): only launched pages refuse paths that nobody uploaded.
+            page.launch(
+                server_name=host,
+                server_port=port,
+                share=False,
+                prevent_thread_lock=True,
+                quiet=True,
+                footer_links=[],
+                run_history=False,
+                ssr_mode=False,
+                mcp_server=False,
+                enable_monitoring=False,
+                strict_cors=True,
+                max_file_size=app.limits.max_mb * 1_000_000,
+                theme=Default(font="system-ui", font_mono="ui-monospace"),
+                css=read_asset("page.css"),
+                app_kwargs={"middleware": guards} if host in _LOOPBACK else None,
+            )
+        except OSError as error:
+            raise StorageError(f"cannot serve on {host}, port {port}: {error}; try another --port") from error
+        try:
+            yield str(page.local_url)
+        finally:
+            sessions.close_all()
+            page.close(verbose=False)

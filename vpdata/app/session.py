@@ -1,0 +1,116 @@
+"""What one open page has uploaded and made: a folder that goes when the page is closed."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vpdata.inpaint.input_video import VideoInput
+from vpdata.inpaint.options import FrameBox, FramePoint
+
+_PREFIX = "session-"
+
+
+class Cancelled(Exception):  # noqa: N818  it names an outcome, not a fault
+    """The user has stopped the job."""
+
+
+class Session:
+    """One job at a time; another thread may stop it."""
+
+    def __init__(self, root: Path) -> None:
+        # The name cannot be guessed, and nothing of it comes from the browser.
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+        self.video: VideoInput | None = None
+        self.preview: Path | None = None
+        """The video as any browser plays it, frame for frame."""
+        self.mask: Path | None = None
+        self.points: list[FramePoint] = []
+        self.boxes: list[FrameBox] = []
+        self.corner: FramePoint | None = None
+        """The first corner of a box whose second is not clicked yet."""
+        self._num_files = 0
+        self._busy = threading.Lock()
+        self._stopped = threading.Event()
+
+    def new_file(self, kind: str, suffix: str) -> Path:
+        """A path for the newest file of this kind; older ones go. Each has a name of its own, so no browser mixes them.
+
+        `kind` and `suffix` are ours.
+        """
+        for older in self.folder.glob(f"{kind}-*"):
+            older.unlink()
+        self._num_files += 1
+        return self.folder / f"{kind}-{self._num_files}{suffix}"
+
+    def forget_clicks(self) -> None:
+        """Begin anew to say where the object is."""
+        self.points.clear()
+        self.boxes.clear()
+        self.corner = None
+
+    @contextmanager
+    def job(self) -> Iterator[None]:
+        """Wait for the job before, and hold the session for this one."""
+        with self._busy:
+            self._stopped.clear()
+            yield
+
+    def check(self) -> None:
+        """Called by a job now and then; raises Cancelled once it was stopped."""
+        if self._stopped.is_set():
+            raise Cancelled
+
+    def stop(self) -> None:
+        """Stop the running job and wait until it has ended."""
+        self._stopped.set()
+        with self._busy:
+            pass
+
+    def close(self) -> None:
+        """Stop, and remove every file."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Sessions:
+    """The open pages, by the name that the server gives each."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._sessions: dict[str, Session] = {}
+        self._changing = threading.Lock()
+
+    def of(self, name: str) -> Session:
+        """The session of a page; a new one for a name that was not seen yet."""
+        with self._changing:
+            if name not in self._sessions:
+                self._sessions[name] = Session(self.root)
+            return self._sessions[name]
+
+    def close(self, name: str) -> None:
+        """The page was closed."""
+        with self._changing:
+            session = self._sessions.pop(name, None)
+        if session is not None:
+            session.close()
+
+    def close_all(self) -> None:
+        """The server ends."""
+        for name in list(self._sessions):
+            self.close(name)
+
+    def upload_at(self, path: object) -> Path | None:
+        """The file at a path that a browser sent; None where that is no file that was uploaded, or one of a session."""
+        if not isinstance(path, str) or "\0" in path:
+            return None
+        real, root = Path(path).resolve(), self.root.resolve()
+        if not real.is_file() or root not in real.parents:
+            return None
+        # The server puts each upload into a folder of its own.
+        folder, *names = real.relative_to(root).parts
+        return real if len(names) == 1 and not folder.startswith(_PREFIX) else None
