@@ -174,3 +174,10 @@ def test_identity_is_captured_without_the_encoders_hints():
         # Hints of the pass before are still set now, and must not reach the source.
         again = model(inputs.noisy, inputs.timesteps, inputs.conditions, inputs.context, source)
     assert torch.equal(fresh, again)
+
+
+def test_encoder_is_not_copied_from_a_backbone_with_an_adapter():
+    backbone = small_backbone("wan")
+    IdentityAdapter(backbone, IdentitySettings(rank=2, alpha=2))
+    with pytest.raises(ValueError, match="before the ID adapter"):
+        ContextEncoder(backbone, ContextEncoderSettings())

@@ -33,7 +33,12 @@ class ContextEncoder(nn.Module):
     """
 
     def __init__(self, backbone: Backbone, settings: ContextEncoderSettings) -> None:
-        """A new encoder for this backbone, whose first step changes nothing: its output layers are zero."""
+        """A new encoder for this backbone, whose first step changes nothing: its output layers are zero.
+
+        ValueError where an adapter is in the backbone already, which would be copied with its blocks.
+        """
+        if any(parameter.requires_grad for parameter in backbone.transformer.parameters()):
+            raise ValueError("the backbone holds trained parameters: open the context encoder before the ID adapter")
         super().__init__()
         spec = backbone.spec
         # Not a submodule: its frozen weights are neither ours to save nor to shard.
