@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from vpdata.errors import Reason, RejectItem
-from vpdata.models.gpu import halving
+from vpdata.models.gpu import halving, to_device
 from vpdata.models.ports import BoxPrompt, BoxXyxy, Frames, ObjectMasks
 from vpdata.models.sam2_bank import Bank, Features, Moment, Network, Seen, Wanted
 from vpdata.models.sam2_masks import MaskWriter
@@ -50,6 +50,8 @@ class Sam2Tracker:
     def __init__(self, network: Network, settings: Sam2Settings) -> None:
         self._network = network
         self._settings = settings
+        # Here, since copying them to the GPU for each batch would wait for all that it has still to do.
+        self._mean, self._std = (torch.tensor(of, device=network.device)[:, None, None] for of in (MEAN, STD))
 
     def track(
         self, frames: Frames, prompts: Sequence[BoxPrompt], *, height_px: int, width_px: int, seed: int
@@ -162,16 +164,12 @@ class Sam2Tracker:
 
     def _pixels(self, frames: Frames) -> torch.Tensor:
         """float32 [B, 3, S, S], normalised, from uint8 [B, H, W, 3]."""
-        raw = torch.from_numpy(frames)
-        if self._network.device.type == "cuda":
-            # From pageable memory the copy would wait for all that the GPU has still to do.
-            raw = raw.pin_memory()
-        pixels = raw.to(self._network.device, non_blocking=True).permute(0, 3, 1, 2).contiguous().float()
+        raw = to_device(torch.from_numpy(frames), self._network.device)
+        pixels = raw.permute(0, 3, 1, 2).contiguous().float()
         size = (self._network.image_size_px,) * 2
         if pixels.shape[-2:] != size:
             pixels = functional.interpolate(pixels, size=size, mode="bilinear", antialias=True).round().clamp(0, 255)
-        mean, std = (torch.tensor(of, device=pixels.device)[:, None, None] for of in (MEAN, STD))
-        return (pixels / 255 - mean) / std
+        return (pixels / 255 - self._mean) / self._std
 
 
 def _batches(objects: Sequence[_Object], at: Moment) -> Iterator[dict[int, _Object]]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import Sam2VideoModel
 
+from vpdata.models.gpu import to_device
 from vpdata.models.sam2_bank import Bank, Memory, Moment, Seen, Wanted
 
 ABSENT_LOGIT = -1024.0
@@ -130,7 +131,8 @@ class TransformersNetwork:
             empty = self._memory_places.new_zeros(0, len(banks), self._model.mem_dim)
             return empty, empty
         pointers = torch.stack([torch.stack(of_object) for _, of_object in looked_at])
-        distances = torch.tensor([offset for offset, _ in looked_at], device=self.device, dtype=torch.float32)
+        # Made on the GPU from a list, they would wait for all that it has still to do, on every frame.
+        distances = to_device(torch.tensor([offset for offset, _ in looked_at], dtype=torch.float32), self.device)
         waves = _sine_encoding(distances / (num_pointers - 1), num_channels=self._model.hidden_dim)
         times = self._model.temporal_positional_encoding_projection_layer(waves.to(pointers.dtype))
         times = times[:, None].expand(-1, len(banks), -1)
