@@ -40,7 +40,8 @@ def train_here(
     """Train in this process; how it ended."""
     with joined_world(settings.backbone.device) as world:
         net = small_backbone(backbone_name)
-        net.transformer.to(torch_dtype(settings.backbone.dtype))
+        if settings.backbone.dtype != "float32":
+            net.transformer.to(torch_dtype(settings.backbone.dtype))
         return fit(
             settings,
             backbone=net,

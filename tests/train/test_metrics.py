@@ -46,6 +46,19 @@ def test_log_goes_back_with_the_training(tmp_path):
     assert [(line["step"], line["loss"]) for line in lines] == [(1, 1.0), (2, 2.0), (3, None)]
 
 
+def test_tensorboard_gets_each_number_of_a_line(tmp_path):
+    if importlib.util.find_spec("tensorboard") is None:
+        pytest.skip("needs the package tensorboard, which is optional")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with joined_world("cpu") as world:
+        log = MetricsLog(tmp_path, settings=WatchSettings(tensorboard=True), world=world)
+        log.write("train", 3, {"loss": 0.5, "loss_by_timestep": [0.5, None]})
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(3, 0.5)]
+
+
 @pytest.mark.skipif(importlib.util.find_spec("tensorboard") is not None, reason="tensorboard is installed")
 def test_tensorboard_that_is_not_installed_is_named(tmp_path):
     with joined_world("cpu") as world, pytest.raises(ConfigError, match="pip install tensorboard"):

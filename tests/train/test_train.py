@@ -109,7 +109,16 @@ def test_output_on_a_store_is_refused():
         settings_for("s3://bucket/out")
 
 
-@pytest.mark.parametrize("name", ["context_encoder", "paper", "demo"])
-def test_published_configs_are_valid(name):
+@pytest.mark.parametrize(
+    ("name", "learning_rate", "num_steps"),
+    [
+        ("context_encoder", 1e-5, 80_000),
+        ("id_adapter", 1e-5, 2000),
+        ("paper", 1e-4, 80_000),
+        ("demo", 1e-3, 200),
+        ("demo_id_adapter", 1e-3, 40),
+    ],
+)
+def test_published_configs_are_valid(name, learning_rate, num_steps):
     settings = settings_of(CONFIGS / f"{name}.yaml")
-    assert settings.optimizer.learning_rate == {"context_encoder": 1e-5, "paper": 1e-4, "demo": 1e-3}[name]
+    assert (settings.optimizer.learning_rate, settings.num_steps) == (learning_rate, num_steps)
