@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from vpdata.errors import BackendError, Reason, RejectItem
-from vpdata.models.gpu import halving, in_batches, to_device, torch_device, torch_dtype
+from vpdata.models.gpu import bound_memory, halving, in_batches, to_device, torch_device, torch_dtype
 
 
 class SmallGpu:
@@ -102,6 +102,17 @@ def test_item_that_cannot_be_made_ready_says_why():
 def test_tensor_on_the_cpu_stays_as_it_is():
     tensor = torch.arange(3)
     assert to_device(tensor, torch.device("cpu")) is tensor
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_process_gets_no_more_than_its_bound():
+    bound_memory(1.0)
+    try:
+        torch.empty(600_000_000, dtype=torch.uint8, device="cuda")
+        with pytest.raises(torch.OutOfMemoryError):
+            torch.empty(1_100_000_000, dtype=torch.uint8, device="cuda")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

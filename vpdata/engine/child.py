@@ -16,10 +16,12 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 
 from vpdata.engine.work import Counts, Job, Work
 from vpdata.errors import RejectItem, RunError, StorageError, VpdataError
+from vpdata.stages.base import Resources
 
 OUT_OF_MEMORY_STATUS = 70
 """Exit status after a MemoryError."""
@@ -66,6 +68,7 @@ def main() -> None:
     try:
         job = pickle.loads(inbox.get())
         where = f"stage {job.name}"
+        _keep_to_share(job.resources)
         job.setup()
         # What was loaded for good is left out of every later collection: it would be walked again and again.
         gc.freeze()
@@ -75,6 +78,17 @@ def main() -> None:
         os._exit(OUT_OF_MEMORY_STATUS)
     except Exception as error:  # noqa: BLE001  the driver decides what becomes of it
         connection.send(Failed(_explained(error, where), traceback.format_exc()))
+
+
+def _keep_to_share(resources: Resources) -> None:
+    """Where workers share a GPU, bound what this one takes: else one has no room because of what another has taken.
+
+    A worker that has a GPU for itself may use all of it.
+    """
+    if 0 < resources.gpus < 1 and resources.gpu_memory_gb > 0 and find_spec("torch") is not None:
+        from vpdata.models.gpu import bound_memory
+
+        bound_memory(resources.gpu_memory_gb)
 
 
 def _work(job: Job, connection: Connection, inbox: queue.SimpleQueue[bytes], notes: _Notes) -> None:

@@ -82,6 +82,7 @@ class PackedJob:
     name: str
     has_items: bool
     cpus: float
+    gpus: float
     memory_gb: float
     timeout_s: float
     content: bytes
@@ -92,6 +93,7 @@ class PackedJob:
             name=job.name,
             has_items=job.has_items,
             cpus=job.resources.cpus,
+            gpus=job.resources.gpus,
             memory_gb=job.resources.memory_gb,
             timeout_s=job.resources.timeout_s,
             content=pickle.dumps(job),

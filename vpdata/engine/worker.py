@@ -165,6 +165,9 @@ class _Child:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as this object
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         environment.setdefault("OMP_NUM_THREADS", str(max(1, int(job.cpus))))
+        if job.gpus > 0:
+            # Sizes change from batch to batch, and blocks that fit no later one would use up this worker's share.
+            environment.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
         self._process = subprocess.Popen(
             # Not `-m`: what the child pickles must come from `vpdata.engine.child`, not from `__main__`.
             [sys.executable, "-c", "from vpdata.engine.child import main; main()", str(theirs.fileno())],

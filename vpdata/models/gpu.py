@@ -33,6 +33,19 @@ def torch_dtype(name: Dtype) -> torch.dtype:
     return getattr(torch, name)
 
 
+def bound_memory(gpu_memory_gb: float) -> None:
+    """Let torch take at most so much (10^9 bytes) of each visible GPU's memory in this process.
+
+    More is `torch.OutOfMemoryError`, whatever is free. CUDA itself, about 0.5 GB a process, comes on top. Does nothing
+    where torch finds no GPU.
+    """
+    if not torch.cuda.is_available():
+        return
+    for device in range(torch.cuda.device_count()):
+        total_bytes = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, gpu_memory_gb * 1e9 / total_bytes), device)
+
+
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """The tensor on the device; from pinned memory, so that the caller does not wait for the GPU's earlier work."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -23,9 +23,10 @@ class Resources:
 
     cpus: float = 1.0
     gpus: float = 0.0
-    """May be a fraction; Ray does not fence GPU memory, so `gpu_memory_gb` is summed per GPU in the plan."""
+    """May be a fraction: several workers then share a GPU."""
     memory_gb: float = 1.0
     gpu_memory_gb: float = 0.0
+    """Summed per GPU in the plan; of a shared GPU torch gets no more (0: no bound). Ray does not fence GPU memory."""
     workers: int | None = None
     """Fixed size of the pool; None: as many as the cluster has room for."""
     timeout_s: float = 600.0

@@ -1,0 +1,83 @@
+"""What a child process is given before its stage is set up."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from vpdata.engine.work import Counts, PackedJob, Work
+from vpdata.engine.worker import Worker
+from vpdata.errors import BackendError
+from vpdata.stages.base import Resources
+
+TORCH_OF_TWO_GPUS = """
+import types
+
+asked = []
+OutOfMemoryError = MemoryError
+device = Tensor = None
+
+class cuda:
+    is_available = staticmethod(lambda: True)
+    device_count = staticmethod(lambda: 2)
+    set_per_process_memory_fraction = staticmethod(lambda fraction, device: asked.append((device, fraction)))
+
+    def get_device_properties(device):
+        return types.SimpleNamespace(total_memory=(80_000_000_000, 10_000_000_000)[device])
+"""
+"""In the place of torch: its memory calls, of a GPU of 80 GB and one of 10."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TellingJob:
+    """Its set-up fails, and says what it has found."""
+
+    resources: Resources
+    name = "telling"
+    has_items = False
+
+    def setup(self) -> None:
+        asked = sys.modules["torch"].asked if "torch" in sys.modules else "nothing"
+        raise BackendError(f"asked {asked}, allocates by {os.environ.get('PYTORCH_CUDA_ALLOC_CONF')}")
+
+    def run(self, work: Work, alive: Callable[[int], None]) -> Counts:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Resources], str]:
+    (tmp_path / "torch.py").write_text(TORCH_OF_TWO_GPUS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("PYTORCH_CUDA_ALLOC_CONF", raising=False)
+
+    def set_up(resources: Resources) -> str:
+        with pytest.raises(BackendError) as caught:
+            Worker(PackedJob.of(TellingJob(resources=resources))).ready()
+        return str(caught.value)
+
+    return set_up
+
+
+def test_worker_that_shares_a_gpu_is_bounded_to_its_memory(found: Callable[[Resources], str]) -> None:
+    """16 of 80 GB are a fifth; a GPU that has only 10 is bounded by itself."""
+    said = found(Resources(gpus=0.25, gpu_memory_gb=16))
+    assert said == "stage telling: asked [(0, 0.2), (1, 1.0)], allocates by expandable_segments:True"
+
+
+def test_worker_with_a_gpu_of_its_own_may_use_all_of_it(found: Callable[[Resources], str]) -> None:
+    said = found(Resources(gpus=1, gpu_memory_gb=16))
+    assert said == "stage telling: asked nothing, allocates by expandable_segments:True"
+
+
+def test_worker_without_a_gpu_loads_no_torch(found: Callable[[Resources], str]) -> None:
+    assert found(Resources(gpu_memory_gb=16)) == "stage telling: asked nothing, allocates by None"
+
+
+def test_a_choice_of_the_users_own_stays(found: Callable[[Resources], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "max_split_size_mb:128")
+    assert found(Resources(gpus=0.5)).endswith("allocates by max_split_size_mb:128")
