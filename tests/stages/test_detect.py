@@ -125,6 +125,23 @@ def test_clip_that_the_detector_refuses_spoils_no_other():
     assert outcomes[1].reject.reason is Reason.GPU_MEMORY
 
 
+def test_clip_whose_tags_are_unusable_is_rejected_without_asking_for_the_others_again():
+    sizes = []
+
+    class Stammerer:
+        def tags(self, clips):
+            sizes.append(len(clips))
+            labels = [("red square",)] * len(clips)
+            return [labels[0], RejectItem(Reason.TAGS_FAILED, "no list"), *labels[2:]]
+
+    clips = [make_clip(squares_film({"red square": RED}), name=f"{number}.mp4") for number in range(4)]
+    stage = ready(Detect(DetectSettings(), tagger=Stammerer, detector=ColourDetector))
+    outcomes = list(stage.process_many(iter([stage.prepare(*clip) for clip in clips])))
+    assert [isinstance(outcome, Rejected) for outcome in outcomes] == [False, True, False, False]
+    assert outcomes[1].reject.reason is Reason.TAGS_FAILED
+    assert sizes == [4]
+
+
 BRIGHT_ONLY = {"rules": {"exposure": {"min": 0.3}}}
 
 

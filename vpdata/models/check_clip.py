@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vpdata.errors import RejectItem
 from vpdata.media.clips import ClipReader, ClipWriter
 from vpdata.media.masks import decode_masks
 from vpdata.models import Role
@@ -81,6 +82,8 @@ def _find_shots(model: ShotDetector, clip: FilmedBall) -> str:
 
 def _tag(model: Tagger, clip: FilmedBall) -> str:
     (tags,) = model.tags([clip.frames()[list(_KEY_FRAMES)]])
+    if isinstance(tags, RejectItem):
+        raise tags
     return f"{len(tags)} tags: {', '.join(tags[:5])}"
 
 

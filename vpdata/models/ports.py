@@ -1,7 +1,7 @@
 """The roles that a model can play, one Protocol each: batch in, batch out, numpy arrays, no paths.
 
 Images are uint8 [H, W, 3] RGB. A port keeps no state from one call to the next. A `RejectItem` means that this input
-is bad; a `BackendError` that the model is. A model that draws random numbers takes its seed from an argument.
+is bad, a `BackendError` that the model is. A model that draws random numbers takes its seed from an argument.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vpdata.errors import RejectItem
 from vpdata.records import Record, ScoreName
 
 Image = NDArray[np.uint8]
@@ -64,8 +65,11 @@ class Box:
 class Tagger(Protocol):
     """Names what is to be seen in a clip."""
 
-    def tags(self, clips: Sequence[Frames]) -> list[tuple[str, ...]]:
-        """For each clip's key frames the labels to look for, best first, without repeats; may be empty."""
+    def tags(self, clips: Sequence[Frames]) -> Sequence[tuple[str, ...] | RejectItem]:
+        """For each clip's key frames the labels to look for, best first, without repeats; may be empty.
+
+        A RejectItem where no labels can be had for that clip.
+        """
         ...
 
 

@@ -28,14 +28,14 @@ def ask_in_batches(
     items: Iterable[Item],
     *,
     requests_of: Callable[[Item], Sequence[Request]],
-    ask: Callable[[Sequence[Request]], Sequence[Answer]],
+    ask: Callable[[Sequence[Request]], Sequence[Answer | RejectItem]],
     batch_size: int,
 ) -> Iterator[tuple[Item, list[Answer] | RejectItem]]:
     """Each item with the model's answers to its requests, in the order of the items, lazily.
 
     Requests of successive items fill batches of exactly `batch_size` (the last may be smaller), so equal items give
-    equal batches. A batch that raises `RejectItem` is asked again one request at a time: only the item whose request
-    raises alone gets the `RejectItem` instead of answers.
+    equal batches. An item that one answer rejects gets that `RejectItem` instead of answers. A batch that raises
+    `RejectItem`, so that nobody knows for which request, is asked again one request at a time.
     """
     pending: deque[_Pending[Item, Answer]] = deque()
     waiting: deque[tuple[_Pending[Item, Answer], Request]] = deque()
@@ -53,19 +53,22 @@ def ask_in_batches(
 
 
 def _answer(
-    batch: list[tuple[_Pending[Item, Answer], Request]], ask: Callable[[Sequence[Request]], Sequence[Answer]]
+    batch: list[tuple[_Pending[Item, Answer], Request]],
+    ask: Callable[[Sequence[Request]], Sequence[Answer | RejectItem]],
 ) -> None:
     try:
         answers = ask([request for _, request in batch])
     except RejectItem as rejection:
-        if len(batch) == 1:
-            batch[0][0].rejection = batch[0][0].rejection or rejection
+        if len(batch) > 1:
+            for one in batch:
+                _answer([one], ask)
             return
-        for one in batch:
-            _answer([one], ask)
-        return
+        answers = [rejection]
     for (entry, _), answer in zip(batch, answers, strict=True):
-        entry.answers.append(answer)
+        if isinstance(answer, RejectItem):
+            entry.rejection = entry.rejection or answer
+        else:
+            entry.answers.append(answer)
 
 
 def _answered(pending: deque[_Pending[Item, Answer]]) -> Iterator[tuple[Item, list[Answer] | RejectItem]]:

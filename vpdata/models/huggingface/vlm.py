@@ -60,8 +60,8 @@ class VlmTagger:
         self._prompt = read_prompt(settings.prompt)
         self._model = _ChatModel(settings)
 
-    def tags(self, clips: Sequence[Frames]) -> list[tuple[str, ...]]:
-        """RejectItem where an answer is no list of labels."""
+    def tags(self, clips: Sequence[Frames]) -> list[tuple[str, ...] | RejectItem]:
+        """See `Tagger.tags`; RejectItem where the model wrote no list of labels."""
         answers = self._model.answers([self._question(frames) for frames in clips])
         return [parse_labels(answer, max_labels=self._settings.max_labels) for answer in answers]
 
@@ -72,7 +72,7 @@ class VlmTagger:
         return _Question(images, self._prompt.format(num_frames=len(images), max_labels=settings.max_labels))
 
 
-def parse_labels(answer: str, *, max_labels: int) -> tuple[str, ...]:
+def parse_labels(answer: str, *, max_labels: int) -> tuple[str, ...] | RejectItem:
     """The labels in a JSON list, in lower case, each once; at most `max_labels`. RejectItem for anything else.
 
     What else is in the list, such as a whole phrase, is left out and logged; RejectItem where nothing is left.
@@ -83,12 +83,12 @@ def parse_labels(answer: str, *, max_labels: int) -> tuple[str, ...]:
     except (ValueError, RecursionError):
         given = None
     if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
-        raise _unusable(answer)
+        return _unusable(answer)
     named = dict.fromkeys(" ".join(one.lower().split()) for one in given)
     labels = [one for one in named if len(one) <= _MAX_LABEL_CHARACTERS and _LABEL.fullmatch(one)]
     if len(labels) < len(named):
         if not labels:
-            raise _unusable(answer)
+            return _unusable(answer)
         _log.warning("left out of a tagger's labels: %.200r", [one for one in named if one not in labels])
     return tuple(labels)[:max_labels]
 
