@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 from tests.models.local_hub import LocalHub
+from vpdata import models
+from vpdata.config import ModelChoice
 from vpdata.errors import BackendError, ConfigError, StorageError
 from vpdata.models.fetch import fetch
 from vpdata.models.hub import HuggingFaceHub
@@ -423,3 +425,25 @@ def test_processes_of_a_node_share_one_copy(hub, bucket, node_disk, monkeypatch)
 def _opened(repo: str) -> tuple[str, int]:
     folder = local_weights(repo)
     return str(folder), (folder / "model.safetensors").stat().st_ino
+
+
+def recorded_revision(weights: str, **options: str) -> str:
+    choice = ModelChoice(name="sam2", options={"weights": weights, **options})
+    return models.describe("mask_tracker", choice).revision
+
+
+def test_a_run_names_the_commit_of_what_was_fetched_though_nobody_set_it(hub, shared):
+    assert recorded_revision(REPO) == "local"
+    assert recorded_revision(REPO, revision="main") == "main"
+    lock = fetch(REPO, to=shared, hub=hub, revision="main")
+    assert recorded_revision(REPO) == recorded_revision(REPO, revision="main") == lock.revision
+    # Not there, so refused before anything is opened.
+    assert recorded_revision(REPO, revision="another") == "another"
+
+
+def test_a_folder_of_ones_own_has_the_commit_that_its_lock_file_names(hub, shared, tmp_path, monkeypatch):
+    lock = fetch(REPO, to=shared, hub=hub)
+    monkeypatch.delenv("VPDATA_WEIGHTS")
+    assert recorded_revision(str(tmp_path / "shared" / REPO)) == lock.revision
+    (tmp_path / "own").mkdir()
+    assert recorded_revision(str(tmp_path / "own")) == "local"

@@ -10,6 +10,7 @@ from typing import Literal
 from vpdata.config import public
 from vpdata.models.catalogue import licence_of
 from vpdata.models.ports import ModelCard
+from vpdata.models.weights import fetched_revision
 
 Device = Literal["cuda", "cpu"]
 Dtype = Literal["bfloat16", "float16", "float32"]
@@ -30,12 +31,13 @@ class FetchedSettings:
     def weights_card(self, role: str, *, name: str, package: str, options: Mapping[str, object]) -> ModelCard:
         """A card with the weights' id, or the last part of their path, and the version of the package that opens them.
 
-        PackageNotFoundError where it is not installed.
+        The revision is what was fetched; before that what is asked for, "local" where nothing is. PackageNotFoundError
+        where the package is not installed.
         """
         return ModelCard(
             role=role,
             name=name,
-            revision=self.revision or "local",
+            revision=fetched_revision(self.weights, self.revision) or self.revision or "local",
             licence=self.licence or licence_of(self.weights),
             source=f"{public(self.weights)}, {package} {version(package)}",
             options=public(options),

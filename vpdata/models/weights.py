@@ -102,6 +102,23 @@ def refuse_missing(wanted: Iterable[Wanted]) -> None:
             _check_sizes(folder, lock, remedy=_FETCH_AGAIN)
 
 
+def fetched_revision(weights: str, revision: str | None = None) -> str | None:
+    """The commit, or the SHA-256, that the lock file of these weights names; no other file is looked at.
+
+    None where nothing, or nothing of that `revision`, has been fetched.
+    """
+    root = os.environ.get(VARIABLE)
+    if is_path(weights):
+        folder = Folder(weights)
+    elif root:
+        check_name(weights)
+        folder = Folder(root).child(weights)
+    else:
+        return None
+    lock = read_lock(folder)
+    return lock.revision if lock is not None and lock.matches(revision) else None
+
+
 def weights_folder(weights: str, revision: str | None = None) -> Folder:
     """Where the files of a hub id or a path are, a bucket perhaps, without a look at their content.
 

@@ -127,8 +127,13 @@ class Caption:
         if self._make_rewriter:
             used += [settings.rewrite_clip_prompt, settings.rewrite_track_prompt]
         self._prompts = {name: read_prompt(name) for name in used}
-        writers = [models.describe("captioner", choice) for choice in (settings.captioner, settings.rewriter) if choice]
+        choices = (settings.captioner, _MEASURER, settings.rewriter) if settings.rewriter else (settings.captioner,)
+        self.models: tuple[ModelCard, ...] = tuple(models.describe("captioner", choice) for choice in choices)
+        # First and last: the one in the middle states facts only.
+        writers = (self.models[0], self.models[-1]) if settings.rewriter else self.models
         self._by = ", rewritten by ".join(f"{card.name} {card.revision}" for card in writers)
+        if settings.text_scorer:
+            self.models += (models.describe("text_scorer", settings.text_scorer),)
         self.resources = settings.resources
 
     @property
@@ -138,13 +143,6 @@ class Caption:
         for name in ("resources", "captioner", "rewriter"):
             del settings[name]
         return {"settings": settings, "prompts": self._prompts, "version": 2}
-
-    @property
-    def models(self) -> tuple[ModelCard, ...]:
-        settings = self._settings
-        choices = (settings.captioner, _MEASURER, settings.rewriter) if settings.rewriter else (settings.captioner,)
-        cards = tuple(models.describe("captioner", choice) for choice in choices)
-        return (*cards, models.describe("text_scorer", settings.text_scorer)) if settings.text_scorer else cards
 
     def setup(self) -> None:
         self._captioner = self._make_captioner()
