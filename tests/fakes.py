@@ -25,6 +25,7 @@ class ColourDetector:
     """A `Detector` that draws one box around everything of a label's colour; its score is how full the box is."""
 
     context_s: tuple[float, ...] = ()
+    has_own_labels = True
 
     def __init__(self) -> None:
         self.batch_sizes: list[int] = []

@@ -77,6 +77,8 @@ class Reason(StrEnum):
     # models
     TAGS_FAILED = "tags_failed"
     """The tagger gave no usable list of labels."""
+    NO_TAGS = "no_tags"
+    """The tagger found nothing to name, and the detector looks only for what is named."""
     NO_DETECTIONS = "no_detections"
     """The detector found no object on any key frame."""
     NO_TRACKS = "no_tracks"

@@ -84,6 +84,11 @@ def test_batch_equals_one_by_one_in_order(detector):
     assert together[0] != together[2]
 
 
+def test_without_labels_only_a_detector_with_its_own_finds_anything(detector):
+    (found,) = detector.detect([key_frame(detector, 6)])
+    assert bool(found) == detector.has_own_labels
+
+
 def test_no_key_frames_give_no_answers(detector):
     assert detector.detect([]) == []
 

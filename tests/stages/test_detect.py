@@ -142,6 +142,26 @@ def test_clip_whose_tags_are_unusable_is_rejected_without_asking_for_the_others_
     assert sizes == [4]
 
 
+def test_clip_without_tags_is_rejected_as_that_where_the_detector_has_no_labels_of_its_own():
+    class Blind:
+        def tags(self, clips):
+            return [("red square",) if len(frames) > 1 else () for frames in clips]
+
+    class Told(ColourDetector):
+        has_own_labels = False
+
+    clips = [make_clip(squares_film({"red square": RED[:num]}), name=f"{num}.mp4") for num in (12, 24)]
+    for detector, wanted in ((Told, Reason.NO_TAGS), (ColourDetector, None)):
+        stage = ready(Detect(DetectSettings(), tagger=Blind, detector=detector))
+        untagged, tagged = stage.process_many(iter([stage.prepare(*clip) for clip in clips]))
+        assert not isinstance(tagged, Rejected)
+        assert (untagged.reject.reason if isinstance(untagged, Rejected) else None) == wanted
+    stage = ready(Detect(DetectSettings(), tagger=Blind, detector=Told))
+    (untagged,) = stage.process_many(iter([stage.prepare(*clips[0])]))
+    assert (untagged.reject.got, untagged.reject.stage) == ("0 tags", "detect")
+    assert "the tagger 'fixed' named nothing" in untagged.reject.detail
+
+
 BRIGHT_ONLY = {"rules": {"exposure": {"min": 0.3}}}
 
 

@@ -49,7 +49,7 @@ class KeyFrame:
     context: Frames
     """The frames at the detector's `context_s` from the image, clamped to the clip: uint8 [C, H, W, 3] RGB."""
     labels: tuple[str, ...]
-    """What to look for; empty: everything the detector knows, which for an open-vocabulary one is nothing."""
+    """What to look for; empty: everything the detector knows of itself, which may be nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,8 @@ class Detector(Protocol):
 
     context_s: tuple[float, ...]
     """Offsets in seconds of the surrounding frames wanted with each key frame; () for none."""
+    has_own_labels: bool
+    """Whether it finds objects that nobody named; an open-vocabulary detector does not."""
 
     def detect(self, key_frames: Sequence[KeyFrame]) -> list[list[Box]]:
         """For each key frame its boxes, best score first, inside the image; [] where there is nothing."""

@@ -84,7 +84,8 @@ class DetectInputs:
 class Detect:
     """Fills `Record.tags` and `Record.detections`, and scores and embedding where it has models for them.
 
-    A clip without detections is rejected as `no_detections`.
+    A clip without detections is rejected as `no_detections`; one for which nothing can be looked for, since it has no
+    tags and the detector no labels of its own, as `no_tags`.
     """
 
     name: ClassVar[str] = "detect"
@@ -149,7 +150,7 @@ class Detect:
         tagged = ask_in_batches(
             inputs,
             requests_of=lambda one: [] if one.dropped else [one.images],
-            ask=self._tagger.tags,
+            ask=self._labels,
             batch_size=self._settings.tagger_batch_size,
         )
         answered = ask_in_batches(
@@ -160,6 +161,17 @@ class Detect:
         )
         for (one, tags), boxes in answered:
             yield one.dropped or self._outcome(one, tags, boxes)
+
+    def _labels(self, clips: Sequence[Frames]) -> list[tuple[str, ...] | RejectItem]:
+        nothing = RejectItem(
+            Reason.NO_TAGS,
+            f"the tagger {self._settings.tagger.name!r} named nothing, and the detector "
+            f"{self._settings.detector.name!r} looks only for what is named",
+            got="0 tags",
+            wanted="at least 1",
+        )
+        is_lost = not self._detector.has_own_labels
+        return [nothing if is_lost and answer == () else answer for answer in self._tagger.tags(clips)]
 
     def _outcome(
         self, one: DetectInputs, tags: list[tuple[str, ...]] | RejectItem, boxes: list[list[Box]] | RejectItem

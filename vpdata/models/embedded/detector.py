@@ -74,6 +74,8 @@ class EmbeddedDetector:
     the camera's, both before and after the key frame, so that background just uncovered is not taken for an object.
     """
 
+    has_own_labels = True
+
     def __init__(self, settings: EmbeddedDetectorSettings) -> None:
         self._settings = settings
         self.context_s = (-settings.motion_s, settings.motion_s)

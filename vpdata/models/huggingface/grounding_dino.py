@@ -45,6 +45,7 @@ class GroundingDino:
     """
 
     context_s: tuple[float, ...] = ()
+    has_own_labels = False
 
     def __init__(self, settings: GroundingDinoSettings) -> None:
         self._settings = settings

@@ -30,6 +30,7 @@ class Owlv2:
     """
 
     context_s: tuple[float, ...] = ()
+    has_own_labels = False
 
     def __init__(self, settings: Owlv2Settings) -> None:
         self._settings = settings
