@@ -104,6 +104,19 @@ def test_missing_and_damaged_processor_is_refused(folder, name):
         load_processor(Owlv2Processor, folder)
 
 
+@pytest.mark.parametrize("merges", [b"#version: 0.2\na b c d\n", b"\xff\xfe", b"#version: 0.2\nunheard of\n"])
+def test_damaged_tokenizer_of_two_files_is_refused_by_name(folder, merges):
+    """As older checkpoints have it; the library raises a bare Exception."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.json").write_text(json.dumps(tokenizer["model"]["vocab"]))
+    (folder / "merges.txt").write_bytes(b"#version: 0.2\n")
+    load_processor(Owlv2Processor, folder)
+    (folder / "merges.txt").write_bytes(merges)
+    with pytest.raises(BackendError, match="the processor cannot be loaded"):
+        load_processor(Owlv2Processor, folder)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_gpu_is_the_default_and_refused_where_there_is_none(folder):
     with pytest.raises(BackendError, match="device: cpu"):

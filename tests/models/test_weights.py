@@ -76,6 +76,12 @@ def test_neither_pickles_nor_code_nor_subfolders_are_fetched(hub, shared):
     assert Folder(shared.path(REPO)).names() == ["config.json", "model.safetensors", LOCK_FILE]
 
 
+def test_the_tokenizer_of_sentencepiece_is_fetched(hub, shared):
+    hub.publish(REPO, FILES | {"tokenizer.model": b"pieces"}, revision="decade")
+    assert "tokenizer.model" in fetch(REPO, to=shared, hub=hub).files
+    assert shared.path(f"{REPO}/tokenizer.model").read_bytes() == b"pieces"
+
+
 def test_the_lock_says_size_hash_and_revision_of_every_file(hub, shared):
     fetch(REPO, to=shared, hub=hub)
     lock = yaml.safe_load(shared.read(f"{REPO}/{LOCK_FILE}"))

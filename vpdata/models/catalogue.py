@@ -11,8 +11,9 @@ from vpdata.errors import ConfigError
 from vpdata.models.weights import Wanted, is_path, read_lock
 from vpdata.storage import Folder
 
-HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja")
-"""Of a repository in transformers' layout: weights, configs and tokenizer. Never code, never pickles."""
+HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
+"""Of a repository in transformers' layout: weights, configs and tokenizer (SentencePiece's are `*.model`). Never code,
+never pickles."""
 _OPEN_CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
 _RAFT = "https://download.pytorch.org/models/"
 _HEADS = (

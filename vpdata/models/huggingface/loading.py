@@ -51,5 +51,8 @@ def load_processor(kind: type[Processor], folder: Path) -> Processor:
     """The processor of class `kind` whose files are in `folder`; BackendError where they are missing or damaged."""
     try:
         return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        # The tokenizers' library raises nothing narrower for a damaged file.
         raise BackendError(f"{folder}: the processor cannot be loaded: {error}; fetch it again") from error
