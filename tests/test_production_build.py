@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 import vpdata
 from benchmark.footage import film, scene, write_video
@@ -47,6 +48,7 @@ ON_A_CPU = (
 SHORT = ("cut.min_s=1", "detect.max_detections_per_frame=3", "caption.captioner.options.max_new_tokens=24")
 SEES_NOTHING = (
     "detect.tagger.options.min_cosine=-1",
+    "engine.semantic_duplicate_cosine=1",
     "detect.detector.options.min_score=0",
     "detect.min_score=0",
     "track.min_score=0",
@@ -91,6 +93,13 @@ def build(cluster: dict[str, str]) -> str:
     job = submit(cluster, "--working-dir", ".", "--", *script)
     assert job.returncode == 0, job.stdout + job.stderr
     return job.stdout
+
+
+def test_run_names_the_revision_that_was_fetched_of_all_weights(run):
+    cards = yaml.safe_load((run / "run.yaml").read_text())["models"]
+    fetched = [card["revision"] for card in cards if any(name in card["source"] for name in WEIGHTS)]
+    assert fetched == ["tiny"] * len(fetched)
+    assert len(fetched) >= len(MODELS)
 
 
 def test_every_shot_is_kept_and_the_run_passes_its_check(run):

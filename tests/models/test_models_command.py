@@ -184,8 +184,8 @@ def test_the_production_config_differs_only_in_models_resources_and_thresholds()
     plain, other = (dict(_leaves(to_plain(load_config(path)))) for path in (EMBEDDED, PRODUCTION))
     changed = {key for key in plain.keys() | other.keys() if plain.get(key) != other.get(key)}
     chosen = {"shot_detector", "tagger", "detector", "scorers", "embedder", "tracker", "captioner", "text_scorer"}
-    resources = {"resources", "batch_size", "tagger_batch_size", "detector_batch_size"}
-    thresholds = {"min_score", "checks", "rules"}
+    resources = {"resources", "batch_size", "tagger_batch_size", "detector_batch_size", "pack_memory_gb"}
+    thresholds = {"min_score", "checks", "rules", "semantic_duplicate_cosine"}
     for key in changed:
         assert key.split(".")[1] in chosen | resources | thresholds, key
 

@@ -22,7 +22,8 @@ class Sam2Settings(FetchedSettings):
     compile: bool = False
     """Compile the image encoder: minutes at the start, worth it from some hundred clips on."""
     overlap: Literal["allow", "exclusive"] = "allow"
-    """Whether a pixel may belong to several objects, or to the one with the highest logit alone."""
+    """Whether a pixel may belong to several objects, or to the one with the highest logit alone, among the objects of
+    one call: with `track.max_rounds` above 1 a clip takes several, and an object of a later one may overlap others."""
     reprompt_below: float | None = None
     """When an object's score on a frame falls below this, in [0, 1], the box of its mask on the frame before is given
     as a second prompt and the frame is looked at again. None: never."""
