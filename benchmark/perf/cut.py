@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from vpdata.config import ModelChoice
 from vpdata.media.clips import ClipSettings
-from vpdata.records import Source, video_id
+from vpdata.records import Record, Source, video_id
 from vpdata.stages.base import Result
 from vpdata.stages.cut import Cut, CutSettings
 
@@ -130,7 +130,8 @@ def cut_all(videos: list[Path], *, with_scores: bool) -> None:
     stage.setup()
     sources = [Source(id=video_id(video.name), uri=video.name) for video in videos]
     inputs = (stage.prepare(source, video) for source, video in zip(sources, videos, strict=True))
-    clips = [outcome.record.clip for outcome in stage.process_many(inputs) if isinstance(outcome, Result)]
+    records = [outcome.record for outcome in stage.process_many(inputs) if isinstance(outcome, Result)]
+    clips = [record.clip for record in records if isinstance(record, Record)]
     spans = [(clip.video.uri, round(clip.start_s * clip.fps), round(clip.stop_s * clip.fps)) for clip in clips]
     print(json.dumps(spans))
 

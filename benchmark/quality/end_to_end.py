@@ -30,6 +30,7 @@ def score_stages(footage: Footage, scratch: Path) -> list[float]:
         (mp4,) = cut.members.values()
         for detected in _run(Detect(DetectSettings()), [(cut.record, mp4)]):
             for tracked in _run(Track(TrackSettings()), [(detected.record, mp4)]):
+                assert isinstance(tracked.record, Record)
                 found += _masks(tracked.record, len(footage.frames))
     return [max((sum(j_and_f(truth, masks)) / 2 for masks in found), default=0.0) for truth in footage.masks]
 

@@ -43,12 +43,6 @@ def load_settings(
 
 def serve(app: AppSettings, inpaint: InpaintSettings, *, host: str, port: int) -> None:
     """Serve the page until the process is stopped."""
-    if host not in _LOOPBACK:
-        _log.warning(
-            "the page is served on %s: whoever reaches this machine can upload videos to it and use its GPU; "
-            "there is no password",
-            host,
-        )
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     with suppress(KeyboardInterrupt), running(app, inpaint, host=host, port=port) as url:
         _log.info("open %s in a browser; Ctrl-C ends the page and removes its files", url)
@@ -58,6 +52,12 @@ def serve(app: AppSettings, inpaint: InpaintSettings, *, host: str, port: int) -
 @contextmanager
 def running(app: AppSettings, inpaint: InpaintSettings, *, host: str, port: int) -> Iterator[str]:
     """The page's address, while it is served; all files of all sessions are removed afterwards."""
+    if host not in _LOOPBACK:
+        _log.warning(
+            "the page is served on %s: whoever reaches this machine can upload videos to it and use its GPU; "
+            "there is no password",
+            host,
+        )
     with tempfile.TemporaryDirectory(prefix="vpdata-app-", ignore_cleanup_errors=True) as root:
         # Read when Gradio is imported and when components are made. Nothing else of Gradio's may leave this machine.
         os.environ |= {"GRADIO_TEMP_DIR": root, "GRADIO_ANALYTICS_ENABLED": "False"}

@@ -77,9 +77,10 @@ class Handlers:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[Any, ...]:
-        """Outputs: dropzone, facts, frame, picture, object step, fill step, result step. `sent` is the browser's word."""
+        """Outputs: dropzone, facts, frame, picture, object step, fill step, result step."""
         session = self._session(request)
         session.stop()
+        # Checked here alone: as the browser sent it.
         path = self._sessions.upload_at(sent.get("path") if isinstance(sent, dict) else None)
         if path is None:
             raise refusal("This file was not uploaded from this page.")

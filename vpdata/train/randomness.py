@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Purpose = Literal["noise", "timestep", "text", "caption", "variant", "mask", "identity", "initial weights"]
+Purpose = Literal["noise", "timestep", "text", "caption", "variant", "mask", "crop", "identity", "initial weights"]
 
 
 def seed_of(seed: int, *, ordinal: int, purpose: Purpose) -> int:
