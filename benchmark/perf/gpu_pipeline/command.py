@@ -39,7 +39,7 @@ def main() -> None:
     if not args.tiny and not torch.cuda.is_available():
         raise SystemExit("torch finds no GPU, which full-size models need; --tiny runs the same code on the CPU")
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        measured = list(_measure_all(Path(folder), args))
+        measured = list(_measure_all(Path(folder), (args.folder or Path(folder)) / "weights", args))
     if args.results:
         measured = _merged(args.results, measured)
     print(table.tables(measured))
@@ -51,7 +51,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--clips", type=int, help="number of clips (default 32, tiny 2); a plain row takes long")
     parser.add_argument("--rows", type=_names(ROWS), default=ROWS, help="comma-separated, of plain,batched,ours")
     parser.add_argument("--stages", type=_names(STAGES), default=STAGES, help="comma-separated")
-    parser.add_argument("--folder", type=Path, help="where checkpoints lie while it runs (default: TMPDIR)")
+    parser.add_argument(
+        "--folder", type=Path, help="keeps the checkpoints for the next call (default: gone at the end, from TMPDIR)"
+    )
     parser.add_argument("--results", type=Path, help="JSON file that keeps figures from one call to the next")
     return parser.parse_args()
 
@@ -66,21 +68,24 @@ def _names(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
     return read
 
 
-def _measure_all(folder: Path, args: argparse.Namespace) -> Iterator[Measured]:
+def _measure_all(folder: Path, weights: Path, args: argparse.Namespace) -> Iterator[Measured]:
     free_gb = shutil.disk_usage(folder).free / 1e9
-    if not args.tiny and free_gb < _SCRATCH_GB:
+    if not args.tiny and not weights.exists() and free_gb < _SCRATCH_GB:
         raise SystemExit(f"{folder}: got {free_gb:.0f} GB free, wanted {_SCRATCH_GB} for checkpoints; give --folder")
     # Read when a process imports the libraries: nothing is to be downloaded.
     os.environ["HF_HUB_OFFLINE"] = "1"
     if args.tiny:
         # Threads that share a tiny sum wait for each other longer than it takes.
         os.environ["OMP_NUM_THREADS"] = "1"
-    weights = folder / "weights"
-    weights.mkdir()
-    _apart(save_checkpoints, weights, tuple(NETWORKS), is_tiny=args.tiny, device="cpu" if args.tiny else "cuda")
+    if not weights.exists():
+        made = folder / "making"
+        made.mkdir()
+        _apart(save_checkpoints, made, tuple(NETWORKS), is_tiny=args.tiny, device="cpu" if args.tiny else "cuda")
+        made.rename(weights)
     format = workload.TINY if args.tiny else workload.FULL
     bench = _Bench(
         folder=folder,
+        weights=weights,
         clips=workload.make_clips(args.clips or (2 if args.tiny else 32), format),
         config=settings_on(weights, is_tiny=args.tiny),
         is_tiny=args.tiny,
@@ -96,6 +101,7 @@ def _measure_all(folder: Path, args: argparse.Namespace) -> Iterator[Measured]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bench:
     folder: Path
+    weights: Path
     clips: Sequence[TrueClip]
     config: BuildConfig
     is_tiny: bool
@@ -132,7 +138,7 @@ class _Bench:
             stage,
             row,
             self.clips,
-            weights=self.folder / "weights",
+            weights=self.weights,
             device="cpu" if self.is_tiny else "cuda",
             num_tokens=TINY_TOKENS if self.is_tiny else FULL_TOKENS,
             batch_size=config.caption.batch_size if stage == "caption" else config.detect.detector_batch_size,

@@ -24,7 +24,7 @@ from vpdata.stages.track import Track
 from vpdata.storage import Folder
 
 PREVIOUS = {"detect": "cut", "track": "detect", "caption": "track"}
-CLIPS_PER_PART = 8
+MAX_CLIPS_PER_PART = 8
 
 
 def measure(
@@ -36,7 +36,9 @@ def measure(
     """
     run = Run(Folder(folder / name))
     warm = {layout.part_name(worker): clips[:1] for worker in range(num_workers)}
-    groups = [clips[start : start + CLIPS_PER_PART] for start in range(0, len(clips), CLIPS_PER_PART)]
+    # No worker waits for the last part of another.
+    per_part = min(MAX_CLIPS_PER_PART, -(-len(clips) // num_workers))
+    groups = [clips[start : start + per_part] for start in range(0, len(clips), per_part)]
     timed = {layout.part_name(num_workers + number): group for number, group in enumerate(groups)}
     write_parts(run, warm | timed, stage=name, previous=PREVIOUS[name])
     with lease.hold(run.folder) as proof:
