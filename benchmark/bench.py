@@ -1,0 +1,244 @@
+"""A benchmark: cases with their frames and masks, whatever the layout that they are stored in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from numpy.typing import NDArray
+
+from vpdata import codec
+from vpdata.config import fill
+from vpdata.dataset.run import RangedFile, check_version
+from vpdata.errors import RunError
+from vpdata.inpaint.fit import Size, scale_frames, scale_masks
+from vpdata.media.clips import ClipReader
+from vpdata.media.masks import decode_mask
+from vpdata.storage import Folder
+
+Subset = Literal["S", "L", "edit-S", "edit-L", "davis"]
+Category = Literal["object", "human", "animal", "landscape", "multi"]
+Operation = Literal["add", "remove", "swap", "change"]
+
+FACTS, CASES = "bench.yaml", "cases.parquet"
+LONG: tuple[Subset, ...] = ("L", "edit-L")
+"""Subsets whose cases are used at their whole length."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One video with one region to fill or to edit."""
+
+    id: str
+    """Lower-case letters, digits and hyphens; unique in the benchmark."""
+    subset: Subset
+    category: Category
+    """Of what is under the mask."""
+    clip_id: str
+    """The clip of the run; for a long case `vpdata.records.clip_id` of the span that was cut again."""
+    video_id: str
+    num_frames: int
+    """As stored, and so are rate and size."""
+    fps: Fraction
+    width_px: int
+    height_px: int
+    sha256: str | None = None
+    """Of the mp4, 64 hex digits; None in layouts of others."""
+    tracks: tuple[int, ...] = ()
+    """Ids of the tracks that the mask is the union of; () for a region of no object."""
+    caption: str
+    """Of the whole video as it is."""
+    object_caption: str
+    """Of what is under the mask."""
+    operation: Operation | None = None
+    """Of an edit, with the three fields below; None for filling."""
+    instruction: str | None = None
+    target_caption: str | None = None
+    """Of the whole video as it should be."""
+    target_object: str | None = None
+    """Of what should be under the mask."""
+
+    @property
+    def prompt(self) -> str:
+        """What a method is told of the whole video."""
+        return self.caption if self.target_caption is None else self.target_caption
+
+    @property
+    def object_prompt(self) -> str:
+        """What a method is told of the masked region."""
+        return self.object_caption if self.target_object is None else self.target_object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """Which frames of a case are used, and at what size: the same for every method and every metric."""
+
+    fps: Fraction | None = None
+    """Frames a second, picked by time; never more than are stored. None: as stored."""
+    height_px: int | None = None
+    """None: as stored, and so is the width."""
+    width_px: int | None = None
+    num_frames: int | None = 49
+    """Most frames of a short case, from its start; None: all. Long cases keep their whole length."""
+
+    def __post_init__(self) -> None:
+        if (self.height_px is None) != (self.width_px is None):
+            raise ValueError(f"got height_px {self.height_px} and width_px {self.width_px}, wanted both or neither")
+        for name in ("fps", "height_px", "width_px", "num_frames"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"got {name} {value}, wanted more than 0")
+
+    def frames_of(self, case: Case) -> tuple[int, ...]:
+        """Indices of the stored frames that are used; the same frame is never used twice."""
+        step = max(Fraction(1), case.fps / self.fps) if self.fps else Fraction(1)
+        limit = None if case.subset in LONG else self.num_frames
+        num_frames = int((case.num_frames - 1) / step) + 1
+        return tuple(round(index * step) for index in range(num_frames if limit is None else min(num_frames, limit)))
+
+    def fps_of(self, case: Case) -> Fraction:
+        """Rate of the frames that are used."""
+        return min(case.fps, self.fps) if self.fps else case.fps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """A case as methods get it and metrics compare it."""
+
+    frames: NDArray[np.uint8]
+    """uint8 [T, H, W, 3] RGB, with what lies under the mask."""
+    masks: NDArray[np.bool_]
+    """bool [T, H, W]: True is to be filled."""
+    fps: Fraction
+
+
+class Media(Protocol):
+    """Frames and masks of cases in one layout. Picklable."""
+
+    def frames(self, case: Case, indices: Sequence[int]) -> NDArray[np.uint8]:
+        """uint8 [N, H, W, 3] RGB of stored frames, rising indices. RunError where they cannot be read."""
+        ...
+
+    def masks(self, case: Case, indices: Sequence[int]) -> NDArray[np.bool_]:
+        """bool [N, H, W] at the stored size. RunError where they cannot be read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Cases in the order of their ids, and how they are read. Picklable."""
+
+    name: str
+    cases: tuple[Case, ...]
+    sampling: Sampling = field(default_factory=Sampling)
+    media: Media
+
+    def case(self, case_id: str) -> Case:
+        """The case of an id; KeyError where there is none."""
+        for case in self.cases:
+            if case.id == case_id:
+                return case
+        raise KeyError(f"got the case {case_id!r}, which is none of the {len(self.cases)} of {self.name}")
+
+    def frames(self, case: Case) -> NDArray[np.uint8]:
+        """All stored frames, uint8 [T, H, W, 3] RGB. RunError where they cannot be read."""
+        return self.media.frames(case, range(case.num_frames))
+
+    def masks(self, case: Case) -> NDArray[np.bool_]:
+        """The mask on all stored frames, bool [T, H, W]. RunError where it cannot be read."""
+        return self.media.masks(case, range(case.num_frames))
+
+    def sampled(self, case: Case) -> Sampled:
+        """What a method gets of the case, and what its result is compared with."""
+        indices = self.sampling.frames_of(case)
+        frames, masks = self.media.frames(case, indices), self.media.masks(case, indices)
+        if self.sampling.height_px is not None and self.sampling.width_px is not None:
+            size = Size(height_px=self.sampling.height_px, width_px=self.sampling.width_px)
+            frames, masks = scale_frames(frames, size), scale_masks(masks, size)
+        return Sampled(frames=frames, masks=masks, fps=self.sampling.fps_of(case))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MaskFile:
+    """Content of `masks/<case id>.json`."""
+
+    size: tuple[int, int]
+    """Height, width."""
+    counts: tuple[str | None, ...]
+    """Per stored frame a compressed COCO RLE; None where nothing is masked."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderMedia:
+    """`videos/<case id>.mp4` and `masks/<case id>.json` of a benchmark's folder."""
+
+    folder: Folder
+
+    def frames(self, case: Case, indices: Sequence[int]) -> NDArray[np.uint8]:
+        try:
+            reader = ClipReader(self.folder.read(video_file(case.id)), sha256=case.sha256)
+            return reader.read(indices)
+        except (IndexError, RunError) as error:
+            raise RunError(f"{self.folder.uri}/{video_file(case.id)}: {error}; make the benchmark again") from error
+
+    def masks(self, case: Case, indices: Sequence[int]) -> NDArray[np.bool_]:
+        name = mask_file(case.id)
+        try:
+            stored = codec.from_json(self.folder.read(name), _MaskFile)
+            if (stored.size, len(stored.counts)) != ((case.height_px, case.width_px), case.num_frames):
+                raise ValueError(
+                    f"got {len(stored.counts)} masks of {stored.size[1]}x{stored.size[0]} px, wanted "
+                    f"{case.num_frames} of {case.width_px}x{case.height_px}"
+                )
+            size = {"height_px": case.height_px, "width_px": case.width_px}
+            return np.stack([decode_mask(stored.counts[index], **size) for index in indices])
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise RunError(f"{self.folder.uri}/{name}: {error}; make the benchmark again") from error
+
+
+def open_bench(uri: str | Path) -> Bench:
+    """A benchmark that `python -m benchmark make` wrote. RunError where the folder is none."""
+    folder = Folder(uri)
+    facts = read_facts(folder)
+    table = pq.read_table(RangedFile(folder, CASES))
+    check_version(table.schema, where=f"{folder.uri}/{CASES}")
+    return Bench(
+        name=str(facts["name"]),
+        cases=tuple(codec.from_table(table, Case)),
+        sampling=fill(Sampling, facts["sampling"], where=f"{folder.uri}/{FACTS}: sampling"),
+        media=FolderMedia(folder),
+    )
+
+
+def read_facts(folder: Folder) -> Mapping[str, Any]:
+    """What `bench.yaml` says; RunError where the folder is no finished benchmark."""
+    if not folder.exists(FACTS):
+        raise RunError(f"{folder.uri} is no benchmark: it holds no {FACTS}; run `python -m benchmark make` first")
+    return yaml.safe_load(folder.read(FACTS))
+
+
+def cases_table(cases: Sequence[Case]) -> pa.Table:
+    """Content of `cases.parquet`, in the order of the ids."""
+    rows = sorted(cases, key=lambda case: case.id)
+    return codec.to_table(rows, Case)
+
+
+def mask_json(counts: Sequence[str | None], *, height_px: int, width_px: int) -> bytes:
+    """Content of a mask file."""
+    return codec.to_json(_MaskFile(size=(height_px, width_px), counts=tuple(counts)))
+
+
+def video_file(case_id: str) -> str:
+    return f"videos/{case_id}.mp4"
+
+
+def mask_file(case_id: str) -> str:
+    return f"masks/{case_id}.json"
