@@ -102,9 +102,6 @@ class DiffusionWindows:
         def velocity_of(conditions: Conditions) -> Velocity:
             return lambda noisy, timesteps: self._model(noisy, timesteps, conditions, context)
 
-        known = None
-        if self._settings.keep_known:
-            known = KnownLatents(clean=context.masked, hole=cells(context.packed_mask))
         return sample(
             guided(
                 velocity_of(conditions),
@@ -114,9 +111,19 @@ class DiffusionWindows:
             self._noise(context.masked, f"window {window.index}"),
             backbone.objective,
             num_steps=self._settings.num_steps,
-            known=known,
+            known=self._known(context, num_given=backbone.num_given_frames(conditions)),
             on_step=lambda step: self._on_step(window, step),
         )
+
+    def _known(self, context: Context, *, num_given: int) -> KnownLatents | None:
+        """What is not sampled. For latent frames that the backbone is given in their own place it predicts nothing."""
+        if self._settings.keep_known:
+            return KnownLatents(clean=context.masked, hole=cells(context.packed_mask))
+        if not num_given:
+            return None
+        hole = torch.ones_like(context.masked[:, :1])
+        hole[:, :, :num_given] = 0
+        return KnownLatents(clean=context.masked, hole=hole)
 
     def _context(self, frames: Frames, mask: Masks) -> Context:
         """Latents of the frames with a grey hole, and the hole itself on the latents' grid."""
