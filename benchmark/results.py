@@ -1,0 +1,246 @@
+"""What a folder of results holds, and reading and writing it: one folder a method, in it an outcome and a video a case.
+
+<results>/<method>/method.yaml     what made these results: `MethodRecord`
+<results>/<method>/<case id>.mkv   the raw output: FFV1 in Matroska, RGB of 8 bits, without loss
+<results>/<method>/<case id>.json  `Outcome`; written last, so a case is finished where it exists
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+import msgspec
+import numpy as np
+import yaml
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+from vpdata.codec import from_json, to_json
+from vpdata.config import fill, read_yaml, to_plain
+from vpdata.errors import ConfigError, RunError
+from vpdata.storage import Folder
+
+Frames = NDArray[np.uint8]
+"""[frames, height, width, 3] RGB."""
+Shape = tuple[int, int, int]
+"""Frames, height and width."""
+
+METHOD_FILE = "method.yaml"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
+_STORED = "bgr0"
+"""The pixel format by which FFV1 knows RGB of 8 bits; it keeps all three as they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodRecord:
+    """What made the results of one method. Two that differ in `decides` are not results of one method."""
+
+    name: str
+    kind: str
+    """Which of the methods that the benchmark knows."""
+    settings: Mapping[str, Any]
+    """Of that kind."""
+    bench: str
+    """Fingerprint of the benchmark whose cases were filled."""
+    dilate_px: int = 0
+    """How far the hole that the method was given reaches around the case's mask; negative where it was shrunk."""
+    first_frame_given: bool = False
+    """Whether the true first frame was given, with no hole in it."""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """What is known of the model's weights: a name to a hash or a revision."""
+    code_version: str = ""
+    machine: str = ""
+    """Processor or GPU that the timings are of."""
+
+    @property
+    def decides(self) -> dict[str, Any]:
+        """All that decides the frames, as plain data; not the machine, nor the version of this code."""
+        plain = to_plain(self)
+        return {name: value for name, value in plain.items() if name not in ("code_version", "machine")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one case. Of one that failed all but `reason` may be None."""
+
+    status: Literal["ok", "failed"]
+    reason: str | None = None
+    """Why it failed."""
+    seconds: float | None = None
+    """The method's own time: without loading it, and without reading and writing videos."""
+    peak_memory_mb: float | None = None
+    """Most resident memory of the process while it worked, what was loaded before included; in 10**6 bytes."""
+    peak_gpu_memory_mb: float | None = None
+    """Most memory that torch held on the GPU meanwhile; None where none was used or seen."""
+    shape: Shape | None = None
+    """Of the video."""
+    sha256: str | None = None
+    """Of the video's file."""
+
+
+class BadResult(RunError):  # noqa: N818  it names an outcome, not a fault of ours
+    """A case that has no usable frames; the message is the reason, for a row of a table."""
+
+
+class Results:
+    """The folder `root`. Names of methods and ids of cases are checked before they become names of files."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names, sorted."""
+        found = sorted(path.parent.name for path in self.root.glob(f"*/{METHOD_FILE}"))
+        return tuple(check_name(name) for name in found)
+
+    def method(self, name: str) -> MethodRecord:
+        """ConfigError where the file is damaged, or of another method: a folder that was renamed."""
+        path = self.root / check_name(name) / METHOD_FILE
+        record = fill(MethodRecord, read_yaml(path), where=str(path))
+        if record.name != name:
+            raise ConfigError(
+                f"{path} is of the method {record.name!r}, but lies in the folder of {name!r}; change both or neither"
+            )
+        return record
+
+    def outcome(self, method: str, case_id: str) -> Outcome:
+        """A case without a file, or with a damaged one, has failed too."""
+        files = self._files(method)
+        name = f"{check_name(case_id)}.json"
+        if not files.exists(name):
+            return Outcome(status="failed", reason="no result: the method was not run on this case, or not to its end")
+        try:
+            return from_json(files.read(name), Outcome)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return Outcome(status="failed", reason=f"the result is corrupt: {name}: {error}")
+
+    def has_outcome(self, method: str, case_id: str) -> bool:
+        """Whether the case was finished, well or not."""
+        return self._files(method).exists(f"{check_name(case_id)}.json")
+
+    def video(self, method: str, case_id: str) -> Path:
+        """Where a case's video is, if it has one."""
+        return self.root / check_name(method) / f"{check_name(case_id)}.mkv"
+
+    def frames(self, method: str, case_id: str, *, shape: Shape | None = None) -> Frames:
+        """uint8 `[T, H, W, 3]` RGB, every bit as the method gave it.
+
+        BadResult where the case failed, the file is not the one that was written, or its shape is not the wanted one.
+        """
+        outcome = self.outcome(method, case_id)
+        if outcome.status == "failed":
+            raise BadResult(outcome.reason or "failed without a reason")
+        if shape is not None and outcome.shape != shape:
+            raise BadResult(f"got {_named(outcome.shape)}, wanted {_named(shape)}")
+        path = self.video(method, case_id)
+        data = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(data).hexdigest() != outcome.sha256 or outcome.shape is None:
+            state = "is missing" if not data else "has other bytes than were written"
+            raise BadResult(f"the result is corrupt: {path.name} {state}")
+        return decode_lossless(data, shape=outcome.shape)
+
+    def begin(self, record: MethodRecord, *, redo: bool = False) -> None:
+        """Claim the method's folder. With results of other settings in it, `redo` drops them; else RunError."""
+        files = self._files(record.name)
+        if files.exists(METHOD_FILE):
+            old = self.method(record.name).decides
+            changed = [key for key, value in record.decides.items() if old.get(key) != value]
+            if changed and not redo:
+                raise RunError(
+                    f"{files.uri} holds results of another {record.name!r}: {', '.join(changed)} differ; give one of "
+                    "the two another name, or --redo to drop these results"
+                )
+        if redo:
+            files.remove_all()
+        files.write(METHOD_FILE, yaml.safe_dump(to_plain(record), sort_keys=False, allow_unicode=True).encode())
+
+    def keep(self, method: str, case_id: str, frames: Frames, outcome: Outcome, *, fps: Fraction) -> None:
+        """Write the video and then the outcome, with the video's shape and hash."""
+        files = self._files(method)
+        data = encode_lossless(frames, fps=fps)
+        files.write(f"{check_name(case_id)}.mkv", data)
+        num_frames, height, width, _ = frames.shape
+        shape = (num_frames, height, width)
+        outcome = replace(outcome, shape=shape, sha256=hashlib.sha256(data).hexdigest())
+        files.write(f"{case_id}.json", to_json(outcome))
+
+    def keep_failure(self, method: str, case_id: str, outcome: Outcome) -> None:
+        """Write the outcome of a case that has no video, and drop an older video."""
+        files = self._files(method)
+        files.remove(f"{check_name(case_id)}.mkv")
+        files.write(f"{case_id}.json", to_json(outcome))
+
+    def _files(self, method: str) -> Folder:
+        return Folder(str(self.root / check_name(method)))
+
+
+def open_results(root: str | Path) -> Results:
+    """For reading; ConfigError where no method has results there."""
+    results = Results(root)
+    if not results.methods:
+        raise ConfigError(f"{root} holds no results: no folder in it has a {METHOD_FILE}; wanted an output of `run`")
+    return results
+
+
+def check_name(name: str) -> str:
+    """The name of a method or a case; ConfigError for one that could not be the name of a file everywhere."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"got the name {name!r}, wanted up to 80 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
+        )
+    return name
+
+
+def encode_lossless(frames: Frames, *, fps: Fraction) -> bytes:
+    """uint8 `[T, H, W, 3]` RGB as FFV1 (RFC 9043) in Matroska; equal frames give equal bytes."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska", options={"fflags": "+bitexact"}) as container:
+        stream = container.add_stream("ffv1", rate=fps)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = _STORED
+        stream.options = {"level": "3"}
+        for pixels in frames:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            container.mux(stream.encode(frame.reformat(format=_STORED)))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def decode_lossless(data: bytes, *, shape: Shape) -> Frames:
+    """Inverse of `encode_lossless`; BadResult for what cannot be decoded to that shape."""
+    num_frames, height, width = shape
+    frames = np.empty((num_frames, height, width, 3), np.uint8)
+    num_decoded = 0
+    try:
+        # From memory, with one demuxer and one decoder: a file of strangers opens no other file.
+        with av.open(io.BytesIO(data), "r", options={"format_whitelist": "matroska,webm"}) as container:
+            (stream,) = container.streams.video
+            context = stream.codec_context
+            found = (context.name, context.pix_fmt, context.height, context.width)
+            if found != (wanted := ("ffv1", _STORED, height, width)):
+                raise BadResult(f"the result is corrupt: got {found}, wanted {wanted}")
+            for frame in container.decode(stream):
+                if num_decoded < num_frames:
+                    frames[num_decoded] = frame.to_ndarray(format="rgb24")
+                num_decoded += 1
+    except (FFmpegError, ValueError) as error:
+        raise BadResult(f"the result is corrupt: {error}") from error
+    if num_decoded != num_frames:
+        raise BadResult(f"the result is corrupt: got {num_decoded} frames, wanted {num_frames}")
+    return frames
+
+
+def _named(shape: Shape | None) -> str:
+    if shape is None:
+        return "a video of unknown shape"
+    num_frames, height, width = shape
+    return f"{num_frames} frames of {width} x {height} px"
