@@ -153,16 +153,7 @@ def _options(folder: Path, *, num_frames: int) -> InpaintOptions:
     size = [HEIGHT_PX, WIDTH_PX]
     masks = [{"size": size, "counts": encode_mask(mask)} for mask in footage.masks[0]]
     (folder / "mask.json").write_text(json.dumps([one if one["counts"] else None for one in masks]))
-    backbone = load_backbone(BACKBONE)
-    encoder, injection = ContextEncoderSettings(), InjectionSettings()
-    save_context_encoder(
-        folder / "encoder",
-        ContextEncoder(backbone, encoder).state_dict(),
-        spec=backbone.spec,
-        encoder=encoder,
-        injection=injection,
-        fingerprint=fingerprint(BACKBONE),
-    )
+    save_new_encoder(folder / "encoder")
     return InpaintOptions(
         video=folder / "in.mp4",
         mask=folder / "mask.json",
@@ -176,6 +167,20 @@ def _options(folder: Path, *, num_frames: int) -> InpaintOptions:
         config=None,
         overrides=(),
         redo=False,
+    )
+
+
+def save_new_encoder(folder: Path) -> None:
+    """An untrained context encoder of the tiny backbone, as `vpdata train` saves it."""
+    backbone = load_backbone(BACKBONE)
+    encoder, injection = ContextEncoderSettings(), InjectionSettings()
+    save_context_encoder(
+        folder,
+        ContextEncoder(backbone, encoder).state_dict(),
+        spec=backbone.spec,
+        encoder=encoder,
+        injection=injection,
+        fingerprint=fingerprint(BACKBONE),
     )
 
 
