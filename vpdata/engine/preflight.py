@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import vpdata
-from vpdata.engine.local import gpus_here
+from vpdata.engine.gpus import gpus_here
 from vpdata.errors import ConfigError, Reason, RejectItem, RunError, VpdataError
 from vpdata.models.weights import VARIABLE, Wanted, is_path, refuse_missing
 from vpdata.records import Source
@@ -64,7 +64,9 @@ def visit(errand: Errand) -> Findings:
             faults.append(str(error))
     versions = {"vpdata": vpdata.__version__, "python": platform.python_version()}
     versions |= {name: _version(name) for name in _PACKAGES}
-    return Findings(host=socket.gethostname(), versions=versions, gpu_memory_gb=gpus_here()[1], faults=tuple(faults))
+    return Findings(
+        host=socket.gethostname(), versions=versions, gpu_memory_gb=gpus_here().memory_gb, faults=tuple(faults)
+    )
 
 
 def make_errand(run: Folder, source: Input, first: Source | None, *, weights: Sequence[Wanted] = ()) -> Errand:

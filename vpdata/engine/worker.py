@@ -16,12 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from vpdata.engine.child import OUT_OF_MEMORY_STATUS, Failed
+from vpdata.engine.gpus import VARIABLE as CUDA_VARIABLE
 from vpdata.engine.work import Blame, Counts, PackedJob, Work
 from vpdata.errors import BackendError, ConfigError, Reason, RejectItem, RunError
 
@@ -55,8 +57,13 @@ class _Death:
 class Worker:
     """Runs in a thread of the local driver, or as a Ray actor."""
 
-    def __init__(self, job: PackedJob) -> None:
+    def __init__(self, job: PackedJob, *, gpus: Sequence[str] | None = None) -> None:
+        """`gpus`: the only ones that it may use, as `CUDA_VISIBLE_DEVICES` calls them; None: as this process has it.
+
+        A job that holds no GPU sees none.
+        """
         self._job = job
+        self._gpus = gpus if job.gpus > 0 else ()
         self._child: _Child | None = None
         self._is_stopped = False
 
@@ -136,7 +143,7 @@ class Worker:
     def _living_child(self) -> _Child:
         num_outside = 0
         while self._child is None:
-            self._child = _Child(self._job)
+            self._child = _Child(self._job, gpus=self._gpus)
             death = self._child.set_up()
             if self._is_stopped:
                 self._drop_child()
@@ -159,12 +166,14 @@ class Worker:
 class _Child:
     """One child process and the socket to it."""
 
-    def __init__(self, job: PackedJob) -> None:
+    def __init__(self, job: PackedJob, *, gpus: Sequence[str] | None) -> None:
         self._job = job
         ours, theirs = socket.socketpair()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as this object
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         environment.setdefault("OMP_NUM_THREADS", str(max(1, int(job.cpus))))
+        if gpus is not None:
+            environment[CUDA_VARIABLE] = ",".join(gpus)
         if job.gpus > 0:
             # Sizes change from batch to batch, and blocks that fit no later one would use up this worker's share.
             environment.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")

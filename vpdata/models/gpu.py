@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import zip_longest
@@ -23,8 +24,15 @@ _log = logging.getLogger(__name__)
 def torch_device(name: Device) -> torch.device:
     """The device of that name; BackendError for "cuda" where no GPU can be used."""
     if name == "cuda" and not torch.cuda.is_available():
-        reason = "finds no GPU" if torch.version.cuda else "is a build without CUDA"
-        raise BackendError(f"got device 'cuda', but torch {torch.__version__} {reason}; give the model `device: cpu`")
+        if torch.version.cuda is None:
+            reason, way_out = "is a build without CUDA", "give the model `device: cpu`"
+        elif os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+            # As the engine sets it for the workers of a stage that holds no GPU.
+            reason = "is shown no GPU (CUDA_VISIBLE_DEVICES is empty)"
+            way_out = "give the stage `resources.gpus`, or the model `device: cpu`"
+        else:
+            reason, way_out = "finds no GPU", "give the model `device: cpu`"
+        raise BackendError(f"got device 'cuda', but torch {torch.__version__} {reason}; {way_out}")
     return torch.device(name)
 
 

@@ -23,7 +23,7 @@ class Resources:
 
     cpus: float = 1.0
     gpus: float = 0.0
-    """May be a fraction: several workers then share a GPU."""
+    """A whole number, or a fraction below 1: several workers then share a GPU. A worker that holds none sees none."""
     memory_gb: float = 1.0
     gpu_memory_gb: float = 0.0
     """Summed per GPU in the plan; of a shared GPU torch gets no more (0: no bound). Ray does not fence GPU memory."""
@@ -31,6 +31,19 @@ class Resources:
     """Fixed size of the pool; None: as many as the cluster has room for."""
     timeout_s: float = 600.0
     """Longest time one item may take alone."""
+
+    def __post_init__(self) -> None:
+        if self.gpus < 0 or (self.gpus > 1 and self.gpus % 1):
+            raise ValueError(f"gpus: got {self.gpus:g}, wanted a whole number, or a fraction below 1")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(
+                f"workers: got {self.workers}, wanted at least 1, or null for as many as there is room for"
+            )
+        for name in ("cpus", "memory_gb", "timeout_s"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: got {getattr(self, name):g}, wanted more than 0")
+        if self.gpu_memory_gb < 0:
+            raise ValueError(f"gpu_memory_gb: got {self.gpu_memory_gb:g}, wanted 0 (no bound) or more")
 
 
 class Row(Protocol):
