@@ -58,8 +58,8 @@ def test_a_full_size_step_fits_together_without_memory_for_it(name):
     backbone = on_meta(name)
     spec, shape = backbone.spec, backbone.spec.latent_shape(*PUBLISHED[name].window)
     half = {"device": "meta", "dtype": torch.bfloat16}
-    with torch.device("meta"):
-        encoder = ContextEncoder(backbone, ContextEncoderSettings()).float()
+    encoder = ContextEncoder(backbone, ContextEncoderSettings()).float()
+    assert {value.device.type for value in encoder.parameters()} == {"meta"}
     encoder.forward = torch.autocast("cpu", dtype=torch.bfloat16)(encoder.forward)
     frames = shape[1] if spec.family == "cogvideox" else 1
     first = FirstFrame(latents=torch.empty(1, shape[0], frames, *shape[2:], **half)) if spec.takes_first_frame else None
