@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -12,6 +14,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from vpdata.build import load_config
+from vpdata.engine.plan import Node, Plan, make_plan
+from vpdata.options import add_build_options
+from vpdata.stages import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 RAY_JOB = ROOT / "docs/cluster/rayjob.yaml"
@@ -96,7 +103,7 @@ def test_the_ray_job_starts_the_pipeline_of_the_image_on_the_pinned_ray():
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
     workdir = dict(dockerfile())["WORKDIR"]
     named = re.findall(rf"{workdir}/(\S+)", job["spec"]["entrypoint"])
-    assert named == ["pipelines/build_vpdata.py", "configs/embedded.yaml"]
+    assert named == ["pipelines/build_vpdata.py", "configs/vpdata.yaml"]
     assert all((ROOT / name).is_file() for name in named)
     cluster = job["spec"]["rayClusterSpec"]
     assert cluster["rayVersion"] == pinned("ray")
@@ -109,6 +116,7 @@ def test_every_container_of_the_ray_job_has_the_image_the_secret_and_bounded_res
     containers = [container for group in groups for container in group["template"]["spec"]["containers"]]
     assert len({container["image"] for container in containers}) == 1
     for container in containers:
+        assert container["env"] == [{"name": "VPDATA_WEIGHTS", "value": "s3://my-bucket/weights"}]
         assert container["envFrom"] == [{"secretRef": {"name": "vpdata-s3"}}]
         assert container["resources"]["requests"] == container["resources"]["limits"]
     parameters = [value for group in groups for value in group["rayStartParams"].values()]
@@ -117,6 +125,62 @@ def test_every_container_of_the_ray_job_has_the_image_the_secret_and_bounded_res
         pod = group["template"]["spec"]
         mounted = {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
         assert mounted == {volume["name"] for volume in pod["volumes"]}
+
+
+def gib(text: str) -> float:
+    """GB from such as 48Gi or, as Slurm writes it, 5G."""
+    return int(text.removesuffix("i").removesuffix("G")) * 2**30 / 1e9
+
+
+def nodes_of_the_ray_job() -> list[Node]:
+    cluster = yaml.safe_load(RAY_JOB.read_text())["spec"]["rayClusterSpec"]
+    nodes = []
+    for group in [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]:
+        (container,) = group["template"]["spec"]["containers"]
+        has = container["resources"]["limits"]
+        node = Node(
+            cpus=int(has["cpu"]), memory_gb=gib(has["memory"]), gpus=int(has.get("nvidia.com/gpu", 0)), gpu_memory_gb=80
+        )
+        nodes += [node] * group.get("replicas", 1)
+    return nodes
+
+
+def nodes_of_the_slurm_job() -> list[Node]:
+    asked = dict(re.findall(r"^#SBATCH --([\w-]+)=(\S+)", SLURM.read_text(), re.M))
+    num_cpus = int(asked["cpus-per-task"])
+    memory_gb = num_cpus * gib(asked["mem-per-cpu"])
+    node = Node(cpus=num_cpus, memory_gb=memory_gb, gpus=int(asked["gpus-per-node"]), gpu_memory_gb=80)
+    return [node] * int(asked["nodes"])
+
+
+def planned(words: list[str], nodes: list[Node]) -> Plan:
+    """What the engine makes of the options of a build with the production config."""
+    parser = argparse.ArgumentParser()
+    add_build_options(parser)
+    args = parser.parse_args(words)
+    config = load_config(ROOT / "configs/vpdata.yaml", args.overrides)
+    return make_plan({stage.name: getattr(config, stage.name).resources for stage in STAGES}, nodes)
+
+
+def computed_workers() -> dict[str, int]:
+    """By stage, for 866.7 h, in the table of docs/scaling.md."""
+    rows = re.findall(r"^\| workers of (\w+), [^|]*\|[^|]*\| *([\d,]+) ", (ROOT / "docs/scaling.md").read_text(), re.M)
+    return {stage: int(number.replace(",", "")) for stage, number in rows}
+
+
+def test_the_ray_job_has_the_computed_workers_and_its_nodes_hold_them_at_once():
+    words = shlex.split(yaml.safe_load(RAY_JOB.read_text())["spec"]["entrypoint"])
+    plan = planned(words[words.index("--config") :], nodes_of_the_ray_job())
+    assert plan.workers == computed_workers()
+    assert len(plan.groups) == 1
+
+
+def test_the_slurm_job_holds_the_computed_workers_that_the_page_sets():
+    page = (ROOT / "docs/cluster.md").read_text()
+    options = " ".join(re.findall(r"^    (--set .*)$", page, re.M))
+    plan = planned(shlex.split(options), nodes_of_the_slurm_job())
+    assert plan.workers == computed_workers()
+    assert len(plan.groups) == 1
 
 
 def stub(folder: Path, name: str, script: str) -> None:
@@ -136,10 +200,10 @@ def slurm_node(tmp_path):
     stub(tmp_path / "bin", "srun", said)
     stub(tmp_path / "bin", "python", f'[ "$1" = -c ] && exec python3 "$@"; {said}; [ "$1" = - ] || exit 3')
 
-    def run(num_nodes: int, **environment: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    def run(num_nodes: int, *options: str, **environment: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
         slurm = {"SLURM_JOB_ID": "41", "SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_CPUS_PER_TASK": "16"}
         done = subprocess.run(
-            ["bash", SLURM],
+            ["bash", SLURM, *options],
             env={
                 "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
                 "SLURM_JOB_NUM_NODES": str(num_nodes),
@@ -161,21 +225,27 @@ def test_the_slurm_script_is_valid_bash_and_may_be_run():
 
 
 def test_the_slurm_script_joins_the_nodes_builds_and_ends_with_the_builds_status(slurm_node, tmp_path):
-    done, said = slurm_node(4, VPDATA_INPUT="/in put", VPDATA_OUTPUT="/out")
+    pool = ("--set", "track.resources.workers=33")
+    done, said = slurm_node(4, *pool, VPDATA_INPUT="/in put", VPDATA_OUTPUT="/out", SLURM_GPUS_ON_NODE="8")
     assert done.returncode == 3, done.stderr
     assert said[0].startswith("ray start --head")
+    assert "--num-cpus=16 --num-gpus=8" in said[0]
     assert "token 600 65" in said, "64 hex digits and a line end, for the owner alone"
     (workers,) = [line for line in said if line.startswith("srun")]
     assert "--nodes=3" in workers
     assert "ray start --address=" in workers
+    assert "--num-cpus=16 --num-gpus=8" in workers
     assert "python - 4" in said
-    assert "python pipelines/build_vpdata.py --config configs/embedded.yaml --input /in put --output /out" in said
+    build = "python pipelines/build_vpdata.py --config configs/vpdata.yaml --input /in put --output /out"
+    assert f"{build} {' '.join(pool)}" in said
     assert not list(tmp_path.glob(".ray-token-*")), "the token goes with the job"
 
 
-def test_the_slurm_script_needs_no_srun_on_one_node(slurm_node):
-    _, said = slurm_node(1, VPDATA_INPUT="/in", VPDATA_OUTPUT="/out")
+def test_the_slurm_script_needs_no_srun_on_one_node_and_no_gpu_for_the_embedded_models(slurm_node):
+    _, said = slurm_node(1, VPDATA_INPUT="/in", VPDATA_OUTPUT="/out", VPDATA_CONFIG="configs/embedded.yaml")
     assert not [line for line in said if line.startswith("srun")]
+    assert "--num-gpus=0" in said[0]
+    assert "python pipelines/build_vpdata.py --config configs/embedded.yaml --input /in --output /out" in said
 
 
 def test_the_slurm_script_stops_at_once_without_an_output(slurm_node):
@@ -189,7 +259,11 @@ def test_files_and_variables_that_the_page_names_exist():
     page = (ROOT / "docs/cluster.md").read_text()
     links = re.findall(r"\]\(([^)]+)\)", page)
     assert links
-    assert all((ROOT / "docs" / link).is_file() for link in links)
+    for file, _, heading in (link.partition("#") for link in links):
+        target = ROOT / "docs" / (file or "cluster.md")
+        assert target.is_file()
+        headings = re.findall(r"^#+ (.*)$", target.read_text(), re.M) if heading else []
+        assert not heading or heading in [one.lower().replace(" ", "-") for one in headings]
     options = (ROOT / "vpdata/options.py").read_text()
     assert all(name in options for name in ("VPDATA_INPUT", "VPDATA_OUTPUT", "VPDATA_CONFIG"))
     assert os.access(ROOT / "pipelines/build_vpdata.py", os.X_OK), "ray job submit runs the script itself"

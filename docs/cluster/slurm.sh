@@ -1,14 +1,19 @@
 #!/usr/bin/env bash
 # One build on Slurm nodes that share a disk. In a checkout on that disk, once:
-#   python3 -m venv .venv && .venv/bin/pip install -c constraints.txt '.[cloud]'
+#   python3 -m venv .venv && .venv/bin/pip install -c constraints.txt '.[cloud,models]'
+#   .venv/bin/vpdata models fetch --config configs/vpdata.yaml --to /shared/weights
 # and then, from the same folder:
-#   VPDATA_INPUT=/shared/videos VPDATA_OUTPUT=/shared/runs/first sbatch docs/cluster/slurm.sh
+#   export VPDATA_INPUT=/shared/videos VPDATA_OUTPUT=/shared/runs/first VPDATA_WEIGHTS=/shared/weights
+#   sbatch docs/cluster/slurm.sh
+# What stands behind slurm.sh is handed to the build; docs/cluster.md says which numbers of workers to set there. With
+# VPDATA_CONFIG=configs/embedded.yaml it takes no GPU and no weights: then remove the line with --gpus-per-node.
 # The same command again goes on where a build stopped or ran out of time.
 #SBATCH --job-name=vpdata
-#SBATCH --nodes=4
+#SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
-#SBATCH --cpus-per-task=16
-#SBATCH --mem-per-cpu=3G
+#SBATCH --cpus-per-task=80
+#SBATCH --gpus-per-node=8
+#SBATCH --mem-per-cpu=5G
 #SBATCH --time=24:00:00
 #SBATCH --output=vpdata-%j.log
 set -euo pipefail
@@ -29,7 +34,9 @@ trap 'rm -f "$RAY_AUTH_TOKEN_PATH"' EXIT
 port=$((20000 + SLURM_JOB_ID % 20000))
 head_ip=$(hostname -I | awk '{print $1}')  # not --ip-address, which may be a loopback address
 export RAY_ADDRESS="$head_ip:$port"
-ray_options=(--num-cpus="$SLURM_CPUS_PER_TASK" --object-store-memory=200000000 --disable-usage-stats)
+# Numbers, not what Ray finds: it would find the whole node, whatever Slurm gave this job.
+ray_options=(--num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --object-store-memory=200000000
+    --disable-usage-stats)
 
 ray start --head --node-ip-address="$head_ip" --port="$port" --temp-dir="/tmp/ray-$SLURM_JOB_ID" \
     --include-dashboard=false "${ray_options[@]}"
@@ -50,5 +57,5 @@ while (num_nodes := sum(node["Alive"] for node in ray.nodes())) < int(sys.argv[1
 EOF
 
 # Slurm ends what is left on the nodes when this script ends, and the build's exit status becomes the job's.
-python pipelines/build_vpdata.py --config "${VPDATA_CONFIG:-configs/embedded.yaml}" \
-    --input "$VPDATA_INPUT" --output "$VPDATA_OUTPUT"
+python pipelines/build_vpdata.py --config "${VPDATA_CONFIG:-configs/vpdata.yaml}" \
+    --input "$VPDATA_INPUT" --output "$VPDATA_OUTPUT" "$@"
