@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import subprocess
 from collections.abc import Sequence
 from fractions import Fraction
@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import av
+import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
 HEIGHT, WIDTH = 48, 64
+FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+"""A build of its own, beside PyAV's."""
 
 
 def numbered(num_frames: int, *, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
@@ -77,32 +80,51 @@ def write_video(
 
 
 def probed(path: Path) -> dict[str, Any]:
-    """What ffprobe says of the streams and packets."""
-    entries = "stream=codec_type,width,height,sample_aspect_ratio,color_space,pix_fmt:frame=best_effort_timestamp_time"
-    command = ["ffprobe", "-v", "error", "-of", "json", "-show_data_hash", "md5", "-select_streams"]
-    video = subprocess.run(
-        [*command, "v", "-show_entries", entries, str(path)], check=True, capture_output=True, text=True
-    )
-    audio = subprocess.run(
-        [*command, "a", "-show_entries", "packet=pts_time,data_hash", str(path)],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    found = json.loads(video.stdout)
+    """What ffmpeg reads: the picture as stored, seconds per frame, and seconds and hash per audio packet.
+
+    Frames are decoded, audio is not.
+    """
+    whole = ["-noautorotate", "-copyts", "-i", str(path), "-f", "framemd5"]
+    video = _ran(*whole, "-map", "0:v:0", "-fps_mode", "passthrough", "-enc_time_base", "demux", "-")
+    audio = _ran(*whole, "-map", "0:a?", "-c", "copy", "-") if _has_audio(path) else ""
+    width, height = re.findall(r"#dimensions 0: (\d+)x(\d+)", video)[0]
+    aspect = re.findall(r"#sar 0: (\d+)/(\d+)", video)[0]
     return {
-        "stream": found["streams"][0],
-        "times": [float(frame.get("best_effort_timestamp_time", "nan")) for frame in found["frames"]],
-        "audio": [(packet.get("pts_time"), packet["data_hash"]) for packet in json.loads(audio.stdout)["packets"]],
+        "width": int(width),
+        "height": int(height),
+        "pixel_aspect": Fraction(int(aspect[0]) or 1, int(aspect[1])),
+        "colour": re.findall(r"Video: .*?, (.*?), \d+x\d+", _described(path))[0],
+        "times": [seconds for seconds, _ in _hashed(video)],
+        "audio": _hashed(audio),
     }
+
+
+def _hashed(text: str) -> list[tuple[float, str]]:
+    """Seconds and hash per line of ffmpeg's framemd5."""
+    bases = {stream: Fraction(base) for stream, base in re.findall(r"#tb (\d+): (\S+)", text)}
+    rows = [line.replace(" ", "").split(",") for line in text.splitlines() if not line.startswith("#")]
+    return [(float(int(row[2]) * bases[row[0]]), row[5]) for row in rows]
+
+
+def _described(path: Path) -> str:
+    """What ffmpeg says of a file's streams; without an output it ends with an error."""
+    return subprocess.run([FFMPEG, "-hide_banner", "-i", str(path)], capture_output=True, text=True).stderr
+
+
+def _has_audio(path: Path) -> bool:
+    return " Audio: " in _described(path)
+
+
+def _ran(*arguments: str) -> str:
+    return subprocess.run([FFMPEG, "-v", "error", *arguments], check=True, capture_output=True, text=True).stdout
 
 
 def decoded(path: Path, *, is_on_side: bool = False) -> NDArray[np.uint8]:
     """All frames as ffmpeg's command shows them: upright, RGB, pixels as stored."""
-    stream = probed(path)["stream"]
+    found = probed(path)
     options = ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
-    command = ["ffmpeg", "-v", "error", "-i", str(path), *options]
+    command = [FFMPEG, "-v", "error", "-i", str(path), *options]
     out = subprocess.run(command, check=True, capture_output=True).stdout
-    sides = (stream["width"], stream["height"]) if is_on_side else (stream["height"], stream["width"])
+    sides = (found["width"], found["height"]) if is_on_side else (found["height"], found["width"])
     frames = np.frombuffer(out, np.uint8).reshape(-1, sides[0] * sides[1] * 3)
     return frames.reshape(len(frames), *sides, 3)

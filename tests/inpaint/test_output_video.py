@@ -1,10 +1,11 @@
 import subprocess
+from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 
-from tests.inpaint.footage import decoded, numbered, numbers_of, probed, write_video
+from tests.inpaint.footage import FFMPEG, decoded, numbered, numbers_of, probed, write_video
 from vpdata.errors import ConfigError, RunError
 from vpdata.inpaint.fit import Size
 from vpdata.inpaint.input_video import VideoInput, open_video
@@ -52,7 +53,7 @@ def test_late_start_of_the_picture_is_kept(tmp_path):
     """The audio begins at 0, the picture half a second later."""
     write_video(tmp_path / "on_time.mp4", numbered(20), audio="aac")
     on_time = str(tmp_path / "on_time.mp4")
-    command = ["ffmpeg", "-v", "error", "-itsoffset", "0.5", "-i", on_time, "-i", on_time]
+    command = [FFMPEG, "-v", "error", "-itsoffset", "0.5", "-i", on_time, "-i", on_time]
     subprocess.run([*command, "-map", "0:v", "-map", "1:a", "-c", "copy", str(tmp_path / "in.mp4")], check=True)
     video = open_video(tmp_path / "in.mp4")
     write_output(tmp_path / "out.mp4", pieces_of(video, numbered(20), [20], tmp_path), video)
@@ -64,7 +65,7 @@ def test_late_start_of_the_picture_is_kept(tmp_path):
 
 def test_every_audio_track_is_copied(tmp_path):
     write_video(tmp_path / "one.mp4", numbered(20), audio="aac")
-    command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "one.mp4"), "-map", "0:v", "-map", "0:a", "-map", "0:a"]
+    command = [FFMPEG, "-v", "error", "-i", str(tmp_path / "one.mp4"), "-map", "0:v", "-map", "0:a", "-map", "0:a"]
     subprocess.run([*command, "-c", "copy", str(tmp_path / "in.mp4")], check=True)
     video = open_video(tmp_path / "in.mp4")
     write_output(tmp_path / "out.mp4", pieces_of(video, numbered(20), [20], tmp_path), video)
@@ -100,7 +101,7 @@ def test_piece_of_another_size_is_shown_in_the_shape_of_the_video(tmp_path):
     piece = encode_piece(numbered(2, height=32, width=32), video, Size(height_px=32, width_px=32), EncodeSettings())
     (tmp_path / "0.mkv").write_bytes(piece)
     write_output(tmp_path / "out.mp4", [tmp_path / "0.mkv"], video)
-    assert probed(tmp_path / "out.mp4")["stream"]["sample_aspect_ratio"] == "4:3"
+    assert probed(tmp_path / "out.mp4")["pixel_aspect"] == Fraction(4, 3)
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mov", "out.mkv", "OUT.MP4"])

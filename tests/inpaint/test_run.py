@@ -1,4 +1,3 @@
-import json
 import logging
 import os
 import subprocess
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.inpaint.footage import decoded, numbered, numbers_of, probed, write_video
+from tests.inpaint.footage import FFMPEG, decoded, numbered, numbers_of, probed, write_video
 from vpdata.errors import ConfigError, RunError, StorageError
 from vpdata.inpaint.any_length import Request
 from vpdata.inpaint.fit import Size
@@ -93,8 +92,7 @@ def test_output_has_the_frames_time_stamps_size_and_audio_of_the_input(kind, tmp
     wanted = decoded(path, is_on_side=kind == "on its side")
     assert shown.shape == wanted.shape
     assert np.abs(shown.astype(int) - wanted).max() <= 6
-    aspect = before["stream"].get("sample_aspect_ratio", "1:1")
-    assert after["stream"]["sample_aspect_ratio"] == aspect
+    assert after["pixel_aspect"] == before["pixel_aspect"]
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 5, 9, 10, 14, 63])
@@ -117,14 +115,14 @@ def test_odd_size_stays(height, width, tmp_path):
         ("in.avi", "-c:v mpeg4 -bf 2 -c:a mp3"),
         ("in.ts", "-c:v libx264 -c:a mp2"),
         ("in.webm", "-c:v libvpx -c:a libvorbis"),
-        ("in.mpg", "-c:v mpeg2video -flags +ilme+ildct -top 1 -c:a mp2"),
+        ("in.mpg", "-c:v mpeg2video -flags +ilme+ildct -vf setfield=tff -c:a mp2"),
         ("in.mkv", "-c:v ffv1 -pix_fmt bgr0 -c:a flac"),
     ],
 )
 def test_container_and_codec_of_the_input_do_not_matter(name, options, tmp_path):
     write_video(tmp_path / "plain.mp4", numbered(12), audio="aac")
     path = tmp_path / name
-    command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "plain.mp4"), *options.split(), str(path)]
+    command = [FFMPEG, "-v", "error", "-i", str(tmp_path / "plain.mp4"), *options.split(), str(path)]
     subprocess.run(command, check=True)
     inpaint(Identity(), open_video(path), tmp_path / "out.mp4")
     before, after = probed(path), probed(tmp_path / "out.mp4")
@@ -288,10 +286,6 @@ def test_input_is_never_overwritten(source):
 def test_output_keeps_the_colour_description_of_the_input(tmp_path):
     path = write_video(tmp_path / "in.mp4", numbered(5), colour=(9, 1, 9))
     inpaint(Identity(), open_video(path), tmp_path / "out.mp4")
-    entries = "stream=color_space,color_primaries,color_transfer,color_range"
-    command = ["ffprobe", "-v", "error", "-of", "json", "-show_entries", entries]
-    before, after = (
-        json.loads(subprocess.run([*command, str(one)], check=True, capture_output=True).stdout)["streams"]
-        for one in (path, tmp_path / "out.mp4")
-    )
+    before, after = probed(path)["colour"], probed(tmp_path / "out.mp4")["colour"]
+    assert "bt2020" in before
     assert after == before
