@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmark.metrics.intervals import Interval, bootstrap
 from benchmark.studies.clips import WINDOW_FRAMES, Clip
 from benchmark.studies.fills import fill_by_replacement, fill_with_encoder, fill_with_opencv
 from benchmark.studies.linear_codec import to_frames
 from benchmark.studies.pretrain import load
-from benchmark.studies.scores import Interval, bootstrap, hole_psnr
+from benchmark.studies.scores import hole_psnr
 from benchmark.studies.settings import DEFAULT, EncoderVariant, StudySettings
 from benchmark.studies.sheet import write_sheet
 from benchmark.studies.windows import HoleKind, Window, draw_hole, to_batch

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmark.metrics.intervals import Interval, bootstrap
 from benchmark.studies.clips import WINDOW_FRAMES, Clip
 from benchmark.studies.fills import fill_by_replacement, fill_with_encoder, fill_with_opencv
 from benchmark.studies.linear_codec import LinearCodec
-from benchmark.studies.scores import Interval, bootstrap, hole_psnr
+from benchmark.studies.scores import hole_psnr
 from benchmark.studies.settings import StudySettings
 from benchmark.studies.trained_parts import identity_source
 from benchmark.studies.windows import Window, pair_batch, target_of

@@ -7,13 +7,14 @@ import torch
 pytest.importorskip("diffusers")
 
 from benchmark.footage import scene, write_video
+from benchmark.metrics.intervals import bootstrap
 from benchmark.studies.clips import CLIP_FRAMES, FILMS, WINDOW_FRAMES, make_clips
 from benchmark.studies.fills import fill_by_replacement, fill_with_opencv
 from benchmark.studies.fitting import fit
 from benchmark.studies.learning import study
 from benchmark.studies.linear_codec import fit_codec, load_codec, to_frames, to_video
 from benchmark.studies.pretrain import load, new_backbone, save
-from benchmark.studies.scores import bootstrap, hole_psnr
+from benchmark.studies.scores import hole_psnr
 from benchmark.studies.settings import SIZES
 from benchmark.studies.windows import TrainingWindows, Window, draw_hole, pair_batch, to_batch
 from vpdata.backbones.latent_masks import cells

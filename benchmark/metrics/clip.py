@@ -1,0 +1,85 @@
+"""What CLIP tells of a filled video: how well it fits its texts, and how alike neighbouring frames are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from torch import Tensor
+
+from benchmark.metrics.regions import Frame, Frames, Mask, Masks
+from benchmark.metrics.sums import NOTHING, Sums, total
+from vpdata.media.masks import bounding_box
+from vpdata.models.openclip.loading import ClipModel
+from vpdata.models.openclip.scores import sentences
+
+_MIN_VIEW_PX = 64
+"""Smallest side of a view of the hole, where the frame is that large: CLIP would see a blur."""
+
+Embeddings = list[Tensor | None]
+"""Per frame float32 [D] of unit length; None where there is nothing to see."""
+
+
+def texts_of(caption: str, model: ClipModel) -> list[str]:
+    """The caption, or its sentences where it is longer than CLIP reads (77 tokens): the end of it counts too."""
+    caption = caption.strip()
+    return [caption] if caption and model.num_tokens(caption) <= model.max_tokens else sentences(caption, model)
+
+
+def embed(images: Sequence[Frame | None], model: ClipModel) -> Embeddings:
+    """Of all images that are there."""
+    there = [image for image in images if image is not None]
+    found = iter(model.embed_images(there)) if there else iter(())
+    return [None if image is None else next(found) for image in images]
+
+
+def similarity(frames: Embeddings, texts: Tensor) -> Sums:
+    """100 x the cosine of each frame with the text, the mean over the texts where there are several; over frames.
+
+    CLIPScore (Hessel et al. 2021, https://arxiv.org/abs/2104.08718) without its factor of 2.5, as papers on video print
+    it. `texts` is float32 [N, D] of unit length.
+    """
+    if not len(texts):
+        return NOTHING
+    return total(Sums(100 * float((texts @ frame).mean()), 1) for frame in frames if frame is not None)
+
+
+def consistency(frames: Embeddings) -> Sums:
+    """The cosine of each frame with the next, over all pairs of neighbours; a count of 0 for a single frame.
+
+    Esser et al. 2023 (https://arxiv.org/abs/2302.03011), section 4.1.
+    """
+    pairs = ((first, second) for first, second in pairwise(frames) if first is not None and second is not None)
+    return total(Sums(float(first @ second), 1) for first, second in pairs)
+
+
+def hole_views(frames: Frames, holes: Masks) -> list[Frame | None]:
+    """Per frame the smallest square around the hole, or as much of one as the frame has; None for an empty hole.
+
+    The surroundings stay, since cutting out along a mask shows CLIP the mask; and they stay few, since in a whole frame
+    it looks at what is largest.
+    """
+    return [_view(frame, hole) for frame, hole in zip(frames, holes, strict=True)]
+
+
+def cut_out(frames: Frames, holes: Masks) -> list[Frame]:
+    """The frames, black outside the hole."""
+    return list(np.where(holes[..., None], frames, np.uint8(0)))
+
+
+def _view(frame: Frame, hole: Mask) -> Frame | None:
+    box = bounding_box(hole)
+    if box is None:
+        return None
+    x0, y0, x1, y1 = box
+    side = max(x1 - x0, y1 - y0, _MIN_VIEW_PX)
+    rows = _span((y0 + y1) // 2, side, limit=frame.shape[0])
+    columns = _span((x0 + x1) // 2, side, limit=frame.shape[1])
+    return np.ascontiguousarray(frame[rows, columns])
+
+
+def _span(middle: int, size: int, *, limit: int) -> slice:
+    size = min(size, limit)
+    start = min(max(0, middle - size // 2), limit - size)
+    return slice(start, start + size)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmark.metrics.intervals import bootstrap, paired_difference, pooled_bootstrap
+from benchmark.metrics.sums import Sums
+
+
+def test_the_interval_is_that_of_the_normal_approximation_for_many_clips():
+    values = np.random.default_rng(1).normal(20, 2, size=400)
+    found = bootstrap(values.tolist())
+    half = 1.96 * values.std(ddof=1) / np.sqrt(400)
+    assert found.mean == pytest.approx(values.mean())
+    assert (found.low, found.high) == (
+        pytest.approx(found.mean - half, abs=0.02),
+        pytest.approx(found.mean + half, abs=0.02),
+    )
+    assert found.num_clips == 400
+
+
+def test_equal_seeds_draw_alike_and_others_do_not():
+    values = np.random.default_rng(3).normal(size=20).tolist()
+    assert bootstrap(values) == bootstrap(values)
+    assert bootstrap(values, seed=1) != bootstrap(values)
+
+
+def test_pooled_clips_weigh_by_their_counts():
+    clips = [Sums(10.0, 1), Sums(90.0, 9), Sums(0.0, 10)]
+    assert pooled_bootstrap(clips).mean == pytest.approx(5)
+    assert bootstrap([clip.sum / clip.count for clip in clips]).mean == pytest.approx(20 / 3)
+    equal = [Sums(4.0, 2), Sums(6.0, 2)]
+    assert pooled_bootstrap(equal) == bootstrap([2.0, 3.0])
+
+
+def test_a_small_lead_on_every_clip_is_sure_although_clips_differ_widely():
+    rng = np.random.default_rng(2)
+    clips = {f"clip-{index}": value for index, value in enumerate(rng.normal(20, 5, size=30))}
+    better = {name: value + rng.normal(0.3, 0.1) for name, value in clips.items()}
+    lead = paired_difference(better, clips)
+    assert 0.2 < lead.low < lead.mean < lead.high < 0.4
+    first, second = bootstrap(list(better.values())), bootstrap(list(clips.values()))
+    assert first.low < second.high
+
+
+def test_a_difference_is_over_the_clips_that_both_have():
+    found = paired_difference({"a": 3.0, "b": 5.0, "c": 100.0}, {"a": 1.0, "b": 1.0, "d": 7.0})
+    assert (found.mean, found.num_clips) == (3.0, 2)
+
+
+def test_no_clip_is_an_error():
+    for call in (
+        lambda: bootstrap([]),
+        lambda: paired_difference({"a": 1.0}, {"b": 1.0}),
+        lambda: pooled_bootstrap([]),
+    ):
+        with pytest.raises(ValueError, match="got no clip"):
+            call()
+
+
+def test_one_clip_has_an_interval_without_width():
+    found = bootstrap([3.0])
+    assert (found.low, found.mean, found.high) == (3.0, 3.0, 3.0)
