@@ -6,6 +6,8 @@ frequencies above the mean. All arithmetic is on integers, so every machine comp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,9 @@ NO_EVIDENCE = "0" * HEX_PER_FRAME
 """Hash of a frame with too little structure; no other frame has it, since half of a hash's bits are set."""
 MIN_EVIDENT_FRAC = 0.5
 """Share of the frames that must carry evidence in both clips before they can be called near."""
+
+Words = NDArray[np.uint64]
+"""uint64 [F, N]: one column per clip, one word per hashed frame, 0 for a frame without evidence."""
 
 _SIZE = 32
 _MIN_STRUCTURE = 1.0
@@ -42,6 +47,25 @@ def distance_frac(a: str, b: str) -> float:
         return 1.0
     num_different = sum((int(left, 16) ^ int(right, 16)).bit_count() for left, right in evident)
     return num_different / (64 * len(evident))
+
+
+def words_of(phashes: Sequence[str], names: Sequence[str]) -> Words:
+    """Hashes of clips as numbers, for `distances_frac`. ValueError, with the clip's name, for one of other length."""
+    length = len(phashes[0]) if phashes else HEX_PER_FRAME
+    for phash, name in zip(phashes, names, strict=True):
+        if len(phash) != length or not length or length % HEX_PER_FRAME:
+            raise ValueError(f"{name}: got a phash of {len(phash)} digits, wanted {length} as {names[0]} has")
+    flat = np.frombuffer(bytes.fromhex("".join(phashes)), dtype=">u8").astype(np.uint64)
+    return np.ascontiguousarray(flat.reshape(len(phashes), -1).T) if phashes else flat[None]
+
+
+def distances_frac(a: Words, b: Words) -> NDArray[np.float64]:
+    """`distance_frac` of the clips at equal positions, float64 [N]; either may be one clip, [F, 1]."""
+    evident = (a != 0) & (b != 0)
+    num_evident = evident.sum(axis=0, dtype=np.uint16)
+    num_different = (np.bitwise_count(a ^ b) * evident).sum(axis=0, dtype=np.uint16)
+    enough = num_evident >= MIN_EVIDENT_FRAC * len(a)
+    return np.where(enough, num_different / np.maximum(64 * num_evident, 1), 1.0)
 
 
 def _hash_of(frame: NDArray[np.uint8]) -> str:

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from vpdata.media.phash import HEX_PER_FRAME, MIN_EVIDENT_FRAC
+from vpdata.media.phash import Words, distances_frac, words_of
 
 MAX_DISTANCE_FRAC = 0.25
 """Largest distance that may be asked for; unrelated clips are about 0.5 apart."""
@@ -18,8 +18,6 @@ _BANDS_PER_FRAME = 64 // _BAND_BITS
 _MAX_PAIRS = 1 << 21
 """Candidate pairs looked at in one go: bounds the memory to about 100 MB whatever the data."""
 
-Words = NDArray[np.uint64]
-"""uint64 [F, N]: one column per clip, one word per hashed frame, 0 for a frame without evidence."""
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Indices into the queries and, at equal positions, into the references."""
 
@@ -56,7 +54,7 @@ def near_duplicates(
     names = [ids[row] for row in order]
     if len(set(names)) < len(names):
         raise ValueError("got an id more than once, wanted each clip once")
-    words = _words([phashes[row] for row in order], names)
+    words = words_of([phashes[row] for row in order], names)
     kept_near = _first_kept_near(words, max_distance_frac, block_size)
     return {names[row]: names[kept] for row, kept in enumerate(kept_near) if kept >= 0}
 
@@ -85,7 +83,7 @@ def _compare_in_turn(words: Words, clips: NDArray[np.int64], limit: float) -> ND
     for position, clip in enumerate(clips):
         if kept_near[position] < 0:
             later = slice(position + 1, None)
-            near = np.flatnonzero(_distance_frac(words[:, position, None], words[:, later]) <= limit) + position + 1
+            near = np.flatnonzero(distances_frac(words[:, position, None], words[:, later]) <= limit) + position + 1
             kept_near[near[kept_near[near] < 0]] = clip
     return kept_near
 
@@ -102,7 +100,7 @@ def _near_pairs(queries: Words, references: Words, limit: float) -> Iterator[Pai
                 # Almost every candidate falls here, on one word, before whole hashes are gathered.
                 close = np.bitwise_count(asked_words[query] ^ known_words[reference]) <= max_frame_bits
                 query, reference = asked[query[close]], known[reference[close]]
-                near = _distance_frac(queries.take(query, axis=1), references.take(reference, axis=1)) <= limit
+                near = distances_frac(queries.take(query, axis=1), references.take(reference, axis=1)) <= limit
                 yield query[near], reference[near]
 
 
@@ -125,15 +123,6 @@ def _same_band(asked: NDArray[np.uint16], known: NDArray[np.uint16], flips: NDAr
             first = last
 
 
-def _distance_frac(a: Words, b: Words) -> NDArray[np.float64]:
-    """`phash.distance_frac` of the clips at equal positions."""
-    evident = (a != 0) & (b != 0)
-    num_evident = evident.sum(axis=0, dtype=np.uint16)
-    num_different = (np.bitwise_count(a ^ b) * evident).sum(axis=0, dtype=np.uint16)
-    enough = num_evident >= MIN_EVIDENT_FRAC * len(a)
-    return np.where(enough, num_different / np.maximum(64 * num_evident, 1), 1.0)
-
-
 def _band(words: NDArray[np.uint64], band: int) -> NDArray[np.uint16]:
     return (words >> np.uint64(_BAND_BITS * band)).astype(np.uint16)
 
@@ -142,12 +131,3 @@ def _flips(max_bits: int) -> NDArray[np.uint16]:
     """All band values with at most `max_bits` bits set."""
     sets = (bits for num in range(max_bits + 1) for bits in combinations(range(_BAND_BITS), num))
     return np.array([sum(1 << bit for bit in bits) for bits in sets], dtype=np.uint16)
-
-
-def _words(phashes: Sequence[str], names: Sequence[str]) -> Words:
-    length = len(phashes[0]) if phashes else HEX_PER_FRAME
-    for phash, name in zip(phashes, names, strict=True):
-        if len(phash) != length or not length or length % HEX_PER_FRAME:
-            raise ValueError(f"{name}: got a phash of {len(phash)} digits, wanted {length} as {names[0]} has")
-    flat = np.frombuffer(bytes.fromhex("".join(phashes)), dtype=">u8").astype(np.uint64)
-    return np.ascontiguousarray(flat.reshape(len(phashes), -1).T) if phashes else flat[None]
