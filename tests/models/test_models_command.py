@@ -37,11 +37,13 @@ def test_the_catalogue_names_exactly_the_models_there_are():
     listed = {(one.role, one.name) for one in BUILTIN} | {pair for one in PUBLISHED for pair in one.models}
     backbones = {(role, name) for role, name in listed if role == "backbone"}
     assert {name for _, name in backbones} == set(get_args(Family))
-    assert listed - backbones == {(role, name) for role, known in MODELS.items() for name in known}
+    metrics = {("metric", "fvid"), ("metric", "lpips")}
+    assert metrics < listed
+    assert listed - backbones - metrics == {(role, name) for role, known in MODELS.items() for name in known}
 
 
 def test_a_models_default_weights_are_the_first_in_the_catalogue():
-    pairs = {pair for one in PUBLISHED for pair in one.models if pair[0] != "backbone"}
+    pairs = {pair for one in PUBLISHED for pair in one.models if pair[0] not in ("backbone", "metric")}
     for role, name in sorted(pairs):
         module, _, kind = MODELS[role][name].settings.partition(":")
         settings: Any = getattr(import_module(f"vpdata.models.{module}"), kind)()

@@ -15,9 +15,12 @@ HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
 """Of a repository in transformers' layout: weights, configs and tokenizer (SentencePiece's are `*.model`). Never code,
 never pickles."""
 _OPEN_CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
-_RAFT = "https://download.pytorch.org/models/"
+_TORCHVISION = "https://download.pytorch.org/models/"
 _HEADS = (
     "https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/6934dd81792f086e613a121dbce43082cb8be85e/"
+)
+_LPIPS_HEADS = (
+    "https://github.com/richzhang/PerceptualSimilarity/raw/082bb24f84c091ea94de2867d34c4544f68e0963/lpips/weights/v0.1/"
 )
 _FIRST_HEADS = "https://github.com/LAION-AI/aesthetic-predictor/raw/6d122adad522ab246644d9dc1c6d7a3810ee255f/"
 
@@ -34,7 +37,7 @@ class Published:
     """About what is fetched, in 10^9 bytes."""
     models: tuple[tuple[str, str], ...]
     """(role, name) of the models that open it. The first entry of this module that names a model is its default. A
-    backbone's name is its family; it has no default."""
+    backbone's name is its family; it has no default, and neither has a metric."""
     files: tuple[str, ...] = HUB_FILES
     """Patterns of the files that are fetched."""
     url: str | None = None
@@ -61,6 +64,7 @@ _VLM = (("captioner", "vlm"), ("tagger", "vlm"))
 _CLIP = (("scorer", "openclip"), ("text_scorer", "openclip"), ("embedder", "openclip"), ("tagger", "openclip"))
 _COGVIDEOX = (("backbone", "cogvideox"),)
 _WAN = (("backbone", "wan"),)
+_FVID, _LPIPS = (("metric", "fvid"),), (("metric", "lpips"),)
 
 
 def _clip(name: str, licence: str) -> Published:
@@ -117,7 +121,7 @@ PUBLISHED = (
         licence="BSD-3-Clause",
         size_gb=0.021,
         models=(("scorer", "raft"),),
-        url=f"{_RAFT}raft_large_C_T_SKHT_V2-ff5fadd5.pth",
+        url=f"{_TORCHVISION}raft_large_C_T_SKHT_V2-ff5fadd5.pth",
         sha256="ff5fadd5",
     ),
     Published(
@@ -125,8 +129,55 @@ PUBLISHED = (
         licence="BSD-3-Clause",
         size_gb=0.004,
         models=(("scorer", "raft"),),
-        url=f"{_RAFT}raft_small_C_T_V2-01064c6d.pth",
+        url=f"{_TORCHVISION}raft_small_C_T_V2-01064c6d.pth",
         sha256="01064c6d",
+    ),
+    Published(
+        name="i3d-rgb-imagenet",
+        licence="Apache-2.0",
+        size_gb=0.051,
+        models=_FVID,
+        url="https://github.com/sczhou/ProPainter/releases/download/v0.1.0/i3d_rgb_imagenet.pt",
+    ),
+    Published(
+        name="r3d_18",
+        licence="BSD-3-Clause",
+        size_gb=0.134,
+        models=_FVID,
+        url=f"{_TORCHVISION}r3d_18-b3b3357e.pth",
+        sha256="b3b3357e",
+    ),
+    Published(
+        name="squeezenet1_1",
+        licence="BSD-3-Clause",
+        size_gb=0.005,
+        models=_LPIPS,
+        url=f"{_TORCHVISION}squeezenet1_1-b8a52dc0.pth",
+        sha256="b8a52dc0",
+    ),
+    Published(
+        name="alexnet",
+        licence="BSD-3-Clause",
+        size_gb=0.244,
+        models=_LPIPS,
+        url=f"{_TORCHVISION}alexnet-owt-7be5be79.pth",
+        sha256="7be5be79",
+    ),
+    Published(
+        name="lpips-squeeze",
+        licence="BSD-2-Clause",
+        size_gb=0.00001,
+        models=_LPIPS,
+        url=f"{_LPIPS_HEADS}squeeze.pth",
+        sha256="4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76",
+    ),
+    Published(
+        name="lpips-alex",
+        licence="BSD-2-Clause",
+        size_gb=0.00001,
+        models=_LPIPS,
+        url=f"{_LPIPS_HEADS}alex.pth",
+        sha256="df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
     ),
 )
 BUILTIN = (
