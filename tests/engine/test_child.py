@@ -1,7 +1,8 @@
-"""What a child process is given before its stage is set up."""
+"""What a child process is given before its stage is set up, and what it hands back beside its results."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -81,3 +82,29 @@ def test_worker_without_a_gpu_loads_no_torch(found: Callable[[Resources], str]) 
 def test_a_choice_of_the_users_own_stays(found: Callable[[Resources], str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "max_split_size_mb:128")
     assert found(Resources(gpus=0.5)).endswith("allocates by max_split_size_mb:128")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggingJob:
+    """Logs as models and stages do."""
+
+    resources: Resources
+    name = "logging"
+    has_items = False
+
+    def setup(self) -> None:
+        pass
+
+    def run(self, work: Work, alive: Callable[[int], None]) -> Counts:
+        for name in ("vpdata.models.one", "vpdata.stages.two", "vpdata.media.three", "a.library"):
+            logging.getLogger(name).info("%s says", name)
+        logging.getLogger("vpdata.stages.two").warning("two things\nwere left out")
+        return Counts(name=work.name, num_items=0, num_records=0, num_rejects=0)
+
+
+def test_last_lines_of_models_and_warnings_of_stages_come_with_the_result() -> None:
+    worker = Worker(PackedJob.of(LoggingJob(resources=Resources())))
+    try:
+        assert worker.run("part-00000").notes == ("vpdata.models.one says", "two things were left out")
+    finally:
+        worker.stop()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
+import pytest
+
 from vpdata.models.nms import class_aware_nms
 from vpdata.models.ports import Box
 
@@ -37,3 +40,29 @@ def test_order_of_the_input_does_not_matter():
 
 def test_nothing_stays_nothing():
     assert class_aware_nms([], max_iou=0.5) == []
+
+
+def test_thousands_of_boxes_are_thinned_out_as_by_torchvision():
+    torch = pytest.importorskip("torch")
+    nms = pytest.importorskip("torchvision").ops.nms
+    rng = np.random.default_rng(0)
+    corners, sides = rng.uniform(0, 600, (3000, 2)), rng.uniform(0, 80, (3000, 2))
+    labels, scores = rng.choice(["cat", "dog"], 3000), rng.permutation(3000) / 3000
+    edges = np.concatenate([corners, corners + sides], axis=1)
+    boxes = [
+        Box(box=tuple(one), label=str(label), score=score)
+        for one, label, score in zip(edges.tolist(), labels, scores.tolist(), strict=True)
+    ]
+    wanted = []
+    for label in ("cat", "dog"):
+        rows = np.flatnonzero(labels == label)
+        kept = nms(torch.from_numpy(edges[rows]), torch.from_numpy(scores[rows]), 0.4)
+        wanted += [boxes[row] for row in rows[kept.numpy()]]
+    assert 500 < len(wanted) < 2500
+    assert class_aware_nms(boxes, max_iou=0.4) == sorted(wanted, key=lambda one: -one.score)
+
+
+def test_boxes_without_area_harm_no_other():
+    empty = Box(box=(3.0, 3.0, 3.0, 3.0), label="cat", score=0.6)
+    boxes = [box(0, "cat", 0.9), empty, box(2, "cat", 0.5)]
+    assert class_aware_nms(boxes, max_iou=0.5) == [boxes[0], empty]

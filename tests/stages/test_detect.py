@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pickle
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from tests.fakes import ColourDetector, make_clip, squares_film
 from vpdata.config import ModelChoice, fill
 from vpdata.errors import ConfigError, Reason, RejectItem
+from vpdata.models.ports import Box
 from vpdata.stages import rules
 from vpdata.stages.base import Rejected, Resources
 from vpdata.stages.detect import Detect, DetectSettings
@@ -106,6 +109,36 @@ def test_weak_and_surplus_detections_are_left_out():
     film[:, 2:8, 80:90] = (220, 30, 30)  # now the box around all that is red is mostly ground
     (strong,) = detected(make_clip(film), settings=DetectSettings(min_score=0.6))
     assert {one.label for one in strong.record.detections} == {"blue square"}
+
+
+class Busy(ColourDetector):
+    """Sees 500 things on every key frame."""
+
+    def _boxes(self, key_frame):
+        return [Box(box=(number / 10, 2.0, number / 10 + 5, 9.0), label="thing", score=0.9) for number in range(500)]
+
+
+def test_of_500_boxes_the_best_are_kept_and_that_is_logged(caplog):
+    (outcome,) = detected(make_clip(squares_film({"red square": RED})), detector=Busy)
+    on_frames = Counter(one.frame for one in outcome.record.detections)
+    assert on_frames
+    assert set(on_frames.values()) == {20}
+    assert "up to 500 objects on a key frame; the best 20 are kept" in caplog.text
+
+
+class Sloppy(ColourDetector):
+    """Adds boxes that hold nothing."""
+
+    def _boxes(self, key_frame):
+        nothing = [(9.0, 9.0, 9.0, 20.0), (9.0, 9.0, 4.0, 20.0), (math.nan, 0.0, 9.0, 9.0)]
+        return [*(Box(box=box, label="nothing", score=0.9) for box in nothing), *super()._boxes(key_frame)]
+
+
+def test_boxes_without_area_are_left_out_and_that_is_logged(caplog):
+    clip = make_clip(squares_film({"red square": RED}))
+    (outcome,), (wanted,) = detected(clip, detector=Sloppy), detected(clip)
+    assert outcome.record.detections == wanted.record.detections
+    assert "left out 6 boxes without area" in caplog.text
 
 
 def test_clip_that_the_detector_refuses_spoils_no_other():

@@ -80,6 +80,14 @@ def test_object_that_cannot_be_held_is_asked_for_once():
     assert world.calls == [[(0, A), (0, C)]] or world.calls == [[(0, C), (0, A)]]
 
 
+def test_boxes_without_area_are_no_objects():
+    world = World(a=(A, ALL))
+    empty = [detection(0, (5, 5, 5, 5)), detection(0, (9, 9, 4, 12)), detection(2, (0, 3, 60, 3), score=0.99)]
+    assert follow(world, [*empty, detection(0, A)]) == [("thing", 6)]
+    assert world.calls == [[(0, A)]]
+    assert follow(world, empty) == []
+
+
 def test_any_label_wins_over_a_generic_one():
     world = World(a=(A, ALL))
     detections = [detection(0, A, label="moving object", score=0.9), detection(3, A, label="person", score=0.5)]

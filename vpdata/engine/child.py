@@ -117,9 +117,9 @@ def _listen() -> _Notes:
     # To the output that a dead worker's last words are read from.
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     notes = _Notes()
-    of_models = logging.getLogger("vpdata.models")
-    of_models.setLevel(logging.INFO)
-    of_models.addHandler(notes)
+    logging.getLogger("vpdata.models").setLevel(logging.INFO)
+    for name in ("vpdata.models", "vpdata.stages"):
+        logging.getLogger(name).addHandler(notes)
     return notes
 
 

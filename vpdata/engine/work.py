@@ -44,7 +44,7 @@ class Counts:
     num_records: int
     num_rejects: int
     notes: tuple[str, ...] = ()
-    """The last line at INFO or above of each module of models meanwhile: what captions have cost so far, say."""
+    """The last line of each module of models (at INFO or above) and of stages (WARNING): what captions cost, say."""
 
 
 class Job(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from textwrap import shorten
@@ -18,6 +19,8 @@ from vpdata.stages.base import Rejected, Resources, Result, rejected
 from vpdata.stages.batches import ask_in_batches
 from vpdata.stages.rules import FilterSettings, judge
 from vpdata.stages.scoring import Scoring, key_frames
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,12 +204,24 @@ class Detect:
         return Rejected(item_id=record.id, reject=judged.rejects[-1]) if judged.record is None else None
 
     def _detections(self, one: DetectInputs, boxes_of: Sequence[Sequence[Box]]) -> tuple[Detection, ...]:
-        detections = []
+        most = self._settings.max_detections_per_frame
+        detections, num_most, num_empty = [], 0, 0
         for frame, boxes in zip(one.frames, boxes_of, strict=True):
             good = [box for box in boxes if box.score >= self._settings.min_score]
-            for box in good[: self._settings.max_detections_per_frame]:
+            objects = [box for box in good if _has_area(box)]
+            num_most, num_empty = max(num_most, len(objects)), num_empty + len(good) - len(objects)
+            for box in objects[:most]:
                 detections.append(Detection(frame=frame, box=box.box, label=box.label, score=box.score))
+        if num_most > most:
+            _log.warning("%s: up to %d objects on a key frame; the best %d are kept", one.item_id, num_most, most)
+        if num_empty:
+            _log.warning("%s: left out %d boxes without area", one.item_id, num_empty)
         return tuple(detections)
+
+
+def _has_area(box: Box) -> bool:
+    x0, y0, x1, y1 = box.box
+    return x1 > x0 and y1 > y0
 
 
 def _requests(tagged: tuple[DetectInputs, list[tuple[str, ...]] | RejectItem]) -> list[KeyFrame]:

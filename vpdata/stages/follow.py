@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -72,11 +73,11 @@ def follow_objects(
     """The objects of a clip in the order in which they were found.
 
     In rounds: the detections of the best key frame are tracked in one call, those that a mask now covers are done, and
-    what is left, objects that appear elsewhere in time, goes into the next round.
+    what is left, objects that appear elsewhere in time, goes into the next round. Boxes without area are no objects.
     """
     size = {"height_px": height_px, "width_px": width_px}
     objects: list[FollowedObject] = []
-    left = list(detections)
+    left = [one for one in detections if _area(one) > 0]
     for _ in range(settings.max_rounds):
         prompted = _best_frame(left, settings)[: settings.max_objects - len(objects)]
         if not prompted:
@@ -118,10 +119,17 @@ def _uncovered(
     detections: Sequence[Detection], objects: Sequence[FollowedObject], settings: FollowSettings, size: dict[str, int]
 ) -> list[Detection]:
     """The detections that belong to none of the objects; one that does votes for its object's label."""
+
+    # Of one frame: in order of time its detections stand together, and decoding takes longer than all the rest.
+    @lru_cache(maxsize=1)
+    def seen_on(frame: int) -> tuple[list[Mask], list[tuple[int, int, int, int]]]:
+        masks = [decode_mask(followed.masks[frame], **size) for followed in objects]
+        return masks, [bounding_box(mask) or (0, 0, 0, 0) for mask in masks]
+
     left = []
     for detection in detections:
-        masks = [decode_mask(followed.masks[detection.frame], **size) for followed in objects]
-        overlaps = [box_iou(detection.box, bounding_box(mask) or (0, 0, 0, 0)) for mask in masks]
+        masks, boxes = seen_on(detection.frame)
+        overlaps = [box_iou(detection.box, box) for box in boxes]
         best = int(np.argmax(overlaps)) if overlaps else 0
         if overlaps and overlaps[best] >= settings.cover_iou:
             objects[best].votes[detection.label] += detection.score  # type: ignore[assignment]
@@ -165,4 +173,4 @@ def _share_inside(inner: Detection, outer: Detection) -> float:
 
 def _area(detection: Detection) -> float:
     x0, y0, x1, y1 = detection.box
-    return (x1 - x0) * (y1 - y0)
+    return max(x1 - x0, 0.0) * max(y1 - y0, 0.0)
