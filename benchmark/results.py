@@ -57,14 +57,11 @@ class MethodRecord:
     weights: Mapping[str, str] = field(default_factory=dict)
     """What is known of the model's weights: a name to a hash or a revision."""
     code_version: str = ""
-    machine: str = ""
-    """Processor or GPU that the timings are of."""
 
     @property
     def decides(self) -> dict[str, Any]:
-        """All that decides the frames, as plain data; not the machine, nor the version of this code."""
-        plain = to_plain(self)
-        return {name: value for name, value in plain.items() if name not in ("code_version", "machine")}
+        """All that decides the frames, as plain data: not the version of this code."""
+        return {name: value for name, value in to_plain(self).items() if name != "code_version"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +77,8 @@ class Outcome:
     """Most resident memory of the process while it worked, what was loaded before included; in 10**6 bytes."""
     peak_gpu_memory_mb: float | None = None
     """Most memory that torch held on the GPU meanwhile; None where none was used or seen."""
+    machine: str | None = None
+    """GPU, or processor, that time and memory are of."""
     shape: Shape | None = None
     """Of the video."""
     sha256: str | None = None

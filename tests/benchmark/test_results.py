@@ -122,7 +122,7 @@ def test_a_damaged_outcome_has_failed(results: Results, text: str) -> None:
 
 
 def test_results_of_other_settings_are_not_mixed(results: Results) -> None:
-    results.begin(replace(TELEA, code_version="2", machine="another"))
+    results.begin(replace(TELEA, code_version="2"))
     assert results.has_outcome("telea", "red-ball")
     other = replace(TELEA, settings={"radius_px": 5.0}, dilate_px=8)
     with pytest.raises(RunError, match=r"settings, dilate_px differ; .* --redo"):
