@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import lpips
+import numpy as np
+import pytest
+import torch
+
+from benchmark.metrics.lpips import Lpips
+from tests.benchmark.metrics.networks import TRUNKS, save_head, save_trunk
+from tests.benchmark.metrics.real_clip import real_clip
+from vpdata.errors import BackendError
+from vpdata.models.weights import VARIABLE
+
+
+@pytest.fixture(params=TRUNKS)
+def networks(request, tmp_path, monkeypatch):
+    """Ours and the authors' own, with equal trunks and the published heads."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    trunk = request.param
+    tensors = save_trunk(tmp_path, trunk)
+    save_head(tmp_path, trunk)
+    theirs = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
+    random_trunk = {name.removeprefix("features."): value for name, value in tensors.items()}
+    # Their slices keep the numbers of torchvision's layers.
+    theirs.net.load_state_dict({name: random_trunk[name.partition(".")[2]] for name in theirs.net.state_dict()})
+    ours = Lpips(trunk, trunk_weights=TRUNKS[trunk][0], head_weights=f"lpips-{trunk}", device=torch.device("cpu"))
+    return ours, theirs
+
+
+def in_theirs(frame):
+    return torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+def test_it_is_that_of_its_authors_package_on_real_frames(networks):
+    ours, theirs = networks
+    output, truth, _ = real_clip()
+    for one, other in zip(output, truth, strict=True):
+        distance, heat = ours(one, other)
+        with torch.no_grad():
+            theirs.spatial = False
+            wanted = theirs(in_theirs(one), in_theirs(other)).item()
+            theirs.spatial = True
+            wanted_heat = theirs(in_theirs(one), in_theirs(other))[0, 0].numpy()
+        assert wanted > 1e-3
+        assert distance == pytest.approx(wanted, abs=1e-6)
+        assert heat.shape == one.shape[:2]
+        assert np.abs(heat - wanted_heat).max() < 1e-4
+
+
+def test_equal_frames_have_no_distance(networks):
+    _, truth, _ = real_clip()
+    distance, heat = networks[0](truth[0], truth[0])
+    assert distance == 0
+    assert not heat.any()
+
+
+def test_weights_of_another_trunk_are_refused(networks, tmp_path):
+    trunk = "squeeze" if (tmp_path / "squeezenet1_1").exists() else "alex"
+    other = "alex" if trunk == "squeeze" else "squeeze"
+    save_trunk(tmp_path, other)
+    device = torch.device("cpu")
+    with pytest.raises(BackendError, match="another architecture"):
+        Lpips(trunk, trunk_weights=TRUNKS[other][0], head_weights=f"lpips-{trunk}", device=device)
+    if trunk == "alex":
+        with pytest.raises(BackendError, match="wanted the heads of LPIPS squeeze"):
+            Lpips("squeeze", trunk_weights=TRUNKS["squeeze"][0], head_weights="lpips-alex", device=device)
