@@ -3,10 +3,11 @@
 from dataclasses import dataclass, replace
 
 import torch
-from diffusers import CogVideoXTransformer3DModel, WanTransformer3DModel
+from diffusers import CogVideoXTransformer3DModel, LTXVideoTransformer3DModel, WanTransformer3DModel
 
 from vpdata.backbones.cogvideox import CogVideoX
 from vpdata.backbones.inpainting import Context
+from vpdata.backbones.ltx import LTX
 from vpdata.backbones.port import Backbone, Conditions, FirstFrame
 from vpdata.backbones.wan import Wan
 
@@ -26,9 +27,34 @@ FLOW = {
     "flow_shift": 3.0,
     "num_train_timesteps": 1000,
 }
+SHIFTED_FLOW = {
+    "_class_name": "FlowMatchEulerDiscreteScheduler",
+    "use_dynamic_shifting": True,
+    "base_shift": 0.95,
+    "max_shift": 2.05,
+    "base_image_seq_len": 1024,
+    "max_image_seq_len": 4096,
+    "shift_terminal": 0.1,
+    "num_train_timesteps": 1000,
+}
 COGVIDEOX_VAE = {"temporal_compression_ratio": 4, "block_out_channels": [8, 8, 8, 8]}
 WAN_VAE = {"z_dim": 16, "scale_factor_temporal": 4, "scale_factor_spatial": 8}
 TI2V_VAE = {"z_dim": 48, "scale_factor_temporal": 4, "scale_factor_spatial": 16}
+LTX_VAE = {
+    "latent_channels": 128,
+    "down_block_types": ["LTXVideoDownBlock3D"] * 4,
+    "spatio_temporal_scaling": [True, True, True, False],
+    "patch_size": 4,
+    "patch_size_t": 1,
+    "spatial_compression_ratio": None,
+    "temporal_compression_ratio": None,
+}
+LTX_VAE_0_9_5 = LTX_VAE | {
+    "down_block_types": ["LTXVideo095DownBlock3D"] * 4,
+    "spatio_temporal_scaling": [True] * 4,
+    "spatial_compression_ratio": 32,
+    "temporal_compression_ratio": 8,
+}
 
 _COGVIDEOX = {
     "num_attention_heads": 2,
@@ -49,6 +75,18 @@ _WAN = {
     "ffn_dim": 64,
     "num_layers": 4,
 }
+
+_LTX = {
+    "in_channels": 16,
+    "out_channels": 16,
+    "num_attention_heads": 2,
+    "attention_head_dim": 24,
+    "cross_attention_dim": 48,
+    "caption_channels": 12,
+    "num_layers": 4,
+}
+_SMALL_LTX_VAE = {"latent_channels": 16, "spatial_compression_ratio": 8}
+"""The mask of a cell of 32 x 32 pixels has 1024 channels, which would be most of what the tests compute."""
 
 
 def small_backbone(name: str) -> Backbone:
@@ -72,6 +110,12 @@ def _wan(vae: dict, **changes: object) -> Wan:
     return Wan(WanTransformer3DModel(**{**_WAN, **changes}), scheduler=FLOW, vae=vae)
 
 
+def _ltx(vae: dict, *, first_frame: bool = False) -> LTX:
+    return LTX(
+        LTXVideoTransformer3DModel(**_LTX), scheduler=SHIFTED_FLOW, vae=vae | _SMALL_LTX_VAE, first_frame=first_frame
+    )
+
+
 _MAKERS = {
     "cogvideox-2b": lambda: _cogvideox(),
     "cogvideox-5b": lambda: _cogvideox(use_rotary_positional_embeddings=True),
@@ -87,6 +131,8 @@ _MAKERS = {
         WAN_VAE, in_channels=36, out_channels=16, image_dim=20, added_kv_proj_dim=48, pos_embed_seq_len=None
     ),
     "wan-ti2v": lambda: _wan(TI2V_VAE, in_channels=48, out_channels=48),
+    "ltx": lambda: _ltx(LTX_VAE),
+    "ltx-i2v": lambda: _ltx(LTX_VAE_0_9_5, first_frame=True),
 }
 SMALL = tuple(_MAKERS)
 
@@ -128,6 +174,8 @@ def inputs_for(backbone: Backbone, *, batch: int = 2, frames: int = 3) -> Inputs
             latents=torch.randn(batch, channels, first_frames, 8, 12, generator=random), image_tokens=tokens
         )
     text = torch.randn(batch, spec.text_length, spec.text_dim, generator=random)
+    if spec.family == "ltx":
+        text[-1, 5:] = 0
     return Inputs(
         noisy,
         torch.tensor([400.0, 700.0])[:batch],
@@ -139,4 +187,6 @@ def inputs_for(backbone: Backbone, *, batch: int = 2, frames: int = 3) -> Inputs
 def _first_frame_shape(backbone: Backbone, frames: int) -> tuple[int, int]:
     if backbone.spec.family == "cogvideox":
         return 16, frames
+    if backbone.spec.family == "ltx":
+        return 16, 1
     return (48, 1) if backbone.spec.latent_channels == 48 else (20, frames)

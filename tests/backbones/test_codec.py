@@ -9,6 +9,7 @@ from diffusers import (
     CogVideoXImageToVideoPipeline,
     CogVideoXVideoToVideoPipeline,
     DiffusionPipeline,
+    LTXImageToVideoPipeline,
     WanImageToVideoPipeline,
     WanVideoToVideoPipeline,
 )
@@ -22,7 +23,17 @@ from vpdata.errors import ConfigError
 
 torch.set_num_threads(1)
 
-NAMES = ("cogvideox", "cogvideox-i2v", "cogvideox1.5", "cogvideox1.5-i2v", "wan", "wan-i2v", "wan-ti2v")
+NAMES = (
+    "cogvideox",
+    "cogvideox-i2v",
+    "cogvideox1.5",
+    "cogvideox1.5-i2v",
+    "wan",
+    "wan-i2v",
+    "wan-ti2v",
+    "ltx",
+    "ltx-0.9.5",
+)
 
 
 @cache
@@ -164,6 +175,49 @@ def test_wan_first_frame_is_that_of_the_image_to_video_pipeline(name):
     torch.testing.assert_close(both[1:], ours.latents)
 
 
+@pytest.mark.parametrize("name", ["ltx", "ltx-0.9.5"])
+def test_ltx_first_frame_is_that_of_the_image_to_video_pipeline(name):
+    given = pipeline(name)
+    theirs = LTXImageToVideoPipeline(**given.components)
+    # Its posterior has a spread, which the pipeline draws from: none is left of it.
+    given.vae.encoder.conv_out.conv.bias.data[-1] = -30.0
+    given.vae.encoder.conv_out.conv.weight.data[-1] = 0.0
+    frame = video(batch=2)[:, :, 0]
+    latents, is_given = theirs.prepare_latents(
+        frame,
+        batch_size=2,
+        num_channels_latents=32,
+        height=64,
+        width=96,
+        num_frames=17,
+        dtype=torch.float32,
+        device=torch.device("cpu"),
+        generator=torch.Generator().manual_seed(1),
+    )
+    settings = BackboneSettings(tiny=name, first_frame=True, device="cpu", dtype="float32")
+    ours = load_codec(settings).first_frame(frame, num_frames=17)
+    assert ours.latents.shape == (2, 32, 1, 2, 3)
+    packed = ours.latents.flatten(2).transpose(1, 2)
+    torch.testing.assert_close(latents[is_given > 0].view(2, 6, 32), packed, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["ltx", "ltx-0.9.5"])
+def test_ltx_decodes_as_its_pipeline_and_alike_each_time(name):
+    latents = torch.randn(2, 32, 2, 2, 3, generator=torch.Generator().manual_seed(3))
+    given, decoded = pipeline(name), codec(name).decode(latents)
+    raw = given._denormalize_latents(latents, given.vae.latents_mean, given.vae.latents_std, 1.0)
+    for place in range(2):
+        torch.manual_seed(0)  # of the noise that its decoder adds
+        with torch.no_grad():
+            theirs = given.vae.decode(
+                raw[place : place + 1], torch.zeros(1) if name == "ltx-0.9.5" else None, return_dict=False
+            )[0]
+        torch.testing.assert_close(decoded[place : place + 1], theirs.clamp(-1, 1), atol=1e-5, rtol=1e-5)
+    state = torch.random.get_rng_state()
+    assert torch.equal(codec(name).decode(latents), decoded)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
 def test_wan_image_tokens_are_those_of_the_pipeline_for_the_same_picture():
     pixels = torch.randint(0, 256, (2, 64, 96, 3), generator=torch.Generator().manual_seed(4), dtype=torch.uint8)
     pictures = [Image.fromarray(one.numpy()) for one in pixels]
@@ -203,16 +257,18 @@ def test_tiny_latents_are_about_unit(name):
     assert 0.5 < float(latents.std()) < 2
 
 
-@pytest.mark.parametrize("name", ["wan", "wan-ti2v"])
-def test_a_latent_frame_of_wan_does_not_see_later_frames(name):
-    window = video(frames=13)
-    torch.testing.assert_close(codec(name).encode(window)[:, :, :2], codec(name).encode(window[:, :, :5]))
+@pytest.mark.parametrize("name", ["wan", "wan-ti2v", "ltx", "ltx-0.9.5"])
+def test_a_latent_frame_of_a_causal_family_does_not_see_later_frames(name):
+    stride_t = codec(name).spec.stride_t
+    window = video(frames=3 * stride_t + 1)
+    torch.testing.assert_close(codec(name).encode(window)[:, :, :2], codec(name).encode(window[:, :, : stride_t + 1]))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_frame_of_a_window_is_encoded_unlike_a_later_one(name):
-    window = video(frames=13)
-    shifted = codec(name).encode(window[:, :, 4:])
+    stride_t = codec(name).spec.stride_t
+    window = video(frames=3 * stride_t + 1)
+    shifted = codec(name).encode(window[:, :, stride_t:])
     within = codec(name).encode(window)[:, :, 1:]
     assert shifted.shape == within.shape
     assert not torch.allclose(shifted[:, :, 0], within[:, :, 0], atol=1e-2)

@@ -1,3 +1,5 @@
+from math import prod
+
 import pytest
 import torch
 
@@ -34,7 +36,7 @@ def test_forward_pass_is_what_torch_counts(name):
     assert forward_flops(backbone.spec, backbone.transformer.config, shape) == pytest.approx(measured, rel=1e-9)
 
 
-@pytest.mark.parametrize("name", ["cogvideox-5b", "cogvideox-1.5-i2v", "wan", "wan-i2v", "wan-ti2v"])
+@pytest.mark.parametrize("name", ["cogvideox-5b", "cogvideox-1.5-i2v", "wan", "wan-i2v", "wan-ti2v", "ltx", "ltx-i2v"])
 @pytest.mark.parametrize("schedule", ["spread", "every", "first"])
 def test_a_training_step_is_what_torch_counts(name, schedule):
     backbone = small_backbone(name)
@@ -53,7 +55,7 @@ def test_a_training_step_is_what_torch_counts(name, schedule):
     assert ours.model == ours.executed == pytest.approx(measured, rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["cogvideox-5b", "wan"])
+@pytest.mark.parametrize("name", ["cogvideox-5b", "wan", "ltx"])
 def test_checkpoints_add_the_forward_pass_of_the_blocks_that_the_gradient_reaches(name):
     backbone = small_backbone(name)
     encoder = ContextEncoder(backbone, ContextEncoderSettings(num_layers=2))
@@ -85,6 +87,7 @@ def test_checkpoints_add_the_forward_pass_of_the_blocks_that_the_gradient_reache
         ("Wan2.1-T2V-1.3B", (21, 60, 104), 283, 824, 1125),
         ("Wan2.2-TI2V-5B", (21, 44, 80), 290, 768, 1078),
         ("Wan2.1-T2V-14B", (21, 60, 104), 1678, 4501, 6263),
+        ("LTX-2B", (13, 16, 24), 22.34, 55.4, 79.3),
     ],
 )
 def test_published_sizes_cost_what_was_worked_out_by_hand(name, latents, forward, step, checkpointed):
@@ -109,7 +112,7 @@ def test_identity_tokens_cost_their_projections_and_their_share_of_attention():
     assert added == 42 * (2 * 2 * 1000 * 3072**2 + 2 * 2 * 17_776 * 1000 * 3072)
 
 
-@pytest.mark.parametrize("name", ["cogvideox-5b", "wan"])
+@pytest.mark.parametrize("name", ["cogvideox-5b", "wan", "ltx"])
 @pytest.mark.parametrize("scope", ["joint", "id_only"])
 def test_a_step_of_the_id_adapter_is_about_what_torch_counts(name, scope):
     backbone = small_backbone(name)
@@ -137,7 +140,7 @@ def test_a_step_of_the_id_adapter_is_about_what_torch_counts(name, scope):
         shape,
         num_layers=2,
         identity=identity,
-        num_id_tokens=3 * 4 * 6,
+        num_id_tokens=prod(backbone.spec.grid(shape)),
         source_shape=shape,
     )
     assert ours.model == pytest.approx(counted(step), rel=0.03)

@@ -5,7 +5,7 @@ import torch
 
 pytest.importorskip("peft")
 
-from diffusers.loaders.lora_pipeline import CogVideoXLoraLoaderMixin, WanLoraLoaderMixin
+from diffusers.loaders.lora_pipeline import CogVideoXLoraLoaderMixin, LTXVideoLoraLoaderMixin, WanLoraLoaderMixin
 
 from tests.backbones.small import inputs_for, small_backbone
 from tests.backbones.test_identity import adapter_on, predict, source_for
@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 
 @torch.no_grad()
 @pytest.mark.parametrize("scope", ["id_only", "joint"])
-@pytest.mark.parametrize("name", ["cogvideox-5b", "wan"])
+@pytest.mark.parametrize("name", ["cogvideox-5b", "wan", "ltx"])
 def test_loaded_adapter_predicts_what_the_saved_one_did(name, scope, tmp_path):
     saved = adapter_on(name, scope=scope, trained=True)
     saved.capture(source_for(saved))
@@ -29,7 +29,10 @@ def test_loaded_adapter_predicts_what_the_saved_one_did(name, scope, tmp_path):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("name", "loader"), [("cogvideox-5b", CogVideoXLoraLoaderMixin), ("wan", WanLoraLoaderMixin)])
+@pytest.mark.parametrize(
+    ("name", "loader"),
+    [("cogvideox-5b", CogVideoXLoraLoaderMixin), ("wan", WanLoraLoaderMixin), ("ltx", LTXVideoLoraLoaderMixin)],
+)
 def test_diffusers_own_loader_reads_weights_and_scale(name, loader, tmp_path):
     saved = adapter_on(name, scope="joint", trained=True)
     save_id_adapter(tmp_path, saved)

@@ -8,13 +8,14 @@ import torch
 
 pytest.importorskip("diffusers")
 
-from diffusers import CogVideoXTransformer3DModel, WanPipeline, WanTransformer3DModel
+from diffusers import CogVideoXTransformer3DModel, LTXVideoTransformer3DModel, WanPipeline, WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 
-from tests.backbones.small import COGVIDEOX_VAE, FLOW, TI2V_VAE, V_PREDICTION, WAN_VAE
+from tests.backbones.small import COGVIDEOX_VAE, FLOW, LTX_VAE, SHIFTED_FLOW, TI2V_VAE, V_PREDICTION, WAN_VAE
 from vpdata.backbones.cogvideox import CogVideoX
 from vpdata.backbones.context_encoder import ContextEncoder, ContextEncoderSettings
 from vpdata.backbones.loading import fingerprint, load_backbone, load_codec, load_text_encoder, read_spec
+from vpdata.backbones.ltx import LTX
 from vpdata.backbones.port import Backbone, Conditions
 from vpdata.backbones.settings import BackboneSettings, TinyName
 from vpdata.backbones.tiny import save_tiny, tiny_folder
@@ -26,7 +27,17 @@ from vpdata.storage import Folder
 
 torch.set_num_threads(1)
 
-NAMES = ("cogvideox", "cogvideox-i2v", "cogvideox1.5", "cogvideox1.5-i2v", "wan", "wan-i2v", "wan-ti2v")
+NAMES = (
+    "cogvideox",
+    "cogvideox-i2v",
+    "cogvideox1.5",
+    "cogvideox1.5-i2v",
+    "wan",
+    "wan-i2v",
+    "wan-ti2v",
+    "ltx",
+    "ltx-0.9.5",
+)
 EXPERTS = ("high_noise", "low_noise")
 
 
@@ -77,7 +88,26 @@ def test_every_tiny_backbone_predicts_for_what_its_codec_and_text_encoder_give(n
     assert not any(parameter.requires_grad for parameter in backbone.transformer.parameters())
 
 
-@pytest.mark.parametrize("name", ["cogvideox-i2v", "wan-i2v"])
+def test_an_ltx_makes_video_from_its_first_frame_too_where_that_is_wanted():
+    settings = tiny("ltx", first_frame=True)
+    assert read_spec(settings).takes_first_frame
+    assert load_backbone(settings).spec == load_codec(settings).spec == read_spec(settings)
+    assert fingerprint(settings) != fingerprint(tiny("ltx"))
+
+
+def test_frames_per_second_change_the_positions_of_an_ltx():
+    at_8, at_25, by_default = (load_backbone(tiny("ltx", frame_rate=rate)) for rate in (8.0, 25.0, None))
+    assert torch.equal(by_default.rotary((3, 2, 3))[0], at_25.rotary((3, 2, 3))[0])
+    assert not torch.allclose(at_8.rotary((3, 2, 3))[0], at_25.rotary((3, 2, 3))[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("settings", [{"first_frame": True}, {"frame_rate": 8.0}])
+def test_what_only_an_ltx_is_told_is_refused_for_others(settings):
+    with pytest.raises(BackendError, match="is no LTX"):
+        load_backbone(tiny("wan", **settings))
+
+
+@pytest.mark.parametrize("name", ["cogvideox-i2v", "wan-i2v", "ltx"])
 def test_a_tiny_checkpoint_is_a_function_of_name_and_seed(name, tmp_path):
     torch.manual_seed(5)
     state = torch.random.get_rng_state()
@@ -236,8 +266,8 @@ def test_a_text_encoder_cut_short_is_refused(own):
 
 
 def test_a_part_of_another_class_is_named(own):
-    edit(own, "transformer", _class_name="LTXVideoTransformer3DModel")
-    with pytest.raises(BackendError, match=r"got the class LTXVideo.*CogVideoXTransformer3DModel or WanTransformer3D"):
+    edit(own, "transformer", _class_name="LTX2VideoTransformer3DModel")
+    with pytest.raises(BackendError, match=r"got the class LTX2.*CogVideoXTransformer3DModel or WanTransformer3D"):
         load_backbone(own)
     edit(own, "transformer", _class_name="WanTransformer3DModel")
     with pytest.raises(BackendError, match="vae: got the class AutoencoderKLCogVideoX, wanted AutoencoderKLWan"):
@@ -315,6 +345,12 @@ def test_a_folder_that_is_not_there_is_named():
         read_spec(BackboneSettings(weights="/nowhere"))
 
 
+LTX_SIZES = {
+    "LTX-2B": {},
+    "LTX-13B": {"num_layers": 48, "attention_head_dim": 128, "cross_attention_dim": 4096},
+}
+
+
 def published(name: str) -> Backbone:
     """Published sizes, as diffusers' conversion scripts have them, without memory for the weights."""
     big = {"num_attention_heads": 48, "num_layers": 42, "use_rotary_positional_embeddings": True}
@@ -335,6 +371,8 @@ def published(name: str) -> Backbone:
             "out_channels": 48,
         },
     }
+    if name in LTX_SIZES:
+        return LTX(LTXVideoTransformer3DModel(**LTX_SIZES[name]), scheduler=SHIFTED_FLOW, vae=LTX_VAE)
     if name in cogvideox:
         return CogVideoX(CogVideoXTransformer3DModel(**cogvideox[name]), scheduler=V_PREDICTION, vae=COGVIDEOX_VAE)
     vae = TI2V_VAE if "TI2V" in name else WAN_VAE
@@ -355,6 +393,8 @@ def num_parameters(module: torch.nn.Module) -> int:
         ("Wan2.1-T2V-1.3B", 1.419, 1536, 30),
         ("Wan2.1-T2V-14B", 14.288, 5120, 40),
         ("Wan2.2-TI2V-5B", 5.000, 3072, 30),
+        ("LTX-2B", 1.923, 2048, 28),
+        ("LTX-13B", 13.043, 4096, 48),
     ],
 )
 def test_published_sizes(name, billions, dim, num_blocks):
@@ -365,7 +405,8 @@ def test_published_sizes(name, billions, dim, num_blocks):
 
 
 @pytest.mark.parametrize(
-    ("name", "share"), [("CogVideoX-5B-I2V", 0.0511), ("CogVideoX-2B", 0.0711), ("Wan2.1-T2V-14B", 0.0530)]
+    ("name", "share"),
+    [("CogVideoX-5B-I2V", 0.0511), ("CogVideoX-2B", 0.0711), ("Wan2.1-T2V-14B", 0.0530), ("LTX-2B", 0.0756)],
 )
 def test_a_context_encoder_of_two_layers_is_a_small_share_of_the_backbone(name, share):
     with torch.device("meta"):

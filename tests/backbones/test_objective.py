@@ -5,7 +5,7 @@ pytest.importorskip("diffusers")
 
 from diffusers import CogVideoXDDIMScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
-from tests.backbones.small import FLOW, V_PREDICTION
+from tests.backbones.small import FLOW, SHIFTED_FLOW, V_PREDICTION
 from vpdata.backbones.objective import objective_of
 from vpdata.errors import ConfigError
 
@@ -68,6 +68,39 @@ def test_a_transformer_for_a_part_of_the_noise_samples_no_video():
     assert objective_of(FLOW).sampling_timesteps(4)[0] == 1000
     with pytest.raises(ConfigError, match="one of two"):
         objective_of(FLOW, span=(0.875, 1.0)).sampling_timesteps(4)
+
+
+@pytest.mark.parametrize("num_tokens", [12, 4992])
+@pytest.mark.parametrize("num_steps", [2, 10])
+def test_shift_by_tokens_samples_the_levels_of_the_pipelines_scheduler(num_tokens, num_steps):
+    scheduler = FlowMatchEulerDiscreteScheduler.from_config(SHIFTED_FLOW)
+    # `calculate_shift` of the pipeline: a line through (1024, 0.95) and (4096, 2.05).
+    mu = 0.95 + (2.05 - 0.95) / (4096 - 1024) * (num_tokens - 1024)
+    scheduler.set_timesteps(sigmas=[1 - step / num_steps for step in range(num_steps)], mu=mu)
+    ours = objective_of(SHIFTED_FLOW).for_tokens(num_tokens).sampling_timesteps(num_steps)
+    torch.testing.assert_close(ours, scheduler.timesteps, rtol=1e-4, atol=0.05)
+
+
+def test_shift_by_tokens_samples_one_step_from_pure_noise():
+    assert objective_of(SHIFTED_FLOW).for_tokens(12).sampling_timesteps(1).tolist() == [1000]
+
+
+def test_shift_by_tokens_draws_more_noise_for_larger_windows():
+    draws = torch.linspace(0.1, 0.9, 9)
+    small, large = (objective_of(SHIFTED_FLOW).for_tokens(number).timesteps(draws) for number in (1024, 4096))
+    # By hand: s = e^mu * u / (1 + (e^mu - 1) * u) at u = 0.5.
+    assert small[4].item() == pytest.approx(1000 * 2.5857 * 0.5 / (1 + 1.5857 * 0.5), rel=1e-4)
+    assert (large > small).all()
+
+
+def test_shift_by_tokens_without_their_number_is_an_error():
+    with pytest.raises(ValueError, match="call for_tokens first"):
+        objective_of(SHIFTED_FLOW).timesteps(torch.tensor([0.5]))
+
+
+def test_linear_shift_by_tokens_is_refused():
+    with pytest.raises(ConfigError, match="'linear', wanted exponential"):
+        objective_of(SHIFTED_FLOW | {"time_shift_type": "linear"})
 
 
 @pytest.mark.parametrize("config", [V_PREDICTION, FLOW], ids=["v", "flow"])

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 from vpdata.backbones.loading import load_text_encoder
 from vpdata.backbones.settings import BackboneSettings
-from vpdata.backbones.text_encoder import pad_text
+from vpdata.backbones.text_encoder import is_given, pad_text
 from vpdata.backbones.tiny import save_tiny, tiny_folder
 
 torch.set_num_threads(1)
@@ -37,6 +37,14 @@ def test_padded_embeddings_are_those_of_the_pipeline(name):
     theirs, _ = pipeline.encode_prompt(CAPTIONS, do_classifier_free_guidance=False, max_sequence_length=length)
     ours = pad_text(encoder(name).encode(CAPTIONS), length=length)
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
+
+
+def test_ltx_is_told_of_the_tokens_that_its_pipeline_does_not_mask():
+    pipeline = DiffusionPipeline.from_pretrained(tiny_folder("ltx", 0), local_files_only=True)
+    theirs, mask, *_ = pipeline.encode_prompt(CAPTIONS, do_classifier_free_guidance=False)
+    ours = pad_text(encoder("ltx").encode(CAPTIONS), length=128)
+    assert torch.equal(is_given(ours), mask)
+    torch.testing.assert_close(ours, theirs * mask[..., None], atol=2e-5, rtol=1e-6)
 
 
 def test_cogvideox_keeps_what_stands_at_the_padding():

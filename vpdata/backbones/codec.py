@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
+from diffusers.models.autoencoders.autoencoder_kl_ltx import AutoencoderKLLTXVideo
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor
 from transformers import BaseImageProcessor, CLIPVisionModel
@@ -27,7 +28,9 @@ class LatentCodec(ABC):
     video's.
     """
 
-    def __init__(self, vae: AutoencoderKLCogVideoX | AutoencoderKLWan, *, spec: BackboneSpec, tiled: bool) -> None:
+    def __init__(
+        self, vae: AutoencoderKLCogVideoX | AutoencoderKLLTXVideo | AutoencoderKLWan, *, spec: BackboneSpec, tiled: bool
+    ) -> None:
         """`tiled` encodes and decodes large frames in blended tiles: less memory, and slightly other latents."""
         self.spec = spec
         self._vae: Any = vae.requires_grad_(False).eval()
@@ -54,7 +57,7 @@ class LatentCodec(ABC):
         num_frames = (latents.shape[2] - 1) * self.spec.stride_t + 1
         raw = self._denormalise(latents.to(self._vae.device).float()).to(self._vae.dtype)
         # CogVideoX expands the first of an even number of latent frames like the others, to 4 frames instead of 1.
-        return self._vae.decode(raw).sample[:, :, -num_frames:].clamp(-1, 1)
+        return self._decoded(raw)[:, :, -num_frames:].clamp(-1, 1)
 
     @abstractmethod
     def first_frame(self, frame: Tensor, *, num_frames: int) -> FirstFrame:
@@ -71,6 +74,9 @@ class LatentCodec(ABC):
 
     def _mode(self, video: Tensor) -> Tensor:
         return self._vae.encode(video.to(self._vae.device, self._vae.dtype)).latent_dist.mode()
+
+    def _decoded(self, raw: Tensor) -> Tensor:
+        return self._vae.decode(raw).sample
 
     def _check_first_frame(self, frame: Tensor, num_frames: int) -> None:
         if not self.spec.takes_first_frame:
@@ -157,6 +163,38 @@ class WanCodec(LatentCodec):
 
     def _denormalise(self, latents: Tensor) -> Tensor:
         return latents * self._std + self._mean
+
+
+class LTXCodec(LatentCodec):
+    """Mean and standard deviation of each channel, which stand among the VAE's weights, and one factor beside them."""
+
+    def __init__(self, vae: AutoencoderKLLTXVideo, *, spec: BackboneSpec, tiled: bool = False) -> None:
+        super().__init__(vae, spec=spec, tiled=tiled)
+        mean, std = (value.float().view(1, -1, 1, 1, 1) for value in (vae.latents_mean, vae.latents_std))
+        self._mean, self._std = mean, std / vae.config["scaling_factor"]
+
+    @torch.no_grad()
+    def first_frame(self, frame: Tensor, *, num_frames: int) -> FirstFrame:
+        """Latents `[B, C, 1, h, w]` of the frame by itself."""
+        self._check_first_frame(frame, num_frames)
+        return FirstFrame(latents=self.encode(frame.unsqueeze(2)))
+
+    def _normalise(self, latents: Tensor) -> Tensor:
+        return (latents - self._mean) / self._std
+
+    def _denormalise(self, latents: Tensor) -> Tensor:
+        return latents * self._std + self._mean
+
+    def _decoded(self, raw: Tensor) -> Tensor:
+        """From 0.9.1 on it is told of noise in the latents, here of none, and adds some of its own, always the same."""
+        no_noise = raw.new_zeros(1) if self._vae.config["timestep_conditioning"] else None
+        windows = []
+        # One at a time: the library mixes up latents and noise of several.
+        for latents in raw.split(1):
+            with torch.random.fork_rng(devices=[raw.device] if raw.device.type == "cuda" else []):
+                torch.manual_seed(0)
+                windows.append(self._vae.decode(latents, no_noise).sample)
+        return torch.cat(windows)
 
 
 def _channels(values: list[float], device: torch.device) -> Tensor:

@@ -122,6 +122,8 @@ def id_step_flops(
     return StepFlops(model=forward + backward, executed=forward + backward + again)
 
 
+_FREQUENCIES = 256
+"""Of diffusers' embedding of a timestep, where a family has no setting for them."""
 _IMAGE_TOKENS = 257
 """Of the CLIP image encoder of Wan 2.1's image-to-video checkpoints."""
 
@@ -138,10 +140,11 @@ def _block(spec: BackboneSpec, config: Mapping[str, Any], tokens: int, *, num_id
             constants=2 * 12 * dim * config["time_embed_dim"] + id_linears,
             attention=4 * dim * both**2 + id_attention * both,
         )
-    told = spec.text_length + (_IMAGE_TOKENS if config["added_kv_proj_dim"] else 0)
+    told = spec.text_length + (_IMAGE_TOKENS if config.get("added_kv_proj_dim") else 0)
+    inner_dim = config.get("ffn_dim", 4 * dim)  # LTX's is not in its config
     return _Block(
         # Self-attention, queries and output of cross-attention, feed-forward.
-        linears=2 * (6 * dim**2 + 2 * dim * config["ffn_dim"]) * tokens,
+        linears=2 * (6 * dim**2 + 2 * dim * inner_dim) * tokens,
         constants=2 * 2 * dim**2 * told + id_linears,
         attention=4 * dim * tokens**2 + id_attention * tokens,
         cross_attention=4 * dim * tokens * told,
@@ -167,12 +170,12 @@ def _conditions(spec: BackboneSpec, config: Mapping[str, Any], tokens: int) -> f
         last_norm = 2 * dim * time
         return 2 * (spec.text_dim * dim * spec.text_length + dim * time + time**2 + 2 * offset**2 + last_norm)
     text = (spec.text_dim * dim + dim**2) * spec.text_length
-    image_dim = config["image_dim"] or 0
+    image_dim = config.get("image_dim") or 0
     image = (image_dim**2 + image_dim * dim) * _IMAGE_TOKENS
     # Where the first frame stands in the latents themselves, every token has a time of its own.
     replaces = spec.takes_first_frame and config["in_channels"] == spec.latent_channels
     times = tokens if replaces else 1
-    return 2 * (text + image + (config["freq_dim"] * dim + 7 * dim**2) * times)
+    return 2 * (text + image + (config.get("freq_dim", _FREQUENCIES) * dim + 7 * dim**2) * times)
 
 
 def _encoder_embedding(spec: BackboneSpec, tokens: int) -> float:

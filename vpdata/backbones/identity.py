@@ -62,7 +62,7 @@ class IdentityStore:
     scope: Scope
     gathered: Gathered | None = None
     rotary: Rotary | None = None
-    """`[B, N, head_dim]` tables of the gathered tokens' own positions; None for backbones without."""
+    """Tables of the gathered tokens' own positions, `[B, N, …]` and then as the backbone's; None where it has none."""
     capturing: bool = False
     hidden: dict[int, Tensor] = field(default_factory=dict)
     """Block to `[B, N, dim]`: what its self-attention was given for the gathered tokens."""

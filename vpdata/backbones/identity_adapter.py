@@ -13,12 +13,20 @@ from peft import LoraConfig, get_peft_model_state_dict
 from torch import Tensor, nn
 
 from vpdata.backbones.identity import IdentityStore, Scope, gather_positions
-from vpdata.backbones.identity_attention import CogVideoXIdentityAttention, WanIdentityAttention
+from vpdata.backbones.identity_attention import (
+    CogVideoXIdentityAttention,
+    LTXIdentityAttention,
+    WanIdentityAttention,
+)
 from vpdata.backbones.port import Backbone, Conditions
 
 NAME = "identity"
 """Of the LoRA in the transformer."""
-_ATTENTION = {"cogvideox": CogVideoXIdentityAttention, "wan": WanIdentityAttention}
+_ATTENTION = {
+    "cogvideox": CogVideoXIdentityAttention,
+    "wan": WanIdentityAttention,
+    "ltx": LTXIdentityAttention,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,8 +57,7 @@ class _IdentityAttention(ABC):
         key = self._normed(attn.norm_k, attn.to_k(hidden), num_heads=attn.heads)
         if self._store.rotary is None:
             return key
-        cos, sin = (table.unsqueeze(2) for table in self._store.rotary)
-        return rotate(key, cos, sin)
+        return rotate(key, *_of_heads(self._store.rotary, key))
 
     def _project_out(self, attn: Any, out: Tensor) -> Tensor:
         to_out = attn.to_out[0]
@@ -107,6 +106,28 @@ class WanIdentityAttention(_IdentityAttention):
 
     def _normed(self, norm: nn.Module, projected: Tensor, *, num_heads: int) -> Tensor:
         return norm(projected).unflatten(2, (num_heads, -1))
+
+
+class LTXIdentityAttention(WanIdentityAttention):
+    """As Wan's, with tables in which every head turns by frequencies of its own."""
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        image_rotary_emb: Rotary | None = None,
+    ) -> Tensor:
+        heads = hidden_states.unflatten(2, (attn.heads, -1))
+        rotary = image_rotary_emb and _of_heads(image_rotary_emb, heads)
+        return super().__call__(attn, hidden_states, rotary_emb=rotary)
+
+
+def _of_heads(rotary: Rotary, heads: Tensor) -> Rotary:
+    """Tables `[…, head_dim]` or `[…, dim]` in the shape that turns `heads` `[B, S, heads, head_dim]`."""
+    cos, sin = (table.unflatten(-1, (-1, heads.shape[-1])) for table in rotary)
+    return cos, sin
 
 
 def _with_positions(tokens: Tensor, rotary: Rotary, *, num_text: int) -> Tensor:

@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
+from diffusers.models.autoencoders.autoencoder_kl_ltx import AutoencoderKLLTXVideo
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTransformer3DModel
+from diffusers.models.transformers.transformer_ltx import LTXVideoTransformer3DModel
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from diffusers.utils.logging import disable_progress_bar
 from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPVisionModel, T5EncoderModel, UMT5EncoderModel
 
-from vpdata.backbones import cogvideox, wan
-from vpdata.backbones.codec import CogVideoXCodec, LatentCodec, WanCodec
+from vpdata.backbones import cogvideox, ltx, wan
+from vpdata.backbones.codec import CogVideoXCodec, LatentCodec, LTXCodec, WanCodec
 from vpdata.backbones.cogvideox import CogVideoX
+from vpdata.backbones.ltx import LTX
 from vpdata.backbones.port import Backbone
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.backbones.spec import BackboneSpec
@@ -33,8 +36,12 @@ from vpdata.models.huggingface.loading import load_model
 from vpdata.models.weights import local_weights, read_lock, weights_folder
 from vpdata.storage import Folder
 
-_TRANSFORMERS = (CogVideoXTransformer3DModel, WanTransformer3DModel)
-_VAES = (AutoencoderKLCogVideoX, AutoencoderKLWan)
+_VAE_OF: dict[type[ModelMixin], type[ModelMixin]] = {
+    CogVideoXTransformer3DModel: AutoencoderKLCogVideoX,
+    WanTransformer3DModel: AutoencoderKLWan,
+    LTXVideoTransformer3DModel: AutoencoderKLLTXVideo,
+}
+_TRANSFORMERS, _VAES = tuple(_VAE_OF), tuple(_VAE_OF.values())
 _TEXT_PARTS = ("text_encoder", "tokenizer")
 _LATENT_PARTS = ("vae", "image_encoder", "image_processor")
 _SECOND = "transformer_2"
@@ -61,6 +68,14 @@ def load_backbone(settings: BackboneSettings) -> Backbone:
     transformer: Any = _load(kind, folder / part, settings)
     if kind is CogVideoXTransformer3DModel:
         return CogVideoX(transformer, scheduler=scheduler, vae=vae)
+    if kind is LTXVideoTransformer3DModel:
+        return LTX(
+            transformer,
+            scheduler=scheduler,
+            vae=vae,
+            first_frame=settings.first_frame,
+            frame_rate=settings.frame_rate,
+        )
     return Wan(transformer, scheduler=scheduler, vae=vae, expert=settings.expert, boundary=boundary)
 
 
@@ -76,6 +91,8 @@ def load_codec(settings: BackboneSettings, *, tiled: bool = False) -> LatentCode
     vae: Any = _load(kind, folder / "vae", settings)
     if kind is AutoencoderKLCogVideoX:
         return CogVideoXCodec(vae, spec=spec, tiled=tiled)
+    if kind is AutoencoderKLLTXVideo:
+        return LTXCodec(vae, spec=spec, tiled=tiled)
     transformer = _class_and_config(files, "transformer", _TRANSFORMERS)[1]
     image_encoder = image_processor = None
     if transformer["image_dim"] is not None:
@@ -97,7 +114,7 @@ def load_text_encoder(settings: BackboneSettings) -> TextEncoder:
     """The text encoder with its tokenizer; BackendError as from `load_backbone`."""
     folder = _local_folder(settings, "text_encoder/", "tokenizer/")
     spec = _spec(Folder(str(folder)), settings)
-    kind = T5EncoderModel if spec.family == "cogvideox" else UMT5EncoderModel
+    kind = UMT5EncoderModel if spec.family == "wan" else T5EncoderModel
     model: Any = load_model(kind, _part(folder, "text_encoder"), device=settings.device, dtype=settings.dtype)
     return TextEncoder(model, _from_files(AutoTokenizer, _part(folder, "tokenizer")), spec=spec)
 
@@ -158,8 +175,14 @@ def _spec(files: Folder, settings: BackboneSettings) -> BackboneSpec:
             f"{files.uri} holds one transformer, for all noise: got backbone.expert {settings.expert}, wanted null"
         )
     kind, transformer = _class_and_config(files, _transformer_part(settings), _TRANSFORMERS)
-    wanted = _VAES[_TRANSFORMERS.index(kind)]
-    _, vae = _class_and_config(files, "vae", (wanted,))
+    _, vae = _class_and_config(files, "vae", (_VAE_OF[kind],))
+    if kind is LTXVideoTransformer3DModel:
+        return ltx.spec_of(transformer, vae, first_frame=settings.first_frame)
+    if settings.first_frame or settings.frame_rate is not None:
+        raise BackendError(
+            f"{files.uri} is no LTX, which alone is told of backbone.first_frame and backbone.frame_rate: got "
+            f"{settings.first_frame} and {settings.frame_rate}, wanted false and null"
+        )
     if kind is CogVideoXTransformer3DModel:
         return cogvideox.spec_of(transformer, vae)
     return wan.spec_of(transformer, vae, expert=settings.expert)

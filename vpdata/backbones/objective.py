@@ -6,8 +6,10 @@ v-prediction it is the x0 loss weighted by 1 / (1 - alpha_bar) that VideoPainter
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -35,6 +37,10 @@ class Objective(ABC):
 
     Latents and noise are `[B, ...]` of one dtype, timesteps `[B]` float32 in the units of the transformer.
     """
+
+    def for_tokens(self, num_tokens: int) -> Objective:
+        """The objective for windows of so many tokens, which differs where noise is shifted by their number."""
+        return self
 
     @abstractmethod
     def timesteps(self, uniform: Tensor) -> Tensor:
@@ -103,23 +109,59 @@ class VPrediction(Objective):
         return (noise_factor * noisy.float() + clean_factor * velocity.float()).to(noisy.dtype)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShiftByTokens:
+    """A shift whose logarithm is linear in the number of tokens: more noise for larger windows."""
+
+    num_tokens: tuple[int, int]
+    """Of a small and of a large window."""
+    log_shift: tuple[float, float]
+    """At both; windows beyond them are on the same line."""
+
+    def __call__(self, num_tokens: int) -> float:
+        """The shift of windows with so many tokens."""
+        (small, large), (low, high) = self.num_tokens, self.log_shift
+        return math.exp(low + (high - low) * (num_tokens - small) / (large - small))
+
+
 class FlowMatching(Objective):
     """Rectified flow (Liu et al. 2022): noisy = (1 - s) * clean + s * noise, velocity = noise - clean."""
 
-    def __init__(self, *, shift: float, num_timesteps: int = 1000, span: Span = WHOLE) -> None:
+    def __init__(
+        self,
+        *,
+        shift: float | ShiftByTokens,
+        num_timesteps: int = 1000,
+        span: Span = WHOLE,
+        last_level: float | None = None,
+    ) -> None:
         """`shift` moves the draws towards noise: s = shift * u / (1 + (shift - 1) * u) (Esser et al. 2024, eq. 23).
 
-        `span`: the noise levels s that the transformer is for, where others are another's.
+        `span`: the noise levels s that the transformer is for, where others are another's. `last_level`: what a
+        sampler's last level before 0 is stretched to; None: it stays where the shift puts it.
         """
         self._shift = shift
         self._num_timesteps = num_timesteps
         self._span = span
+        self._last_level = last_level
+
+    def for_tokens(self, num_tokens: int) -> Objective:
+        """With the shift of that number."""
+        if not isinstance(self._shift, ShiftByTokens):
+            return self
+        return FlowMatching(
+            shift=self._shift(num_tokens),
+            num_timesteps=self._num_timesteps,
+            span=self._span,
+            last_level=self._last_level,
+        )
 
     def timesteps(self, uniform: Tensor) -> Tensor:
         """Shifted draws in [0, num_timesteps), or those of them that lie in the span."""
         if self._span == WHOLE:
             return self._shifted(uniform)
-        low, high = (level / (self._shift - (self._shift - 1) * level) for level in self._span)
+        shift = self._fixed_shift
+        low, high = (level / (shift - (shift - 1) * level) for level in self._span)
         start, stop = (torch.tensor(level * self._num_timesteps, device=uniform.device) for level in self._span)
         # Rounding must not hand a timestep to the other transformer.
         return self._shifted(low + (high - low) * uniform.float()).clamp(start, stop.nextafter(start))
@@ -131,7 +173,11 @@ class FlowMatching(Objective):
                 "this transformer is one of two, and only both together make a video from noise; sampling with two is "
                 "not supported"
             )
-        return self._shifted(torch.arange(num_steps, 0, -1) / num_steps)
+        timesteps = self._shifted(torch.arange(num_steps, 0, -1) / num_steps)
+        if self._last_level is None or num_steps == 1:  # the one step is from pure noise
+            return timesteps
+        cleanness = 1 - timesteps / self._num_timesteps
+        return self._num_timesteps * (1 - cleanness * (1 - self._last_level) / cleanness[-1])
 
     def mix(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
         """1 - s and s."""
@@ -152,9 +198,15 @@ class FlowMatching(Objective):
         remaining = _per_item(self.mix(timesteps)[0], noisy)
         return (noisy.float() + remaining * velocity.float()).to(noisy.dtype)
 
+    @property
+    def _fixed_shift(self) -> float:
+        if isinstance(self._shift, ShiftByTokens):
+            raise ValueError("the shift of this objective follows from the number of tokens: call for_tokens first")
+        return self._shift
+
     def _shifted(self, uniform: Tensor) -> Tensor:
-        uniform = uniform.float()
-        return self._num_timesteps * self._shift * uniform / (1 + (self._shift - 1) * uniform)
+        shift, uniform = self._fixed_shift, uniform.float()
+        return self._num_timesteps * shift * uniform / (1 + (shift - 1) * uniform)
 
 
 def objective_of(scheduler: Mapping[str, Any], *, span: Span = WHOLE) -> Objective:
@@ -169,10 +221,27 @@ def objective_of(scheduler: Mapping[str, Any], *, span: Span = WHOLE) -> Objecti
     if kind == "flow_prediction":
         return FlowMatching(shift=float(scheduler.get("flow_shift", 1.0)), num_timesteps=num_timesteps, span=span)
     if str(scheduler.get("_class_name", "")).startswith("FlowMatch"):
-        return FlowMatching(shift=float(scheduler.get("shift", 1.0)), num_timesteps=num_timesteps, span=span)
+        return FlowMatching(
+            shift=_flow_shift(scheduler),
+            num_timesteps=num_timesteps,
+            span=span,
+            last_level=scheduler.get("shift_terminal"),
+        )
     raise ConfigError(
         f"the scheduler {scheduler.get('_class_name')} predicts {kind!r}, wanted v_prediction or flow matching; "
         "is this the folder of a whole pipeline?"
+    )
+
+
+def _flow_shift(scheduler: Mapping[str, Any]) -> float | ShiftByTokens:
+    """Of a FlowMatchEulerDiscreteScheduler, in which a shift by tokens overrules the fixed one too."""
+    if not scheduler.get("use_dynamic_shifting"):
+        return float(scheduler.get("shift", 1.0))
+    if (kind := scheduler.get("time_shift_type", "exponential")) != "exponential":
+        raise ConfigError(f"the scheduler shifts by the number of tokens in the way {kind!r}, wanted exponential")
+    return ShiftByTokens(
+        num_tokens=(scheduler.get("base_image_seq_len", 256), scheduler.get("max_image_seq_len", 4096)),
+        log_shift=(scheduler.get("base_shift", 0.5), scheduler.get("max_shift", 1.15)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ class Conditions:
     """What a backbone is told beside the noisy latents."""
 
     text: Tensor
-    """[B, text_length, text_dim], padded as the family pads."""
+    """[B, text_length, text_dim], padded as the family pads: by rows of zeros, or by what it attends to."""
     first_frame: FirstFrame | None = None
     """Given where the spec takes one."""
 
@@ -106,13 +107,18 @@ class Backbone(ABC):
     ) -> Rotary | None:
         """Rotary tables `[S, head_dim]` of a grid whose first token frame is at `first_frame`, which may be negative.
 
-        None for checkpoints that add positions to the tokens instead.
+        `[S, dim]` where each head turns by frequencies of its own (LTX). None for checkpoints that add positions to the
+        tokens instead.
         """
 
     @property
     def only_size_px(self) -> tuple[int, int] | None:
         """Height and width of the only frames that it takes; None where it takes any whole tokens."""
         return None
+
+    def objective_for(self, latent_shape: tuple[int, ...]) -> Objective:
+        """The objective for latents `[..., frames, rows, columns]`, whose size a family may shift its noise by."""
+        return self.objective.for_tokens(prod(self.spec.grid(latent_shape)))
 
     def num_given_frames(self, conditions: Conditions) -> int:
         """Leading latent frames that are given clean in the latents' own place: nothing is predicted for them."""
@@ -131,6 +137,15 @@ class Backbone(ABC):
             batch, channels, frames // patch_t, patch_t, rows // patch_h, patch_h, columns // patch_w, patch_w
         )
         return cells.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)
+
+    def timesteps_of_tokens(self, timesteps: Tensor, grid: tuple[int, int, int], conditions: Conditions) -> Tensor:
+        """`[B]`; or `[B, S]`, with 0 for the tokens of frames that are given in their own place."""
+        num_given = self.num_given_frames(conditions)
+        if not num_given:
+            return timesteps
+        frames, rows, columns = grid
+        is_noisy = torch.arange(frames, device=timesteps.device) >= num_given
+        return timesteps[:, None] * is_noisy.repeat_interleave(rows * columns)[None, :]
 
     def tokens_in(self, mask: Tensor) -> Tensor:
         """Which tokens have a masked cell: bool or float `[B, C, F, h, w]` to bool `[B, S]`."""

@@ -9,7 +9,16 @@ from vpdata.backbones.spec import Expert
 from vpdata.models.torch_settings import Device, Dtype
 
 TinyName = Literal[
-    "cogvideox", "cogvideox-i2v", "cogvideox1.5", "cogvideox1.5-i2v", "wan", "wan-i2v", "wan-ti2v", "wan2.2-a14b"
+    "cogvideox",
+    "cogvideox-i2v",
+    "cogvideox1.5",
+    "cogvideox1.5-i2v",
+    "wan",
+    "wan-i2v",
+    "wan-ti2v",
+    "wan2.2-a14b",
+    "ltx",
+    "ltx-0.9.5",
 ]
 
 
@@ -27,6 +36,11 @@ class BackboneSettings:
     """Decides the weights of a tiny one."""
     expert: Expert | None = None
     """Which transformer of a checkpoint with two is meant; latents and texts are the same for both."""
+    first_frame: bool = False
+    """Give an LTX the first frame too, since its checkpoints make video from text and from an image alike."""
+    frame_rate: float | None = None
+    """Frames per second that an LTX is told, whose positions count seconds; None: the 25 of its pipelines. Other
+    families are told none."""
     device: Device = "cuda"
     dtype: Dtype = "bfloat16"
     """Of the weights; what a checkpoint wants in float32 stays so."""
@@ -36,3 +50,5 @@ class BackboneSettings:
             raise ValueError(f"got weights {self.weights} and tiny {self.tiny}, wanted exactly one of the two")
         if self.tiny is not None and self.revision is not None:
             raise ValueError(f"got revision {self.revision} for the tiny {self.tiny}, which has none")
+        if self.frame_rate is not None and self.frame_rate <= 0:
+            raise ValueError(f"got frame_rate {self.frame_rate}, wanted more than 0, or null")

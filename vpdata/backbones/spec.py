@@ -7,7 +7,7 @@ from typing import Literal
 
 from vpdata.errors import ConfigError
 
-Family = Literal["cogvideox", "wan"]
+Family = Literal["cogvideox", "wan", "ltx"]
 Expert = Literal["high_noise", "low_noise"]
 """The transformers of a checkpoint that has one for each end of the noise (Wan 2.2 A14B)."""
 
@@ -34,7 +34,7 @@ class BackboneSpec:
     """Text tokens the transformer takes."""
     text_dim: int
     takes_first_frame: bool
-    """Whether it is an image-to-video checkpoint, which must be given the first frame."""
+    """Whether it makes video from an image, and so must be given the first frame."""
     joins_text: bool
     """Whether text tokens are in the same attention as the video's (CogVideoX), or are attended across (Wan)."""
     expert: Expert | None = None

@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from diffusers.loaders.lora_pipeline import CogVideoXLoraLoaderMixin, WanLoraLoaderMixin
+from diffusers.loaders.lora_pipeline import CogVideoXLoraLoaderMixin, LTXVideoLoraLoaderMixin, WanLoraLoaderMixin
 from safetensors import SafetensorError
 
 from vpdata.backbones.port import Backbone
 from vpdata.errors import BackendError
 
 _NAME = "style"
-_LOADERS: dict[str, Any] = {"cogvideox": CogVideoXLoraLoaderMixin, "wan": WanLoraLoaderMixin}
+_LOADERS: dict[str, Any] = {
+    "cogvideox": CogVideoXLoraLoaderMixin,
+    "wan": WanLoraLoaderMixin,
+    "ltx": LTXVideoLoraLoaderMixin,
+}
 
 
 def merge_style(weights: str | Path, backbone: Backbone, *, scale: float = 1.0) -> None:

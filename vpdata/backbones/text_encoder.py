@@ -15,7 +15,7 @@ from vpdata.backbones.spec import BackboneSpec
 
 
 class TextEncoder:
-    """T5 (CogVideoX) or UMT5 (Wan) with its tokenizer; a caption longer than `spec.text_length` tokens is cut there."""
+    """T5 (CogVideoX, LTX) or UMT5 (Wan) with its tokenizer; captions are cut at `spec.text_length` tokens."""
 
     def __init__(
         self, model: T5EncoderModel | UMT5EncoderModel, tokenizer: PreTrainedTokenizerBase, *, spec: BackboneSpec
@@ -28,14 +28,14 @@ class TextEncoder:
     def encode(self, captions: Sequence[str]) -> list[Tensor]:
         """One `[L, text_dim]` per caption, on the model's device and in its dtype.
 
-        CogVideoX attends to what stands at the padding too, so L is always `spec.text_length`; Wan's L counts the
-        caption's tokens and the end mark.
+        CogVideoX attends to what stands at the padding too, so L is always `spec.text_length`; of Wan and LTX, L counts
+        the caption's tokens and the end mark. Only Wan's T5 looks at nothing but those.
         """
         if not captions:
             return []
-        keeps_padding = self.spec.family == "cogvideox"
+        is_wan = self.spec.family == "wan"
         tokens = self._tokenizer(
-            list(captions) if keeps_padding else [_clean(caption) for caption in captions],
+            [_clean(caption) for caption in captions] if is_wan else list(captions),
             padding="max_length",
             max_length=self.spec.text_length,
             truncation=True,
@@ -43,18 +43,23 @@ class TextEncoder:
             return_attention_mask=True,
             return_tensors="pt",
         ).to(self._model.device)
-        if keeps_padding:
-            return list(self._model(tokens.input_ids).last_hidden_state)
-        hidden = self._model(tokens.input_ids, tokens.attention_mask).last_hidden_state
+        hidden = self._model(tokens.input_ids, tokens.attention_mask if is_wan else None).last_hidden_state
+        if self.spec.family == "cogvideox":
+            return list(hidden)
         return [row[:length] for row, length in zip(hidden, tokens.attention_mask.sum(dim=1).tolist(), strict=True)]
 
 
 def pad_text(embeddings: Sequence[Tensor], *, length: int) -> Tensor:
-    """`[B, length, D]` from one `[L, D]` each, with zeros behind, as both families' transformers take it."""
+    """`[B, length, D]` from one `[L, D]` each, with zeros behind."""
     padded = embeddings[0].new_zeros(len(embeddings), length, embeddings[0].shape[-1])
     for row, embedding in zip(padded, embeddings, strict=True):
         row[: len(embedding)] = embedding
     return padded
+
+
+def is_given(text: Tensor) -> Tensor:
+    """Which rows of padded embeddings `[B, L, D]` are no padding: bool `[B, L]`. No encoder gives a row of zeros."""
+    return (text != 0).any(dim=-1)
 
 
 def _clean(caption: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import string
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
@@ -17,35 +16,34 @@ from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTran
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import CogVideoXPipeline
 from diffusers.pipelines.cogvideo.pipeline_cogvideox_image2video import CogVideoXImageToVideoPipeline
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.pipelines.wan.pipeline_wan import WanPipeline
 from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
 from diffusers.schedulers.scheduling_dpm_cogvideox import CogVideoXDPMScheduler
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
-from torch import nn
-from torch.nn.functional import interpolate
 from transformers import (
     CLIPImageProcessor,
     CLIPVisionConfig,
     CLIPVisionModel,
     T5Config,
     T5EncoderModel,
-    T5Tokenizer,
     UMT5Config,
     UMT5EncoderModel,
 )
 from transformers.utils.logging import disable_progress_bar
 
 from vpdata.backbones.settings import TinyName
-
-Transformer = TypeVar("Transformer", bound=nn.Module)
-
-_NUM_BLOCKS, _NUM_HEADS, _HEAD_DIM = 4, 2, 32
-_DIM = _NUM_HEADS * _HEAD_DIM
-_TEXT_DIM = 32
-_WORDS = (
-    "a the of in on at to and with over under left right up down is are moves runs stands turns falls rests still "
-    "camera scene video background person man woman child dog cat car ball box square circle face object sky ground "
-    "grass road water wall red green blue yellow white black grey brown small large bright dark"
+from vpdata.backbones.tiny_ltx import tiny_ltx
+from vpdata.backbones.tiny_parts import (
+    DIM,
+    HEAD_DIM,
+    NUM_BLOCKS,
+    NUM_HEADS,
+    TEXT_DIM,
+    moments,
+    randomised,
+    t5_sizes,
+    t5_tokenizer,
 )
 
 
@@ -76,20 +74,25 @@ def save_tiny(folder: Path, name: TinyName, *, seed: int = 0) -> None:
     disable_progress_bar()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        pipeline = _cogvideox(name) if name.startswith("cogvideox") else _wan(name)
-        pipeline.save_pretrained(folder, safe_serialization=True)
+        _pipeline(name).save_pretrained(folder, safe_serialization=True)
+
+
+def _pipeline(name: TinyName) -> DiffusionPipeline:
+    if name.startswith("ltx"):
+        return tiny_ltx(name)
+    return _cogvideox(name) if name.startswith("cogvideox") else _wan(name)
 
 
 def _cogvideox(name: TinyName) -> CogVideoXPipeline | CogVideoXImageToVideoPipeline:
     is_1_5, is_i2v = "1.5" in name, name.endswith("i2v")
     transformer = CogVideoXTransformer3DModel(
-        num_attention_heads=_NUM_HEADS,
-        attention_head_dim=_HEAD_DIM,
+        num_attention_heads=NUM_HEADS,
+        attention_head_dim=HEAD_DIM,
         in_channels=32 if is_i2v else 16,
         time_embed_dim=32,
         ofs_embed_dim=32 if is_1_5 and is_i2v else None,
-        text_embed_dim=_TEXT_DIM,
-        num_layers=_NUM_BLOCKS,
+        text_embed_dim=TEXT_DIM,
+        num_layers=NUM_BLOCKS,
         # 64 x 96 px; the first image-to-video checkpoint takes no other, as the published one takes no other than its.
         sample_height=8,
         sample_width=12,
@@ -109,14 +112,14 @@ def _cogvideox(name: TinyName) -> CogVideoXPipeline | CogVideoXImageToVideoPipel
         sample_width=96,
         invert_scale_latents=is_1_5,
     )
-    _, std = _moments(vae)
+    _, std = moments(vae)
     vae.register_to_config(scaling_factor=round(1 / float(std.mean()), 4))
     pipeline = CogVideoXImageToVideoPipeline if is_i2v else CogVideoXPipeline
     return pipeline(
-        tokenizer=_tokenizer(),
-        text_encoder=T5EncoderModel(T5Config(**_text_encoder_sizes())),
+        tokenizer=t5_tokenizer(),
+        text_encoder=T5EncoderModel(T5Config(**t5_sizes())),
         vae=vae,
-        transformer=_randomised(transformer),
+        transformer=randomised(transformer),
         scheduler=CogVideoXDPMScheduler(
             prediction_type="v_prediction",
             rescale_betas_zero_snr=True,
@@ -130,24 +133,24 @@ def _wan(name: TinyName) -> WanPipeline | WanImageToVideoPipeline:
     is_i2v, is_ti2v = name == "wan-i2v", name == "wan-ti2v"
     channels = 48 if is_ti2v else 16
     sizes: dict[str, Any] = {
-        "num_attention_heads": _NUM_HEADS,
-        "attention_head_dim": _HEAD_DIM,
+        "num_attention_heads": NUM_HEADS,
+        "attention_head_dim": HEAD_DIM,
         # Image to video: four channels of mask and the first frame's latents beside the noisy ones.
         "in_channels": 2 * channels + 4 if is_i2v else channels,
         "out_channels": channels,
-        "text_dim": _TEXT_DIM,
+        "text_dim": TEXT_DIM,
         "freq_dim": 32,
-        "ffn_dim": 2 * _DIM,
-        "num_layers": _NUM_BLOCKS,
-        "image_dim": _TEXT_DIM if is_i2v else None,
-        "added_kv_proj_dim": _DIM if is_i2v else None,
+        "ffn_dim": 2 * DIM,
+        "num_layers": NUM_BLOCKS,
+        "image_dim": TEXT_DIM if is_i2v else None,
+        "added_kv_proj_dim": DIM if is_i2v else None,
     }
     transformer = WanTransformer3DModel(**sizes)
     parts: dict[str, Any] = {
-        "tokenizer": _tokenizer(),
-        "text_encoder": UMT5EncoderModel(UMT5Config(**_text_encoder_sizes())),
+        "tokenizer": t5_tokenizer(),
+        "text_encoder": UMT5EncoderModel(UMT5Config(**t5_sizes())),
         "vae": _wan_vae(is_ti2v=is_ti2v),
-        "transformer": _randomised(transformer),
+        "transformer": randomised(transformer),
         "scheduler": UniPCMultistepScheduler(
             prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0 if is_ti2v else 3.0
         ),
@@ -155,12 +158,12 @@ def _wan(name: TinyName) -> WanPipeline | WanImageToVideoPipeline:
     if is_ti2v:
         return WanPipeline(**parts, expand_timesteps=True)
     if name == "wan2.2-a14b":
-        return WanPipeline(**parts, transformer_2=_randomised(WanTransformer3DModel(**sizes)), boundary_ratio=0.875)
+        return WanPipeline(**parts, transformer_2=randomised(WanTransformer3DModel(**sizes)), boundary_ratio=0.875)
     if not is_i2v:
         return WanPipeline(**parts)
     # 16 x 16 patches and a class token, the 257 that the published encoder gives.
     vision = CLIPVisionConfig(
-        hidden_size=_TEXT_DIM, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, patch_size=14
+        hidden_size=TEXT_DIM, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, patch_size=14
     )
     return WanImageToVideoPipeline(**parts, image_encoder=CLIPVisionModel(vision), image_processor=CLIPImageProcessor())
 
@@ -172,45 +175,9 @@ def _wan_vae(*, is_ti2v: bool) -> AutoencoderKLWan:
         sizes |= {"z_dim": 48, "is_residual": True, "decoder_base_dim": 8, **pixels}
         sizes |= {"latents_mean": [0.0] * 48, "latents_std": [1.0] * 48}
     vae = AutoencoderKLWan(**sizes)
-    mean, std = _moments(vae)
+    mean, std = moments(vae)
     vae.register_to_config(
         latents_mean=[round(value, 4) for value in mean.tolist()],
         latents_std=[round(value, 4) for value in std.tolist()],
     )
     return vae
-
-
-@torch.no_grad()
-def _moments(vae: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of each latent channel over smooth random video: latents must be about unit."""
-    video = interpolate(torch.randn(1, 3, 3, 6, 8), size=(9, 96, 128), mode="trilinear").clamp(-1, 1)
-    latents = vae.eval().encode(video).latent_dist.mode()
-    return latents.mean(dim=(0, 2, 3, 4)), latents.std(dim=(0, 2, 3, 4))
-
-
-def _randomised(transformer: Transformer) -> Transformer:
-    """The transformer with nothing left at zero or one, where a missing term would go unseen."""
-    with torch.no_grad():
-        for parameter in transformer.parameters():
-            parameter.add_(0.02 * torch.randn_like(parameter))
-    return transformer
-
-
-def _text_encoder_sizes() -> dict[str, Any]:
-    return {
-        "vocab_size": 128,
-        "d_model": _TEXT_DIM,
-        "d_kv": 16,
-        "d_ff": 64,
-        "num_layers": 2,
-        "num_heads": 2,
-        "feed_forward_proj": "gated-gelu",
-    }
-
-
-def _tokenizer() -> T5Tokenizer:
-    """Printable ASCII and a few words of captions, by the published class."""
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
-    pieces += [(f"▁{word}", -3.0) for word in _WORDS.split(" ")]
-    pieces += [(letter, -4.0) for letter in string.ascii_lowercase + string.digits + ".,-'"]
-    return T5Tokenizer(vocab=pieces, extra_ids=0)

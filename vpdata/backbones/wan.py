@@ -83,7 +83,7 @@ class Wan(Backbone):
             latents = torch.cat([noisy, first_frame.latents.to(noisy.dtype)], dim=1)
         return self.transformer(
             hidden_states=latents,
-            timestep=self._timesteps(timesteps, self.spec.grid(tuple(noisy.shape)), conditions),
+            timestep=self.timesteps_of_tokens(timesteps, self.spec.grid(tuple(noisy.shape)), conditions),
             encoder_hidden_states=conditions.text,
             encoder_hidden_states_image=None if first_frame is None else first_frame.image_tokens,
             return_dict=False,
@@ -92,7 +92,7 @@ class Wan(Backbone):
     def first_state(
         self, tokens: Tensor, *, grid: tuple[int, int, int], timesteps: Tensor, conditions: Conditions
     ) -> BlockState:
-        given = self._timesteps(timesteps, grid, conditions)
+        given = self.timesteps_of_tokens(timesteps, grid, conditions)
         image_tokens = None if conditions.first_frame is None else conditions.first_frame.image_tokens
         _, time, text, image = self.transformer.condition_embedder(
             given.flatten(), conditions.text, image_tokens, timestep_seq_len=given.shape[1] if given.ndim == 2 else None
@@ -132,11 +132,3 @@ class Wan(Backbone):
         frame = torch.arange(first_frame, first_frame + grid[0], device=device)
         row, column = torch.arange(grid[1], device=device), torch.arange(grid[2], device=device)
         return rotary_tables((frame, row, column), (rope.t_dim, rope.h_dim, rope.w_dim), dtype=torch.float64)
-
-    def _timesteps(self, timesteps: Tensor, grid: tuple[int, int, int], conditions: Conditions) -> Tensor:
-        """`[B]`; or `[B, S]` with 0 for the tokens of a first frame that is given."""
-        if not self.num_given_frames(conditions):
-            return timesteps
-        frames, rows, columns = grid
-        is_noisy = torch.arange(frames, device=timesteps.device) > 0
-        return timesteps[:, None] * is_noisy.repeat_interleave(rows * columns)[None, :]

@@ -109,7 +109,7 @@ class DiffusionWindows:
                 scale=self._settings.guidance,
             ),
             self._noise(context.masked, f"window {window.index}"),
-            backbone.objective,
+            backbone.objective_for(context.masked.shape),
             num_steps=self._settings.num_steps,
             known=self._known(context, num_given=backbone.num_given_frames(conditions)),
             on_step=lambda step: self._on_step(window, step),
@@ -144,8 +144,8 @@ class DiffusionWindows:
         self, settings: IdentitySettings, request: Request, previous: MadeWindow, text: Tensor
     ) -> IdentitySource:
         """What the window before shows in its hole."""
-        objective = self._model.backbone.objective
         clean = self._codec.encode(as_video(previous.frames))
+        objective = self._model.backbone.objective_for(clean.shape)
         timesteps = objective.timesteps(torch.full((1,), settings.source_noise)).to(clean.device)
         noise = self._noise(clean, f"identity {request.window.index}")
         return IdentitySource(

@@ -15,8 +15,7 @@ from vpdata.backbones.identity_adapter import IdentityAdapter, IdentitySettings,
 from vpdata.backbones.identity_saving import save_id_adapter
 from vpdata.backbones.inpainting import Context, InpaintingBackbone
 from vpdata.backbones.latent_masks import cells
-from vpdata.backbones.objective import Objective
-from vpdata.backbones.port import Conditions
+from vpdata.backbones.port import Backbone, Conditions
 from vpdata.errors import ConfigError
 from vpdata.train import randomness
 from vpdata.train.batch import Batch
@@ -43,7 +42,7 @@ def id_adapter_trainee(
         if scheme == "same_window":
             source = _same_window(batch, noisy, timesteps)
         else:
-            source = _other_window(batch, backbone.objective, identity, seed=seed)
+            source = _other_window(batch, backbone, identity, seed=seed)
         context = Context(masked=batch.masked, packed_mask=batch.packed_mask)
         return model(noisy, timesteps, conditions_of(batch), context, source)
 
@@ -74,11 +73,12 @@ def id_adapter_trainee(
     )
 
 
-def _other_window(batch: Batch, objective: Objective, identity: IdentitySettings, *, seed: int) -> IdentitySource:
+def _other_window(batch: Batch, backbone: Backbone, identity: IdentitySettings, *, seed: int) -> IdentitySource:
     source = batch.source
     if source is None:
         raise ConfigError("the ID adapter is trained on ID pairs, but this batch has no source")
     latents = source.video
+    objective = backbone.objective_for(latents.shape)
     draws = latents.new_full((len(batch),), identity.source_noise).float()
     timesteps = objective.timesteps(draws)
     noise = randomness.noise(latents.shape[1:], seed=seed, ordinals=batch.ordinals, purpose="identity")

@@ -141,7 +141,7 @@ class _Painter:
                 scale=self._sampling.guidance,
             ),
             noise.to(batch.video),
-            self._backbone.objective,
+            self._backbone.objective_for(batch.video.shape),
             num_steps=self._sampling.num_steps,
             known=known,
         )

@@ -72,7 +72,7 @@ def _before_and_after(
     backbone: Backbone, inpainting: InpaintingBackbone, batch: Batch, *, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Clean latents as estimated by the backbone alone, and with the encoder."""
-    objective, conditions = backbone.objective, conditions_of(batch)
+    objective, conditions = backbone.objective_for(batch.video.shape), conditions_of(batch)
     noise = randomness.noise(batch.video.shape[1:], seed=seed, ordinals=batch.ordinals).to(batch.video)
     timesteps = objective.timesteps(torch.full((len(batch),), _DRAW)).to(batch.video.device)
     noisy = objective.add_noise(batch.video, noise, timesteps)

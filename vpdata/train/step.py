@@ -60,7 +60,7 @@ def _loss(
     dtype: torch.dtype,
     settings: LossSettings,
 ) -> Loss:
-    objective = trainee.backbone.objective
+    objective = trainee.backbone.objective_for(batch.video.shape)
     device = next(iter(trainee.parameters().values())).device
     noise = randomness.noise(batch.video.shape[1:], seed=seed, ordinals=batch.ordinals)
     if device.type == "cuda":
