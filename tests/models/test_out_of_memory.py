@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ torch = pytest.importorskip("torch")
 
 from tests.contracts.implementations import TINY
 from tests.contracts.test_captioner import request as caption_request
-from vpdata.errors import Reason, RejectItem
+from vpdata import models
+from vpdata.config import ModelChoice
+from vpdata.errors import BackendError, Reason, RejectItem
 from vpdata.models.ports import KeyFrame
 
 FRAMES = np.random.default_rng(0).integers(0, 255, (3, 96, 128, 3), dtype=np.uint8)
@@ -54,6 +57,11 @@ def score_text(model: Any) -> list[Any]:
 
 def embed(model: Any) -> list[Any]:
     return model.embed(FRAMES).tolist()
+
+
+def find_shots(model: Any) -> list[Any]:
+    frames = np.random.default_rng(1).integers(0, 255, (120, 27, 48, 3), dtype=np.uint8)
+    return list(model.transition_probabilities(iter(frames)))
 
 
 CASES = [
@@ -98,3 +106,32 @@ def test_batch_is_halved_until_it_fits_and_an_item_that_never_does_is_rejected(r
     with small_gpu(kind, capacity=0), pytest.raises(RejectItem, match=r"3\.00 GiB") as caught:
         ask(model)
     assert caught.value.reason is Reason.GPU_MEMORY
+
+
+def test_video_whose_thumbnails_do_not_fit_is_rejected():
+    model = TINY["shot_detector"]["transnetv2"]()
+    with small_gpu(torch.nn.Conv3d, capacity=0), pytest.raises(RejectItem, match=r"3\.00 GiB") as caught:
+        find_shots(model)
+    assert caught.value.reason is Reason.GPU_MEMORY
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "save"),
+    [
+        ("detector", "owlv2", "tiny_detectors:save_owlv2"),
+        ("mask_tracker", "sam2", "tiny_sam2:save_tiny_sam2"),
+        ("captioner", "vlm", "tiny_vlm:save_tiny_vlm"),
+        ("scorer", "openclip", "tiny_clip:save_tiny_clip"),
+        ("scorer", "raft", "tiny_raft:save_raft"),
+    ],
+)
+def test_weights_that_do_not_fit_are_no_items_fault(tmp_path, monkeypatch, role, name, save):
+    def refuse(module: Any, *place: object, **options: object) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 17.00 GiB")
+
+    module, _, function = save.partition(":")
+    weights = str(getattr(import_module(f"tests.models.{module}"), function)(tmp_path))
+    options = {"weights": weights, "device": "cpu"} | ({"size": "small"} if name == "raft" else {})
+    monkeypatch.setattr(torch.nn.Module, "to", refuse)
+    with pytest.raises(BackendError, match=r"do not fit .* 17\.00 GiB.*resources\.gpu_memory_gb"):
+        models.maker(role, ModelChoice(name=name, options=options))()

