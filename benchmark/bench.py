@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -21,14 +21,17 @@ from vpdata.dataset.run import RangedFile, check_version
 from vpdata.errors import RunError
 from vpdata.inpaint.fit import Size, scale_frames, scale_masks
 from vpdata.media.clips import ClipReader
-from vpdata.media.masks import decode_mask
+from vpdata.media.masks import Mask, decode_mask
 from vpdata.storage import Folder
 
 Subset = Literal["S", "L", "edit-S", "edit-L", "davis"]
-Category = Literal["object", "human", "animal", "landscape", "multi"]
+Category = Literal["object", "human", "animal", "landscape", "multi", "any"]
+"""Of what is under a mask; "any" in layouts of others, which do not say."""
 Operation = Literal["add", "remove", "swap", "change"]
 
 FACTS, CASES = "bench.yaml", "cases.parquet"
+EXPORT = "export"
+"""Folder of the same in the published layout."""
 LONG: tuple[Subset, ...] = ("L", "edit-L")
 """Subsets whose cases are used at their whole length."""
 
@@ -41,9 +44,10 @@ class Case:
     """Lower-case letters, digits and hyphens; unique in the benchmark."""
     subset: Subset
     category: Category
-    """Of what is under the mask."""
     clip_id: str
     """The clip of the run; for a long case `vpdata.records.clip_id` of the span that was cut again."""
+    start_frame: int = 0
+    """Frame of that clip, or of a published video, which is frame 0 here."""
     video_id: str
     num_frames: int
     """As stored, and so are rate and size."""
@@ -59,8 +63,9 @@ class Case:
     object_caption: str
     """Of what is under the mask."""
     operation: Operation | None = None
-    """Of an edit, with the three fields below; None for filling."""
+    """Of an edit; None in layouts of others, which do not say."""
     instruction: str | None = None
+    """Of an edit, and so are the next two; None for filling."""
     target_caption: str | None = None
     """Of the whole video as it should be."""
     target_object: str | None = None
@@ -190,6 +195,10 @@ class FolderMedia:
             raise RunError(f"{self.folder.uri}/{video_file(case.id)}: {error}; make the benchmark again") from error
 
     def masks(self, case: Case, indices: Sequence[int]) -> NDArray[np.bool_]:
+        return np.stack(list(self.each_mask(case, indices)))
+
+    def each_mask(self, case: Case, indices: Sequence[int]) -> Iterator[Mask]:
+        """As `masks`, one at a time."""
         name = mask_file(case.id)
         try:
             stored = codec.from_json(self.folder.read(name), _MaskFile)
@@ -198,8 +207,8 @@ class FolderMedia:
                     f"got {len(stored.counts)} masks of {stored.size[1]}x{stored.size[0]} px, wanted "
                     f"{case.num_frames} of {case.width_px}x{case.height_px}"
                 )
-            size = {"height_px": case.height_px, "width_px": case.width_px}
-            return np.stack([decode_mask(stored.counts[index], **size) for index in indices])
+            for index in indices:
+                yield decode_mask(stored.counts[index], height_px=case.height_px, width_px=case.width_px)
         except (msgspec.MsgspecError, ValueError) as error:
             raise RunError(f"{self.folder.uri}/{name}: {error}; make the benchmark again") from error
 

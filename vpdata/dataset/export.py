@@ -68,7 +68,7 @@ def _videopainter(run: Run, folder: Folder) -> Exported:
             write_label_maps(path, layers.label_maps(tracks, shape=shape), shape=shape, dtype=dtype)
         caption = next((caption.text for caption in sample.captions if caption.scope is None), "")
         for track in tracks:
-            rows.writerow((name, 0, clip.num_frames, _number(clip.fps), track.id, caption))
+            rows.writerow((name, 0, clip.num_frames, csv_number(clip.fps), track.id, caption))
         num_rows += len(tracks)
     folder.write(files.TRAIN_CSV, table.getvalue().encode("utf-8"))
     return Exported(num_clips=len(dataset), num_rows=num_rows, hidden_frac=layers.hidden_frac)
@@ -96,5 +96,6 @@ class _Layers:
             yield labels
 
 
-def _number(fps: Fraction) -> float | int:
+def csv_number(fps: Fraction) -> float | int:
+    """A frame rate as the published CSVs have it."""
     return int(fps) if fps.denominator == 1 else round(float(fps), 3)

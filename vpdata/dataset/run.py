@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -113,13 +113,13 @@ def read_rows(
     yield from codec.from_table(table, kind)
 
 
-def parquet_bytes(table: pa.Table, *, rows_per_group: int = 64) -> bytes:
-    """A Parquet file that carries the schema version; equal tables give equal bytes with the same pyarrow.
+def parquet_bytes(table: pa.Table, *, rows_per_group: int = 64, metadata: Mapping[bytes, bytes] | None = None) -> bytes:
+    """A Parquet file that carries the schema version and `metadata`; equal tables give equal bytes, by one pyarrow.
 
     Row groups are small, so that packing fetches a few records of a part without reading all its masks.
     """
     sink = io.BytesIO()
-    table = table.replace_schema_metadata({_VERSION_KEY: str(SCHEMA_VERSION).encode()})
+    table = table.replace_schema_metadata({_VERSION_KEY: str(SCHEMA_VERSION).encode(), **(metadata or {})})
     pq.write_table(table, sink, compression="zstd", row_group_size=rows_per_group)
     return sink.getvalue()
 

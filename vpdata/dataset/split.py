@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vpdata.dataset.run import RangedFile
+from vpdata import codec
+from vpdata.dataset.run import RangedFile, parquet_bytes
 from vpdata.errors import ConfigError
 from vpdata.storage import Folder
 
@@ -16,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 NO_SPLIT = "none"
 _KINDS = ("video", "clip", "look_alike")
+_FACTS_KEY = b"vpdata.split"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,51 @@ class Split:
     def holds_out(self, clip_id: str, *, video_id: str) -> bool:
         """Whether a clip is kept from training."""
         return clip_id in self.clips or video_id in self.videos
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitRow:
+    """One thing that is held out."""
+
+    kind: Literal["video", "clip", "look_alike"]
+    id: str
+    phash: str | None = None
+    """Of a clip: what look-alikes are found by, and so is the next."""
+    embedding: str | None = None
+    like: str | None = None
+    """Of a look-alike the clip that it is like, and in the next two how much, as in `LookAlike`."""
+    distance_frac: float | None = None
+    cosine: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitFacts:
+    """How a split was made."""
+
+    name: str
+    seed: int
+    look_alike_frac: float
+    """Clips at most so far from a held-out one, by perceptual hash, are look-alikes."""
+    look_alike_cosine: float
+    """And so are clips whose embedding is at least so near."""
+
+
+def split_bytes(facts: SplitFacts, rows: Sequence[SplitRow]) -> bytes:
+    """The Parquet file, rows sorted; equal rows give equal bytes."""
+    ordered = sorted(rows, key=lambda row: (_KINDS.index(row.kind), row.id))
+    return parquet_bytes(codec.to_table(ordered, SplitRow), metadata={_FACTS_KEY: codec.to_json(facts)})
+
+
+def read_rows_of_split(folder: Folder, name: str) -> tuple[SplitFacts, list[SplitRow]] | None:
+    """What `split_bytes` wrote; None for another list that `read_split` reads. ConfigError for what is damaged."""
+    try:
+        table = pq.read_table(RangedFile(folder, name))
+        facts = (table.schema.metadata or {}).get(_FACTS_KEY)
+        if facts is None:
+            return None
+        return codec.from_json(facts, SplitFacts), list(codec.from_table(table, SplitRow))
+    except (pa.ArrowInvalid, msgspec.MsgspecError) as error:
+        raise ConfigError(f"{folder.uri}/{name} is no split: {error}") from error
 
 
 def read_split(uri: str) -> Split:

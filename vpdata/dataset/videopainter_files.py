@@ -14,7 +14,7 @@ COLUMNS = ("path", "start_frame", "end_frame", "fps", "mask_id", "caption")
 TRAIN_CSV = "pexels_videovo_train_dataset.csv"
 _CSV_GLOB = "pexels_videovo_*_dataset.csv"
 # Twelve digits, then `.0` for Videvo or `_<id>` for Pexels. Nothing else may become part of a path.
-_NAME = re.compile(r"[0-9]{12}(\.0|(_[A-Za-z0-9-]+)+)\.mp4")
+NAME = re.compile(r"[0-9]{12}(\.0|(_[A-Za-z0-9-]+)+)\.mp4")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,7 +63,7 @@ def _read_csv(path: Path, rows: Rows) -> None:
 def _add(rows: Rows, row: dict[str, str | None], *, where: str) -> None:
     name = row["path"] or ""
     try:
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise RejectItem(
                 Reason.BLOCKED_ADDRESS, f"{where}: the path is not allowed", got=name[:200], wanted="12 digits .. .mp4"
             )
@@ -120,7 +120,7 @@ def reject(
     name: str, why: RejectItem, *, span: Span | None = None, fps: float = 0.0, track: int | None = None
 ) -> Reject:
     """The row that says why a video, a span of it or one track of the span was dropped."""
-    uri = video_uri(name) if _NAME.fullmatch(name) else name[:200]
+    uri = video_uri(name) if NAME.fullmatch(name) else name[:200]
     times = (span.start / fps, span.stop / fps) if span and fps else (None, None)
     return Reject(
         id=video_id(uri),

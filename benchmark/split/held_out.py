@@ -1,0 +1,93 @@
+"""What training must not see: the videos of the benchmark, all that was ever cut from them, and what looks like it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmark.split.settings import BenchSettings
+from vpdata.dataset import layout
+from vpdata.dataset.look_alikes import Looks, look_alikes
+from vpdata.dataset.run import RangedFile, Run
+from vpdata.dataset.split import SplitFacts, SplitRow, split_bytes
+from vpdata.errors import RunError
+from vpdata.records import Clip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOutFacts:
+    """How much a split holds out."""
+
+    num_videos: int
+    num_clips: int
+    """Of the run's data set, from those videos."""
+    num_look_alikes: int
+    """Clips of other videos."""
+    num_left: int
+    """Clips to train on."""
+
+
+def write_split(
+    run: Run,
+    settings: BenchSettings,
+    *,
+    packed: Mapping[str, str],
+    videos: Collection[str],
+    long_clips: Sequence[Clip],
+) -> HeldOutFacts:
+    """Write `<run>/splits/<name>.parquet`. `packed`: clips of the data set to their videos.
+
+    Clips that rules or the search for duplicates dropped count too: a long case may show them, and what looks like them
+    may have been kept in their place.
+    """
+    looks, videos_of = _looks(run)
+    shown = [one for one in looks if videos_of[one.id] in videos]
+    shown += [Looks(id=clip.id, phash=clip.phash) for clip in long_clips if clip.id not in videos_of]
+    others = [one for one in looks if one.id in packed and packed[one.id] not in videos]
+    alike = list(
+        look_alikes(others, shown, max_distance_frac=settings.look_alike_frac, min_cosine=settings.look_alike_cosine)
+    )
+    facts = SplitFacts(
+        name=settings.name,
+        seed=settings.seed,
+        look_alike_frac=settings.look_alike_frac,
+        look_alike_cosine=settings.look_alike_cosine,
+    )
+    rows = [SplitRow(kind="video", id=video) for video in videos]
+    rows += [SplitRow(kind="clip", id=one.id, phash=one.phash, embedding=one.embedding) for one in shown]
+    rows += [
+        SplitRow(kind="look_alike", id=one.id, like=one.like, distance_frac=one.distance_frac, cosine=one.cosine)
+        for one in alike
+    ]
+    run.folder.child(layout.SPLITS).write(f"{settings.name}.parquet", split_bytes(facts, rows))
+    num_clips = sum(video in videos for video in packed.values())
+    return HeldOutFacts(
+        num_videos=len(videos),
+        num_clips=num_clips,
+        num_look_alikes=len(alike),
+        num_left=len(packed) - num_clips - len(alike),
+    )
+
+
+def _looks(run: Run) -> tuple[list[Looks], dict[str, str]]:
+    """How every clip looks that the run ever cut, and its video; RunError where the run's stages are gone."""
+    cut = _columns(run, "cut", ["id", "clip.phash", "clip.video.id"]).flatten().flatten()
+    if not len(cut):
+        raise RunError(f"{run.folder.uri}: got no clips in {layout.STAGE_FOLDERS['cut']}, wanted the whole run")
+    filtered = _columns(run, "filter", ["id", "embedding"]).flatten()
+    values = dict(zip(filtered["id"].to_pylist(), filtered["embedding.values"].to_pylist(), strict=True))
+    looks = [
+        Looks(id=clip, phash=phash, embedding=values.get(clip))
+        for clip, phash in zip(cut["id"].to_pylist(), cut["clip.phash"].to_pylist(), strict=True)
+    ]
+    return looks, dict(zip(cut["id"].to_pylist(), cut["clip.video.id"].to_pylist(), strict=True))
+
+
+def _columns(run: Run, stage: str, columns: list[str]) -> pa.Table:
+    folder = run.stage_folder(stage)
+    files = (pq.ParquetFile(RangedFile(folder, layout.records_file(part))) for part in run.parts(stage))
+    tables = [file.read(columns=columns) for file in files]
+    return pa.concat_tables(tables).sort_by("id") if tables else pa.table({name: [] for name in columns})
