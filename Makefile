@@ -4,10 +4,11 @@ BIN := .venv/bin
 # Building `sam2` takes a torch of its own: ours, and no newer one with CUDA. Newer pips want the second name.
 SAM2_BUILD := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt SAM2_BUILD_CUDA=0
 
-.PHONY: help demo train-demo inpaint-demo test test-slow test-all lint format clean
+.PHONY: help demo vpbench train-demo inpaint-demo test test-slow test-all lint format clean
 
 help:
 	@echo "make demo       build a data set from real footage into runs/demo (about 3 minutes after the install)"
+	@echo "make vpbench    make VPBench from a run, and the split that holds it out: RUN=runs/demo INPUT=footage/demo"
 	@echo "make train-demo train both stages on the demo's clips into runs/train-demo: a small backbone, stopped in the middle"
 	@echo "make inpaint-demo  fill the hole of an object in one of the demo's clips with it, into runs/inpaint-demo"
 	@echo "make test       every test that is not marked slow; make test-slow runs the others, make test-all both"
@@ -53,6 +54,19 @@ train-demo: runs/demo/report.html .venv/.train
 	$(BIN)/vpdata sample --config configs/train/demo.yaml --num-steps 10
 	$(BIN)/vpdata train --config configs/train/demo_id_adapter.yaml
 	$(BIN)/python -m tools.check_train_demo configs/train/demo_id_adapter.yaml
+
+# make vpbench RUN=runs/mine INPUT=videos/ [BENCH_CONFIG=...]; without them the demo's, small.
+RUN ?= runs/demo
+ifeq ($(RUN),runs/demo)
+INPUT ?= footage/demo
+BENCH_CONFIG ?= configs/vpbench_demo.yaml
+endif
+BENCH_CONFIG ?= configs/vpbench.yaml
+
+vpbench: $(RUN)/report.html .venv/.base
+	rm -rf $(RUN)/vpbench
+	$(BIN)/python -m benchmark make --run $(RUN) --config $(BENCH_CONFIG) $(if $(INPUT),--input $(INPUT))
+	$(BIN)/vpdata check $(RUN)
 
 runs/train-demo/context_encoder/context_encoder/config.json:
 	$(MAKE) train-demo
