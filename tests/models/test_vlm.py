@@ -35,7 +35,7 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
+@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl", "smolvlm"])
 def folder(request, tmp_path_factory):
     return save_tiny_vlm(tmp_path_factory.mktemp("vlm") / request.param, family=request.param)
 

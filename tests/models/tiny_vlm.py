@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +14,9 @@ _TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 """As Qwen's own, for messages of pictures and text."""
+_SMOL_TEMPLATE = _TEMPLATE.replace("<|vision_start|><|image_pad|><|vision_end|>", "<image>").replace(
+    "<|im_end|>", "<end_of_utterance>"
+)
 _SPECIAL = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -21,16 +26,27 @@ _SPECIAL = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
+_SMOL_SPECIAL = {
+    "image_token": "<image>",
+    "fake_image_token": "<fake_token_around_image>",
+    "global_image_token": "<global-img>",
+    "video_token": "<video>",
+    "end_of_utterance_token": "<end_of_utterance>",
+}
+"""By the attribute that SmolVLM's processor reads."""
+
+Family = Literal["qwen2_5_vl", "qwen3_vl", "smolvlm"]
 
 
-def save_tiny_vlm(folder: Path, *, family: Literal["qwen2_5_vl", "qwen3_vl"] = "qwen2_5_vl", seed: int = 0) -> Path:
+def save_tiny_vlm(folder: Path, *, family: Family = "qwen2_5_vl", seed: int = 0) -> Path:
     """A folder that `from_pretrained` opens like a published one."""
     import torch
     from transformers import AutoModelForImageTextToText
 
-    tokenizer = _tokenizer()
-    ids = {name: tokenizer.convert_tokens_to_ids(name) for name in _SPECIAL}
-    config = _config(family, num_tokens=len(tokenizer), ids=ids)
+    is_smol = family == "smolvlm"
+    tokenizer = _smol_tokenizer() if is_smol else _tokenizer(_SPECIAL, end="<|im_end|>", template=_TEMPLATE)
+    ids = {name: tokenizer.convert_tokens_to_ids(name) for name in tokenizer.all_special_tokens}
+    config = (_smol_config if is_smol else partial(_config, family))(num_tokens=len(tokenizer), ids=ids)
     torch.manual_seed(seed)
     model = AutoModelForImageTextToText.from_config(config)
     # Random weights as small as the default give nearly equal logits, so that rounding would choose the words.
@@ -39,11 +55,11 @@ def save_tiny_vlm(folder: Path, *, family: Literal["qwen2_5_vl", "qwen3_vl"] = "
     # As published checkpoints do, which would have us draw random words.
     model.generation_config.update(do_sample=True, temperature=0.7, top_k=20, repetition_penalty=1.05)
     model.save_pretrained(folder)
-    _processor(family, tokenizer).save_pretrained(folder)
+    (_smol_processor(tokenizer) if is_smol else _processor(family, tokenizer)).save_pretrained(folder)
     return folder
 
 
-def _tokenizer():
+def _tokenizer(special: Sequence[str], *, end: str, template: str, **named: str):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -51,16 +67,17 @@ def _tokenizer():
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, special_tokens=list(_SPECIAL))
+    trainer = trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, special_tokens=list(special))
     core.train_from_iterator(["a red square moves to the right over the grey ground"], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
-        eos_token="<|im_end|>",
+        eos_token=end,
         pad_token="<|endoftext|>",
-        additional_special_tokens=list(_SPECIAL),
-        chat_template=_TEMPLATE,
+        additional_special_tokens=list(special),
+        chat_template=template,
         # Published ones pad on the right, which would put the padding between a prompt and its answer.
         padding_side="right",
+        **named,
     )
 
 
@@ -110,3 +127,41 @@ def _processor(family: str, tokenizer):
     size = {"shortest_edge": 32 * 32, "longest_edge": 128 * 128}
     images = Qwen2VLImageProcessor(patch_size=16, size=size)
     return Qwen3VLProcessor(images, tokenizer, Qwen3VLVideoProcessor(), chat_template=_TEMPLATE)
+
+
+def _smol_tokenizer():
+    special = ["<|endoftext|>", "<|im_start|>", *_SMOL_SPECIAL.values()]
+    return _tokenizer(special, end="<end_of_utterance>", template=_SMOL_TEMPLATE, **_SMOL_SPECIAL)
+
+
+def _smol_config(*, num_tokens: int, ids: dict[str, int]):
+    from transformers import SmolVLMConfig
+
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {
+        "model_type": "llama",
+        "vocab_size": num_tokens,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 4096,
+        "bos_token_id": ids["<|im_start|>"],
+        "eos_token_id": ids["<end_of_utterance>"],
+        "pad_token_id": ids["<|endoftext|>"],
+    }
+    return SmolVLMConfig(
+        text_config=size | text,
+        vision_config=size | {"image_size": 64, "patch_size": 16},
+        image_token_id=ids["<image>"],
+        pad_token_id=ids["<|endoftext|>"],
+        scale_factor=2,
+    )
+
+
+def _smol_processor(tokenizer):
+    from transformers import SmolVLMImageProcessor, SmolVLMProcessor, SmolVLMVideoProcessor
+
+    sizes = {"size": {"longest_edge": 64}, "max_image_size": {"longest_edge": 64}}
+    images = SmolVLMImageProcessor(**sizes, do_image_splitting=False)
+    # (64 / 16)^2 patches, 2 x 2 of which are a token.
+    return SmolVLMProcessor(
+        images, tokenizer, SmolVLMVideoProcessor(**sizes), image_seq_len=4, chat_template=_SMOL_TEMPLATE
+    )
