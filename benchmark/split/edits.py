@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from itertools import cycle, islice
+from collections.abc import Callable, Sequence
+from itertools import count
 
 from benchmark.bench import Operation, Subset
 from benchmark.split.cases import MadeCase, Material, make_case
@@ -34,8 +34,8 @@ def make_edits(
     """
     queues = {one: deque(sorted(clips, key=lambda clip: place(seed, "edit", one, clip))) for one in OPERATIONS}
     made: dict[str, MadeCase] = {}
-    turns: Iterator[Operation] = islice(cycle(OPERATIONS), first_turn, None)
-    for operation in turns:
+    for turn in count(first_turn):
+        operation = OPERATIONS[turn % len(OPERATIONS)]
         queue = queues[operation]
         if len(made) == num or not any(queues.values()):
             break
