@@ -34,15 +34,16 @@ def embed(images: Sequence[Frame | None], model: ClipModel) -> Embeddings:
     return [None if image is None else next(found) for image in images]
 
 
-def similarity(frames: Embeddings, texts: Tensor) -> Sums:
+def similarity(frames: Embeddings, texts: Sequence[str], model: ClipModel) -> Sums:
     """100 x the cosine of each frame with the text, the mean over the texts where there are several; over frames.
 
     CLIPScore (Hessel et al. 2021, https://arxiv.org/abs/2104.08718) without its factor of 2.5, as papers on video print
-    it. `texts` is float32 [N, D] of unit length.
+    it. A count of 0 without a text.
     """
-    if not len(texts):
+    if not texts:
         return NOTHING
-    return total(Sums(100 * float((texts @ frame).mean()), 1) for frame in frames if frame is not None)
+    embedded = model.embed_texts(texts)
+    return total(Sums(100 * float((embedded @ frame).mean()), 1) for frame in frames if frame is not None)
 
 
 def consistency(frames: Embeddings) -> Sums:

@@ -68,7 +68,8 @@ def clip_errors(output: Frames, truth: Frames, holes: Masks) -> dict[Region, Pix
 def frame_errors(output: Frame, truth: Frame, hole: Mask) -> dict[Region, PixelSums]:
     """Sums over one frame. A region without pixels has counts of 0.
 
-    The three regions share one difference and one SSIM map; the known pixels are the frame less the hole.
+    The three regions share one SSIM map, and the known pixels are the frame less the hole. Near the border of the hole
+    a window of SSIM sees pixels of both regions, and is counted where its middle is.
     """
     similarity, border = ssim_map(output, truth), SSIM_BORDER_PX
     inside = hole.view(np.uint8)

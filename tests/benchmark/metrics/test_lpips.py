@@ -34,17 +34,20 @@ def in_theirs(frame):
 def test_it_is_that_of_its_authors_package_on_real_frames(networks):
     ours, theirs = networks
     output, truth, _ = real_clip()
-    for one, other in zip(output, truth, strict=True):
+    other_truth = real_clip("b.mp4")[1]
+    distances = []
+    for one, other in [*zip(output, truth, strict=True), *zip(truth, other_truth, strict=True)]:
         distance, heat = ours(one, other)
         with torch.no_grad():
             theirs.spatial = False
             wanted = theirs(in_theirs(one), in_theirs(other)).item()
             theirs.spatial = True
             wanted_heat = theirs(in_theirs(one), in_theirs(other))[0, 0].numpy()
-        assert wanted > 1e-3
-        assert distance == pytest.approx(wanted, abs=1e-6)
+        distances.append(wanted)
+        assert distance == pytest.approx(wanted, rel=1e-4)
         assert heat.shape == one.shape[:2]
-        assert np.abs(heat - wanted_heat).max() < 1e-4
+        assert np.abs(heat - wanted_heat).max() < 1e-5
+    assert max(distances) > 1e-3
 
 
 def test_equal_frames_have_no_distance(networks):

@@ -1,0 +1,116 @@
+"""The networks that metrics need, opened once; what is not here is named with the command that fetches it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from benchmark.metrics.settings import ScoreSettings
+from benchmark.metrics.temporal import FLOW
+from vpdata.config import public
+from vpdata.errors import BackendError
+from vpdata.models.weights import Wanted, fetched_revision, is_path, refuse_missing
+
+if TYPE_CHECKING:
+    import torch
+
+    from benchmark.metrics.features import Network, VideoFeatures
+    from benchmark.metrics.lpips import Lpips
+    from vpdata.models.openclip.loading import ClipModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Networks:
+    """None for a network that is not here."""
+
+    lpips: Lpips | None = None
+    clip: ClipModel | None = None
+    fvid: VideoFeatures | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """Metric to why it cannot be measured, with the command that helps."""
+    models: Mapping[str, str] = field(default_factory=dict)
+    """Metric to what it is measured with, revision included."""
+
+
+def open_networks(settings: ScoreSettings) -> Networks:
+    """Load what is here. BackendError for weights that are here but damaged, or of another architecture or revision."""
+    wanted = _wanted(settings)
+    missing = {metric: why for metric, weights in wanted.items() if (why := _why_missing(weights))}
+    names = {metric: ", ".join(map(_named, weights)) for metric, weights in wanted.items()}
+    return Networks(
+        lpips=None if "lpips" in missing else _open_lpips(settings),
+        clip=None if "clip_similarity" in missing else _open_clip(settings),
+        fvid=None if "fvid" in missing else _open_fvid(settings),
+        missing=missing,
+        models={**names, "fvid": f"{fvid_network(settings)}: {names['fvid']}", "warping_error": FLOW},
+    )
+
+
+def fvid_network(settings: ScoreSettings) -> Network:
+    """The network with its preparation: what a folder of features is called."""
+    is_published = settings.protocol == "paper" and settings.fvid.network == "i3d"
+    return "i3d-paper" if is_published else settings.fvid.network
+
+
+def _wanted(settings: ScoreSettings) -> dict[str, list[Wanted]]:
+    clip: list[Wanted] = [(settings.clip.weights, settings.clip.revision)]
+    return {
+        "lpips": [(settings.lpips.trunk_weights, None), (settings.lpips.head_weights, None)],
+        "clip_similarity": clip,
+        "temporal_consistency": clip,
+        "fvid": [(settings.fvid.weights, settings.fvid.revision)],
+    }
+
+
+def _why_missing(weights: Sequence[Wanted]) -> str | None:
+    if find_spec("torch") is None or find_spec("open_clip") is None:
+        return "it needs packages that are not installed; pip install 'vpdata[bench]'"
+    # Of any revision: weights of another one than was asked for are a mistake in the settings, not missing.
+    if absent := [one for one in weights if not is_path(one[0]) and fetched_revision(one[0]) is None]:
+        try:
+            refuse_missing(absent)
+        except BackendError as error:
+            return str(error)
+    return None
+
+
+def _named(wanted: Wanted) -> str:
+    return f"{public(wanted[0])}@{(fetched_revision(*wanted) or 'local')[:12]}"
+
+
+def _device(settings: ScoreSettings) -> torch.device:
+    import torch
+
+    from vpdata.models.gpu import torch_device
+
+    return torch_device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _open_lpips(settings: ScoreSettings) -> Lpips:
+    from benchmark.metrics.lpips import Lpips
+
+    choice = settings.lpips
+    return Lpips(
+        choice.trunk,
+        trunk_weights=choice.trunk_weights,
+        head_weights=choice.head_weights,
+        device=_device(settings),
+    )
+
+
+def _open_clip(settings: ScoreSettings) -> ClipModel:
+    from vpdata.models.openclip.loading import load_clip
+
+    device = "cuda" if _device(settings).type == "cuda" else "cpu"
+    return load_clip(settings.clip.weights, settings.clip.revision, device=device, dtype="float32")
+
+
+def _open_fvid(settings: ScoreSettings) -> VideoFeatures:
+    from benchmark.metrics.features import VideoFeatures
+
+    choice = settings.fvid
+    return VideoFeatures(
+        fvid_network(settings), weights=choice.weights, revision=choice.revision, device=_device(settings)
+    )

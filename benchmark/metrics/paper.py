@@ -1,0 +1,60 @@
+"""VideoPainter's published definitions as its code has them: for comparison with its tables, not for anything else."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmark.metrics.networks import Networks
+from benchmark.metrics.pixels import frame_errors
+from benchmark.metrics.regions import Frame, Frames, Masks
+from benchmark.metrics.sums import NOTHING, Sums
+from benchmark.metrics.table import Key, Place
+from benchmark.metrics.truth import Truth
+
+
+def measure(output: Frames, truth: Truth, networks: Networks) -> dict[Key, Sums]:
+    """Every value is one frame's, so that a mean over cases is over all frames of all videos, and long ones weigh more.
+
+    `frame` is the whole frame. `one_sided` compares the unmasked truth with the output times (1 - mask): the mask is
+    applied to one side only, and the hole counts as error, whatever is in it. Captions are cut after 77 tokens. Where
+    the published PSNR of an exact copy is infinite, ours is 100 dB.
+    """
+    found: dict[Key, Sums] = {}
+    for name, radii, video in truth.outputs(output):
+        for radius in radii:
+            holes = truth.holes[radius]
+            places: tuple[tuple[Place, Frames], ...] = (("frame", video), ("one_sided", video * ~holes[..., None]))
+            for place, frames in places:
+                for metric, sums in _errors(frames, truth.frames, networks).items():
+                    found[metric, place, name, radius] = sums
+            for place, sums in _clip(video, truth, holes, networks).items():
+                found["clip_similarity", place, name, radius] = sums
+    return found
+
+
+def _errors(frames: Frames, truth: Frames, networks: Networks) -> dict[str, Sums]:
+    sums: dict[str, Sums] = {}
+    for one, true in zip(frames, truth, strict=True):
+        for metric, value in _of_frame(one, true, networks).items():
+            sums[metric] = sums.get(metric, NOTHING) + Sums(value, 1)
+    return sums
+
+
+def _of_frame(output: Frame, truth: Frame, networks: Networks) -> dict[str, float]:
+    errors = frame_errors(output, truth, np.zeros(truth.shape[:2], np.bool_))["frame"]
+    sums = {"psnr": errors.psnr, "ssim": errors.ssim, "mse": errors.squared, "mae": errors.absolute}
+    values = {metric: one.sum / one.count for metric, one in sums.items()}
+    return {**values, "lpips": networks.lpips(output, truth)[0]} if networks.lpips else values
+
+
+def _clip(video: Frames, truth: Truth, holes: Masks, networks: Networks) -> dict[Place, Sums]:
+    """`hole` is the frame with its outside blackened, not cropped, with the description of the object."""
+    if not networks.clip:
+        return {}
+    from benchmark.metrics.clip import cut_out, embed, similarity
+
+    model, case = networks.clip, truth.case
+    return {
+        "frame": similarity(embed(list(video), model), [case.prompt], model),
+        "hole": similarity(embed(cut_out(video, holes), model), [case.object_prompt], model),
+    }

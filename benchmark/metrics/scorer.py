@@ -1,0 +1,201 @@
+"""From results and their truth to the score table; each result is measured once and kept in a file of its own.
+
+<results>/scored/<protocol>/<method>/<case>.json   what was measured of one result, with the fingerprint of all it is of
+<results>/scores.parquet                           all rows of the clean protocol; `scores-paper.parquet` of the paper's
+<results>/features/<network>/<method>.npz          what FVID compares
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import msgspec
+import numpy as np
+import pyarrow.parquet as pq
+
+from benchmark.bench import Bench, Case
+from benchmark.metrics import clean, paper
+from benchmark.metrics.feature_files import TRUTH, output_name, write_features
+from benchmark.metrics.networks import Networks, fvid_network
+from benchmark.metrics.regions import Frames, Masks
+from benchmark.metrics.rows import RowMaker
+from benchmark.metrics.settings import Protocol, ScoreSettings
+from benchmark.metrics.sums import Sums
+from benchmark.metrics.table import METRICS, Key, ScoreRow
+from benchmark.metrics.truth import Truth
+from benchmark.results import BadResult, MethodRecord, Results
+from vpdata import codec
+from vpdata.config import to_plain
+from vpdata.errors import ConfigError
+from vpdata.storage import Folder
+
+VERSION = 1
+"""Goes up when a metric changes, so that everything is measured anew."""
+TABLES: dict[Protocol, str] = {"clean": "scores.parquet", "paper": "scores-paper.parquet"}
+_MEASURES = {"clean": clean.measure, "paper": paper.measure}
+
+_log = logging.getLogger(__name__)
+
+Vector = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What was measured of one result."""
+
+    fingerprint: str
+    rows: tuple[ScoreRow, ...] = ()
+    features: Mapping[str, Vector] = field(default_factory=dict)
+    """Output to what FVID compares."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the method has no usable frames."""
+        return any(row.status == "failed" for row in self.rows)
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What a call did."""
+
+    num_scored: int = 0
+    num_kept: int = 0
+    """Measured by an earlier call."""
+    num_failed: int = 0
+    """Of all results, those without usable frames."""
+
+
+class Scorer:
+    """Measures the results of all methods on all cases of a benchmark."""
+
+    def __init__(self, bench: Bench, results: Results, settings: ScoreSettings, networks: Networks) -> None:
+        self._bench, self._results, self._settings, self._networks = bench, results, settings, networks
+        self._root = Folder(results.root)
+        self._kept = self._root.child("scored").child(settings.protocol)
+
+    def score(self) -> Tally:
+        """Measure what is missing or changed, then write the table and the files of features."""
+        tally = Tally()
+        records = {method: self._record(method) for method in self._results.methods}
+        found: dict[str, dict[str, Scored]] = {method: {} for method in (TRUTH, *records)}
+        for case in self._bench.cases:
+            truth, fingerprint = self._truth(case)
+            found[TRUTH][case.id] = self._scored_truth(truth, fingerprint)
+            for method, record in records.items():
+                scored, is_new = self._scored(method, record, truth, fingerprint)
+                found[method][case.id] = scored
+                tally.num_scored += is_new
+                tally.num_kept += not is_new
+                tally.num_failed += scored.has_failed
+        self._write_table([row for method in records for scored in found[method].values() for row in scored.rows])
+        for method, cases in found.items():
+            self._write_features(method, cases)
+        return tally
+
+    def _record(self, method: str) -> MethodRecord | str:
+        """What made the results, or why they cannot be told from another method's."""
+        try:
+            return self._results.method(method)
+        except ConfigError as error:
+            return str(error)
+
+    def _truth(self, case: Case) -> tuple[Truth, str]:
+        """A case, and a fingerprint of all that decides its scores beside the results."""
+        sampled = self._bench.sampled(case)
+        settings = to_plain(replace(self._settings, device=None))
+        common = [VERSION, settings, dict(self._networks.models), dict(self._networks.missing)]
+        parts = (codec.to_json(common), codec.to_json(case), sampled.frames, sampled.masks)
+        return Truth.of(case, sampled.frames, sampled.masks, dilate_px=self._settings.dilate_px), _digest(*parts)
+
+    def _scored_truth(self, truth: Truth, fingerprint: str) -> Scored:
+        kept = self._read(TRUTH, truth.case.id, fingerprint)
+        if kept is None:
+            kept = Scored(fingerprint=fingerprint, features=self._features({TRUTH: truth.frames}))
+            self._keep(TRUTH, truth.case.id, kept)
+        return kept
+
+    def _scored(self, method: str, record: MethodRecord | str, truth: Truth, fingerprint: str) -> tuple[Scored, bool]:
+        """What was measured, and whether it was measured now."""
+        case_id, video = truth.case.id, self._results.video(method, truth.case.id)
+        outcome = codec.to_json(self._results.outcome(method, case_id))
+        identity = record.encode() if isinstance(record, str) else codec.to_json(record.first_frame_given)
+        content = video.read_bytes() if video.is_file() else b""
+        fingerprint = _digest(fingerprint.encode(), identity, outcome, content)
+        kept = self._read(method, case_id, fingerprint)
+        if kept is not None:
+            return kept, False
+        measured = self._measured(method, record, truth, fingerprint)
+        self._keep(method, case_id, measured)
+        return measured, True
+
+    def _measured(self, method: str, record: MethodRecord | str, truth: Truth, fingerprint: str) -> Scored:
+        rows = RowMaker(
+            method=method,
+            first_frame_given=not isinstance(record, str) and record.first_frame_given,
+            truth=truth,
+            protocol=self._settings.protocol,
+            networks=self._networks,
+        )
+        if isinstance(record, str):
+            return Scored(fingerprint=fingerprint, rows=rows.failed(record))
+        num_frames, height_px, width_px = truth.frames.shape[:3]
+        try:
+            output = self._results.frames(method, truth.case.id, shape=(num_frames, height_px, width_px))
+        except BadResult as error:
+            return Scored(fingerprint=fingerprint, rows=rows.failed(str(error)))
+        _log.info("%s on %s", method, truth.case.id)
+        sums = _MEASURES[self._settings.protocol](output, truth, self._networks)
+        videos = {output_name(name, radii[0]): video for name, radii, video in truth.outputs(output)}
+        features = self._features(videos)
+        counted: dict[Key, Sums] = {
+            ("fvid", "frame", name, radius): Sums(0.0, int(output_name(name, radius) in features))
+            for name, radii, _ in truth.outputs(output)
+            for radius in radii
+        }
+        return Scored(fingerprint=fingerprint, rows=rows.measured({**sums, **counted}), features=features)
+
+    def _features(self, videos: Mapping[str, Frames]) -> dict[str, Vector]:
+        network = self._networks.fvid
+        return {name: tuple(network(video).tolist()) for name, video in videos.items()} if network else {}
+
+    def _read(self, method: str, case_id: str, fingerprint: str) -> Scored | None:
+        """What an earlier call measured of the same; None where it is of something else, or damaged."""
+        folder, name = self._kept.child(method), f"{case_id}.json"
+        if not folder.exists(name):
+            return None
+        try:
+            kept = codec.from_json(folder.read(name), Scored)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            _log.warning("%s/%s is damaged (%s); it is measured again", folder.uri, name, error)
+            return None
+        return kept if kept.fingerprint == fingerprint else None
+
+    def _keep(self, method: str, case_id: str, scored: Scored) -> None:
+        self._kept.child(method).write(f"{case_id}.json", codec.to_json(scored))
+
+    def _write_table(self, rows: list[ScoreRow]) -> None:
+        table = codec.to_table(rows, ScoreRow)
+        ranges = {f"range of {name}": metric.range for name, metric in METRICS.items()}
+        with self._root.writing(TABLES[self._settings.protocol]) as path:
+            pq.write_table(table.replace_schema_metadata({"protocol": self._settings.protocol, **ranges}), path)
+
+    def _write_features(self, method: str, cases: Mapping[str, Scored]) -> None:
+        outputs: dict[str, dict[str, np.ndarray]] = {}
+        for case_id, scored in cases.items():
+            for name, vector in scored.features.items():
+                outputs.setdefault(name, {})[case_id] = np.array(vector, dtype=np.float32)
+        if outputs:
+            write_features(self._root.child("features").child(fvid_network(self._settings)), method, outputs)
+
+
+def _digest(*parts: bytes | Frames | Masks) -> str:
+    """Of all parts in their order, each with its length, so that no two lists of parts are alike."""
+    digest = hashlib.sha256()
+    for part in parts:
+        view = memoryview(part if isinstance(part, bytes) else np.ascontiguousarray(part))
+        digest.update(view.nbytes.to_bytes(8, "big"))
+        digest.update(view)
+    return digest.hexdigest()
