@@ -44,17 +44,27 @@ _CONNECT_S = 2.0
 @contextmanager
 def ray_cluster(engine: EngineSettings, errand: preflight.Errand, needs: Mapping[str, Resources]) -> Iterator[Cluster]:
     """A cluster that is running, joined and checked, or a local one that ends with the build."""
-    was_running = ray.is_initialized()
-    is_local = not was_running and not _join(engine.ray_address)
-    if is_local:
-        _start_local()
-    try:
+    with connected(engine.ray_address) as is_local:
         if is_local:
             nodes = [_with_ray_memory(this_node())]
         else:
             _wait_for_room(needs, wait_for_s=engine.wait_for_s)
             nodes = _visit_all(errand)
         yield Cluster(crew=RayCrew(), nodes=nodes, runs_at_once=True, report=_reporter())
+
+
+@contextmanager
+def connected(address: str = "auto") -> Iterator[bool]:
+    """Ray, whichever is found first: what this process has, a cluster that is running, a local one that ends with this.
+
+    True for one of its own. `address` as `engine.ray_address`; ConfigError for a cluster that cannot be joined.
+    """
+    was_running = ray.is_initialized()
+    is_local = not was_running and not _join(address)
+    if is_local:
+        _start_local()
+    try:
+        yield is_local
     finally:
         if not was_running:
             ray.shutdown()
