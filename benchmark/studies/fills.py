@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmark.methods.opencv import Algorithm, continue_inwards
 from benchmark.studies.linear_codec import LinearCodec, to_frames
 from benchmark.studies.trained_parts import context_of
 from benchmark.studies.windows import Window
@@ -49,14 +47,9 @@ def fill_by_replacement(
     return to_frames(codec.decode(latents.cpu()))
 
 
-def fill_with_opencv(window: Window, *, method: Literal["telea", "navier-stokes"]) -> NDArray[np.uint8]:
+def fill_with_opencv(window: Window, *, method: Algorithm) -> NDArray[np.uint8]:
     """Each frame by itself from its own known pixels, around which the image is continued (radius 3 px)."""
-    flag = cv2.INPAINT_TELEA if method == "telea" else cv2.INPAINT_NS
-    frames = [
-        cv2.inpaint(frame, hole.astype(np.uint8), 3, flag)
-        for frame, hole in zip(window.frames, window.hole, strict=True)
-    ]
-    return np.stack(frames).astype(np.uint8)
+    return continue_inwards(window.frames, window.hole, algorithm=method)
 
 
 def _noise(batch: Batch, seed: int) -> Tensor:

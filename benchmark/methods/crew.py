@@ -1,0 +1,166 @@
+"""Processes that each hold one method and fill cases: Ray actors, a fixed number of them.
+
+Ray restarts none: which case a process died on, or took too long for, is known here, and costs that case alone.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from benchmark.bench import Case
+from benchmark.methods.settings import MethodSettings
+from benchmark.methods.worker import Job, failed
+from benchmark.results import Outcome, Results
+from vpdata.errors import BackendError, ConfigError
+
+OnOutcome = Callable[[Case, Outcome], None]
+
+
+class _Worker:
+    """The actor."""
+
+    def __init__(self, packed_job: bytes, *, folder: str, num_threads: int) -> None:
+        """`folder`: relative paths in options are from there, as in the process that was started by hand."""
+        import cv2
+
+        os.chdir(folder)
+        cv2.setNumThreads(num_threads)
+        self._job: Job = pickle.loads(packed_job)
+
+    def load(self) -> None:
+        self._method = self._job.load()
+
+    def run(self, case_id: str) -> Outcome:
+        return self._job.run(self._method, self._job.bench.case(case_id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """What an actor is doing."""
+
+    actor: Any
+    case: Case | None
+    """None: it loads its method."""
+    deadline_s: float
+    """Of `time.monotonic`."""
+
+
+def num_workers(settings: MethodSettings) -> int:
+    """How many find room on the cluster, up to those that are asked for. ConfigError where not one does."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    needs = {name: need for name, need in (("CPU", settings.cpus), ("GPU", settings.gpus)) if need}
+    room = sum(math.floor(min(node.get(name, 0.0) / need for name, need in needs.items())) for node in nodes)
+    if not room:
+        largest = ", ".join(f"{max(node.get(name, 0.0) for node in nodes):g} {name}s" for name in ("CPU", "GPU"))
+        raise ConfigError(
+            f"a worker wants {settings.cpus:g} CPUs and {settings.gpus:g} GPUs, but the largest node has {largest}; "
+            "lower cpus or gpus of the method"
+        )
+    return min(room, settings.workers)
+
+
+class Crew:
+    """Runs one job's cases on a cluster that is connected."""
+
+    def __init__(self, job: Job, on_outcome: OnOutcome) -> None:
+        """`on_outcome` is told of each case when its outcome is kept."""
+        self._job = job
+        self._on_outcome = on_outcome
+        self._results = Results(job.results)
+        self._waiting: deque[Case] = deque()
+        self._tasks: dict[ray.ObjectRef, _Task] = {}
+        self._load_error = ""
+
+    def run(self, cases: Sequence[Case]) -> None:
+        """Fill them all, each once. What a case does to its process is its own outcome.
+
+        StorageError where outcomes cannot be kept.
+        """
+        self._waiting.extend(cases)
+        try:
+            for _ in range(min(num_workers(self._job.settings), len(cases))):
+                self._start()
+            while self._tasks:
+                self._step()
+        finally:
+            for task in self._tasks.values():
+                ray.kill(task.actor)
+        for case in self._waiting:
+            self._fail(case, f"the method cannot be loaded: {self._load_error}")
+
+    def _start(self) -> None:
+        settings = self._job.settings
+        options = {"num_cpus": settings.cpus, "num_gpus": settings.gpus}
+        actor = (
+            ray.remote(_Worker)
+            .options(**options, max_restarts=0, max_task_retries=0)
+            .remote(pickle.dumps(self._job), folder=os.getcwd(), num_threads=math.ceil(settings.cpus))
+        )
+        self._track(actor.load.remote(), actor, case=None)
+
+    def _track(self, ref: ray.ObjectRef, actor: Any, *, case: Case | None) -> None:
+        deadline_s = time.monotonic() + self._job.settings.time_limit_s
+        self._tasks[ref] = _Task(actor=actor, case=case, deadline_s=deadline_s)
+
+    def _step(self) -> None:
+        """Wait for the next that is finished or late."""
+        first_deadline_s = min(task.deadline_s for task in self._tasks.values())
+        done, _ = ray.wait(list(self._tasks), timeout=max(0.0, first_deadline_s - time.monotonic()))
+        for ref in done:
+            self._finish(ref, self._tasks.pop(ref))
+        now_s = time.monotonic()
+        for ref in [ref for ref, task in self._tasks.items() if task.deadline_s <= now_s]:
+            task = self._tasks.pop(ref)
+            ray.kill(task.actor)
+            # Its end is waited for: it may be about to write the outcome.
+            ray.wait([ref])
+            self._lose(task, f"it took more than {self._job.settings.time_limit_s:g} s")
+
+    def _finish(self, ref: ray.ObjectRef, task: _Task) -> None:
+        try:
+            outcome = ray.get(ref)
+        except RayActorError as error:
+            self._lose(task, f"its process died: {str(error).splitlines()[0]}")
+            return
+        except RayTaskError as error:
+            if task.case is not None:
+                raise error.cause from None
+            ray.kill(task.actor)
+            self._lose(task, _named(error.cause))
+            return
+        if task.case is not None:
+            self._on_outcome(task.case, outcome)
+        if self._waiting:
+            case = self._waiting.popleft()
+            self._track(task.actor.run.remote(case.id), task.actor, case=case)
+        else:
+            ray.kill(task.actor)
+
+    def _lose(self, task: _Task, reason: str) -> None:
+        """An actor is gone. One that could not load its method is not replaced: the next could not either."""
+        if task.case is None:
+            self._load_error = reason
+            return
+        self._fail(task.case, reason)
+        if self._waiting:
+            self._start()
+
+    def _fail(self, case: Case, reason: str) -> None:
+        outcome = failed(reason)
+        self._results.keep_failure(self._job.name, case.id, outcome)
+        self._on_outcome(case, outcome)
+
+
+def _named(error: BaseException) -> str:
+    known = isinstance(error, (BackendError, ConfigError))
+    return str(error) if known else f"{type(error).__name__}: {error}"

@@ -1,0 +1,29 @@
+"""The kinds of methods by name. A module is imported when its kind is asked for: some need torch."""
+
+from __future__ import annotations
+
+import importlib
+
+from benchmark.methods.port import Kind
+from vpdata.config import nearest
+from vpdata.errors import ConfigError
+
+MODULES = {
+    "copy": "benchmark.methods.untouched",
+    "opencv": "benchmark.methods.opencv",
+    "temporal_median": "benchmark.methods.temporal_median",
+    "flow": "benchmark.methods.flow",
+    "backbone": "benchmark.methods.backbone_alone",
+    "vpdata": "benchmark.methods.trained",
+    "wan_vace": "benchmark.methods.wan_vace",
+    "command": "benchmark.methods.command",
+    "folder": "benchmark.methods.folder",
+}
+"""Each module has a `KIND`."""
+
+
+def kind_of(name: str) -> Kind:
+    """ConfigError for a name that is none of `MODULES`."""
+    if name not in MODULES:
+        raise ConfigError(f"got the kind {name!r}, wanted one of {', '.join(MODULES)}{nearest(name, MODULES)}")
+    return importlib.import_module(MODULES[name]).KIND

@@ -1,0 +1,70 @@
+"""A YAML file of methods: a name, which is that of its folder of results, to a kind with its options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark.methods.kinds import kind_of
+from benchmark.results import check_name
+from vpdata.config import fill, nearest, read_yaml, with_overrides
+from vpdata.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodSettings:
+    """One method: what it is, what it is given, and where it runs."""
+
+    kind: str
+    """One of `benchmark.methods.kinds`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of that kind, with unknown ones refused."""
+    dilate_px: int = 0
+    """How far the hole is grown on all sides before the method gets it; negative: shrunk."""
+    give_first_frame: bool = False
+    """Give the true first frame, with no hole in it: for image-to-video models, which need one."""
+    workers: int = 1
+    """Processes that each hold the method, at most: no more are started than fit."""
+    cpus: float = 1.0
+    """Of one worker; also the number of threads that OpenCV and torch take."""
+    gpus: float = 0.0
+    """Of one worker; a fraction shares a GPU."""
+    time_limit_s: float = 3600.0
+    """For one case, reading and writing included."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or self.cpus <= 0 or self.gpus < 0 or self.time_limit_s <= 0:
+            raise ValueError(
+                f"got workers {self.workers}, cpus {self.cpus}, gpus {self.gpus} and time_limit_s "
+                f"{self.time_limit_s}, wanted 1 worker or more, no fewer than 0 GPUs, and more than 0 of the others"
+            )
+
+    def filled_options(self) -> Any:
+        """The options as the kind's own settings; ConfigError for what is unknown or wrong."""
+        return fill(kind_of(self.kind).settings, self.options, where="options")
+
+
+def read_methods(
+    path: str | Path, names: Sequence[str] | None = None, *, overrides: Iterable[str] = ()
+) -> dict[str, MethodSettings]:
+    """The methods of a file, or those of them that are named, in that order; every option is checked.
+
+    `overrides` are `name.dotted.key=value`. ConfigError for what is unknown or wrong, and for a name given twice.
+    """
+    data = with_overrides(read_yaml(path), overrides)
+    chosen = list(data) if names is None else list(names)
+    if twice := sorted({name for name in chosen if chosen.count(name) > 1}):
+        raise ConfigError(f"got the method {', '.join(twice)} twice; its results would overwrite each other")
+    methods = {}
+    for name in chosen:
+        check_name(name)
+        if name not in data:
+            raise ConfigError(f"{path} has no method {name!r}{nearest(name, data)}; it has {', '.join(data) or 'none'}")
+        methods[name] = fill(MethodSettings, data[name], where=f"{path}: {name}")
+        try:
+            methods[name].filled_options()
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {name}.{error}") from error
+    return methods

@@ -1,0 +1,124 @@
+"""One method on one case: what it is given, how it is measured, and what becomes of its answer."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.bench import Bench, Case, Sampled
+from benchmark.methods.kinds import kind_of
+from benchmark.methods.memory import forget_peaks, peak_gpu_memory_mb, peak_memory_mb
+from benchmark.methods.port import Method, Prompts
+from benchmark.methods.settings import MethodSettings
+from benchmark.results import Frames, Outcome, Results
+from vpdata.errors import RunError, VpdataError
+from vpdata.inpaint.any_length import Masks
+from vpdata.media.mask_mix import dilate, erode
+
+GREY = 127
+"""Value of all channels in a hole."""
+_MAX_REASON = 1000
+"""Characters: some errors quote whole tensors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a worker needs to know. Picklable."""
+
+    name: str
+    settings: MethodSettings
+    bench: Bench
+    results: Path
+
+    def load(self) -> Method:
+        """Errors as from `Kind.load`."""
+        return kind_of(self.settings.kind).load(self.settings.filled_options())
+
+    def run(self, method: Method, case: Case) -> Outcome:
+        """Fill one case and keep what came of it, a failure too. StorageError where it cannot be written."""
+        results = Results(self.results)
+        try:
+            sampled = self.bench.sampled(case)
+        except RunError as error:
+            outcome = failed(f"the case itself cannot be read: {error}")
+            results.keep_failure(self.name, case.id, outcome)
+            return outcome
+        frames, masks = given(sampled, self.settings)
+        made, outcome = _measured(method, frames, masks, prompts_of(case))
+        if made is None:
+            results.keep_failure(self.name, case.id, outcome)
+        else:
+            results.keep(self.name, case.id, made, outcome, fps=sampled.fps)
+        return outcome
+
+
+def given(sampled: Sampled, settings: MethodSettings) -> tuple[Frames, Masks]:
+    """Frames and masks as the method gets them: nobody sees what is to be filled."""
+    reach_px = settings.dilate_px
+    masks = dilate(sampled.masks, reach_px) if reach_px >= 0 else erode(sampled.masks, -reach_px)
+    masks = masks.copy()
+    if settings.give_first_frame:
+        masks[0] = False
+    return np.where(masks[..., None], np.uint8(GREY), sampled.frames), masks
+
+
+def prompts_of(case: Case) -> Prompts:
+    """The words of a case; of an edit those for the video as it should be."""
+    return Prompts(case_id=case.id, video=case.prompt, region=case.object_prompt)
+
+
+def failed(reason: str) -> Outcome:
+    """An outcome without a video."""
+    return Outcome(status="failed", reason=reason[:_MAX_REASON])
+
+
+def _measured(method: Method, frames: Frames, masks: Masks, prompts: Prompts) -> tuple[Frames | None, Outcome]:
+    """The method's answer, or None for one that is no result."""
+    forget_peaks()
+    made, problem = None, None
+    shape = frames.shape
+    started_s = time.perf_counter()
+    try:
+        made = method.inpaint(frames, masks, prompts)
+    except VpdataError as error:
+        problem = str(error)
+    except Exception as error:  # noqa: BLE001  whatever a method raises is the outcome of its case
+        problem = f"{type(error).__name__}: {error}"
+    seconds = time.perf_counter() - started_s
+    problem = problem or _what_is_wrong(made, shape)
+    outcome = Outcome(
+        status="failed" if problem else "ok",
+        reason=problem[:_MAX_REASON] if problem else None,
+        seconds=round(seconds, 4),
+        peak_memory_mb=round(peak_memory_mb(), 1),
+        peak_gpu_memory_mb=peak_gpu_memory_mb(),
+        machine=_machine(),
+    )
+    return (None if problem else made), outcome
+
+
+def _what_is_wrong(made: object, shape: tuple[int, ...]) -> str | None:
+    """Why an answer is no video of the wanted shape; None for one that is."""
+    if not isinstance(made, np.ndarray):
+        return f"the method gave a {type(made).__name__}, wanted an array"
+    if np.issubdtype(made.dtype, np.floating) and not np.isfinite(made).all():
+        return f"the method gave {np.count_nonzero(~np.isfinite(made))} values of {made.size} that are NaN or infinite"
+    if made.dtype != np.uint8 or made.shape != shape:
+        return f"the method gave {made.dtype} {list(made.shape)}, wanted uint8 {list(shape)}"
+    return None
+
+
+def _machine() -> str:
+    """The GPU, if torch has one in use, else the processor."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return torch.cuda.get_device_name()
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

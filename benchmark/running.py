@@ -1,0 +1,137 @@
+"""`python -m benchmark run`: methods on the cases of a benchmark, going on where it was stopped."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import vpdata
+from benchmark.bench import Bench, Case, open_bench
+from benchmark.methods.kinds import kind_of
+from benchmark.methods.settings import MethodSettings, read_methods
+from benchmark.results import MethodRecord, Outcome, Results
+from vpdata.codec import to_json
+from vpdata.config import public, to_plain
+from vpdata.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command to a parser."""
+    parser.add_argument("--bench", required=True, metavar="DIR", help="a benchmark, as `make` wrote it")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder of results; what is there stays")
+    parser.add_argument("--config", default="configs/methods.yaml", metavar="YAML", help="methods with their settings")
+    parser.add_argument("--methods", metavar="NAME,NAME", help="those of the config that are run; left out: all")
+    parser.add_argument("--cases", metavar="ID,ID", help="cases that are run; left out: all")
+    parser.add_argument(
+        "--set", metavar="NAME.KEY=VALUE", action="append", default=[], dest="overrides", help="one setting"
+    )
+    parser.add_argument("--retry", action="store_true", help="run cases again that failed")
+    parser.add_argument("--redo", action="store_true", help="drop the results of these methods first")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Exit status 0 if every case of every method has a result, 1 if some failed."""
+    logging.basicConfig(format="%(message)s")
+    _log.setLevel(logging.INFO)
+    bench = open_bench(args.bench)
+    methods = read_methods(args.config, _listed(args.methods), overrides=args.overrides)
+    cases = _chosen(bench, _listed(args.cases))
+    results = run(bench, methods, Path(args.output), cases=cases, redo=args.redo, retry=args.retry)
+    outcomes = {name: [results.outcome(name, case.id) for case in cases] for name in methods}
+    for name, of_cases in outcomes.items():
+        print(summary(name, of_cases))
+    return int(any(outcome.status == "failed" for of_cases in outcomes.values() for outcome in of_cases))
+
+
+def run(
+    bench: Bench,
+    methods: Mapping[str, MethodSettings],
+    output: Path,
+    *,
+    cases: Sequence[Case] | None = None,
+    redo: bool = False,
+    retry: bool = False,
+) -> Results:
+    """Run methods, by name, one after the other, on all cases or on those given.
+
+    A case that is finished is left as it is, with `retry` only if it did not fail. With `redo` all results of these
+    methods are dropped first; without, results of other settings under a name are a RunError. Faults of a method are
+    outcomes of its cases.
+    """
+    # Both take seconds to import, and mistakes on the command line should show before.
+    from benchmark.methods.crew import Crew, num_workers
+    from benchmark.methods.worker import Job
+    from vpdata.engine.ray import connected
+
+    results = Results(output.absolute())
+    for name, settings in methods.items():
+        results.begin(record_of(name, settings, bench), redo=redo)
+    with connected():
+        for settings in methods.values():
+            num_workers(settings)
+        for name, settings in methods.items():
+            todo = [case for case in cases or bench.cases if not _is_finished(results, name, case, retry=retry)]
+
+            def tell(case: Case, outcome: Outcome, name: str = name) -> None:
+                _log.info("%s, %s: %s", name, case.id, outcome.reason or f"{outcome.seconds:.1f} s")
+
+            job = Job(name=name, settings=settings, bench=bench, results=results.root)
+            Crew(job, tell).run(todo)
+    return results
+
+
+def record_of(name: str, settings: MethodSettings, bench: Bench) -> MethodRecord:
+    """What a folder of results says of its method; of local paths the last part only."""
+    options = settings.filled_options()
+    return MethodRecord(
+        name=name,
+        kind=settings.kind,
+        settings=public(to_plain(options)),
+        bench=fingerprint(bench),
+        dilate_px=settings.dilate_px,
+        first_frame_given=settings.give_first_frame,
+        weights=kind_of(settings.kind).weights(options),
+        code_version=vpdata.__version__,
+    )
+
+
+def fingerprint(bench: Bench) -> str:
+    """16 hex digits of its cases, videos included, and of how they are sampled."""
+    return hashlib.sha256(to_json([bench.name, bench.sampling, bench.cases])).hexdigest()[:16]
+
+
+def summary(name: str, outcomes: Sequence[Outcome]) -> str:
+    """One line on a method: over how many cases, how long each took, and the most memory."""
+    good = [outcome for outcome in outcomes if outcome.status == "ok"]
+    line = f"{name}: {len(good)} of {len(outcomes)} cases"
+    if not good:
+        return line
+    seconds = sum(outcome.seconds or 0.0 for outcome in good) / len(good)
+    line += f", {seconds:.2f} s a case, peak {max(outcome.peak_memory_mb or 0.0 for outcome in good):.0f} MB"
+    if on_gpu := [outcome.peak_gpu_memory_mb for outcome in good if outcome.peak_gpu_memory_mb is not None]:
+        line += f", on the GPU {max(on_gpu):.0f} MB"
+    return line
+
+
+def _is_finished(results: Results, name: str, case: Case, *, retry: bool) -> bool:
+    if not results.has_outcome(name, case.id):
+        return False
+    return not (retry and results.outcome(name, case.id).status == "failed")
+
+
+def _chosen(bench: Bench, ids: Sequence[str] | None) -> list[Case]:
+    if ids is None:
+        return list(bench.cases)
+    known = {case.id: case for case in bench.cases}
+    if unknown := [case_id for case_id in ids if case_id not in known]:
+        raise ConfigError(f"got the cases {', '.join(unknown)}, which {bench.name} does not have")
+    return [known[case_id] for case_id in dict.fromkeys(ids)]
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
