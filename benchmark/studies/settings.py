@@ -94,8 +94,8 @@ SIZES: dict[Size, StudySettings] = {
         num_train_clips=2400,
         num_test_clips=60,
         batch_size=16,
-        pretrain_steps=2000,
-        encoder_steps=2000,
+        pretrain_steps=4000,
+        encoder_steps=3000,
         adapter_steps=400,
     ),
     "full": StudySettings(

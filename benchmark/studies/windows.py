@@ -94,7 +94,7 @@ def no_text(batch: int) -> Tensor:
 
 
 class TrainingWindows:
-    """Windows of training clips, at random times, mirrored, played backwards, and with their colours swapped."""
+    """Windows of training clips, at random times, mirrored, and played backwards."""
 
     def __init__(self, clips: Sequence[Clip], codec: LinearCodec, *, batch_size: int, seed: int) -> None:
         self._clips, self._codec = clips, codec
@@ -117,7 +117,10 @@ class TrainingWindows:
         return to_batch(windows, self._codec, ordinals=ordinals)
 
     def pairs(self, step: int) -> Batch:
-        """Second windows of clips with the object hidden, and the first windows to know it from."""
+        """Second windows of clips with the object hidden, and the first windows to know it from.
+
+        Colours are swapped, so that they can be known from the first window alone, not from other training clips.
+        """
         ordinals = self.ordinals(step)
         drawn = [self._drawn(self._with_objects, ordinal, whole=True) for ordinal in ordinals]
         return pair_batch(drawn, self._codec, ordinals=ordinals)
@@ -138,7 +141,9 @@ class TrainingWindows:
         clip = clips[int(rng.integers(len(clips)))]
         start = 0 if whole else int(rng.integers(len(clip.frames) - WINDOW_FRAMES + 1))
         span = slice(start, len(clip.frames) if whole else start + WINDOW_FRAMES)
-        frames, tracks = clip.frames[span][..., rng.permutation(3)], clip.tracks[:, span]
+        frames, tracks = clip.frames[span], clip.tracks[:, span]
+        if whole:
+            frames = frames[..., rng.permutation(3)]
         if rng.random() < 0.5:
             frames, tracks = frames[:, :, ::-1], tracks[..., ::-1]
         if rng.random() < 0.5:
