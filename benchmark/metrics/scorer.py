@@ -20,13 +20,14 @@ from benchmark.bench import Bench, Case
 from benchmark.metrics import clean, paper
 from benchmark.metrics.feature_files import TRUTH, output_name, write_features
 from benchmark.metrics.networks import Networks, fvid_network
-from benchmark.metrics.regions import Frames, Masks
+from benchmark.metrics.regions import Frames
 from benchmark.metrics.rows import RowMaker
 from benchmark.metrics.settings import Protocol, ScoreSettings
 from benchmark.metrics.sums import Sums
 from benchmark.metrics.table import METRICS, Key, ScoreRow
 from benchmark.metrics.truth import Truth
 from benchmark.results import BadResult, MethodRecord, Results
+from benchmark.running import fingerprint
 from vpdata import codec
 from vpdata.config import to_plain
 from vpdata.errors import ConfigError
@@ -96,18 +97,24 @@ class Scorer:
         return tally
 
     def _record(self, method: str) -> MethodRecord | str:
-        """What made the results, or why they cannot be told from another method's."""
+        """What made the results, or why none of them can be used."""
         try:
-            return self._results.method(method)
+            record = self._results.method(method)
         except ConfigError as error:
             return str(error)
+        if record.bench != (wanted := fingerprint(self._bench)):
+            return (
+                f"results on another benchmark: got {record.bench}, wanted {wanted} ({self._bench.name}); run it anew"
+            )
+        return record
 
     def _truth(self, case: Case) -> tuple[Truth, str]:
         """A case, and a fingerprint of all that decides its scores beside the results."""
         sampled = self._bench.sampled(case)
         settings = to_plain(replace(self._settings, device=None))
-        common = [VERSION, settings, dict(self._networks.models), dict(self._networks.missing)]
-        parts = (codec.to_json(common), codec.to_json(case), sampled.frames, sampled.masks)
+        arrays = np.ascontiguousarray(sampled.frames), np.ascontiguousarray(sampled.masks)
+        common = [VERSION, settings, dict(self._networks.models), sorted(self._networks.missing)]
+        parts = (codec.to_json(common), codec.to_json(case), arrays[0].data, arrays[1].data)
         return Truth.of(case, sampled.frames, sampled.masks, dilate_px=self._settings.dilate_px), _digest(*parts)
 
     def _scored_truth(self, truth: Truth, fingerprint: str) -> Scored:
@@ -191,11 +198,10 @@ class Scorer:
             write_features(self._root.child("features").child(fvid_network(self._settings)), method, outputs)
 
 
-def _digest(*parts: bytes | Frames | Masks) -> str:
+def _digest(*parts: bytes | memoryview) -> str:
     """Of all parts in their order, each with its length, so that no two lists of parts are alike."""
     digest = hashlib.sha256()
-    for part in parts:
-        view = memoryview(part if isinstance(part, bytes) else np.ascontiguousarray(part))
-        digest.update(view.nbytes.to_bytes(8, "big"))
-        digest.update(view)
+    for part in map(memoryview, parts):
+        digest.update(part.nbytes.to_bytes(8, "big"))
+        digest.update(part)
     return digest.hexdigest()
