@@ -1,0 +1,177 @@
+"""A whole benchmark from a small run: what is written, what is held out, and what is said of what is missing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from benchmark.__main__ import main
+from benchmark.bench import open_bench
+from benchmark.published import open_published
+from tests.runs import make_footage, make_run, make_source
+from vpdata.dataset.check import check
+from vpdata.dataset.reader import open_dataset
+from vpdata.dataset.split import read_split
+
+SMALL = (
+    "num_short=3", "short_s=1", "num_long=0", "num_short_edits=2", "num_long_edits=0", "max_held_out_frac=0.75",
+    "look_alike_frac=0",
+)  # fmt: skip
+
+
+def make(run, output, *overrides, input_uri=None):
+    """Exit status of the command."""
+    sets = [part for one in (*SMALL, *overrides) for part in ("--set", one)]
+    source = ["--input", str(input_uri)] if input_uri else []
+    return main(["make", "--run", str(run), "--output", str(output), *source, *sets])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("runs") / "mine", num_clips=4)
+
+
+@pytest.fixture(scope="module")
+def made(run, tmp_path_factory):
+    output = tmp_path_factory.mktemp("bench") / "vpbench"
+    assert make(run.folder.uri, output) == 0
+    return output
+
+
+def seed_of(case):
+    return next(seed for seed in range(4) if make_source(seed).id == case.video_id)
+
+
+def facts_of(folder):
+    return yaml.safe_load((folder / "bench.yaml").read_text())
+
+
+def contents(folder: Path):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_cases_show_the_true_masks_and_stem_from_as_many_videos(made):
+    bench = open_bench(made)
+    assert sorted(case.subset for case in bench.cases) == ["S", "S", "S", "edit-S", "edit-S"]
+    assert len({case.video_id for case in bench.cases}) == 3
+    fills = [case for case in bench.cases if case.subset == "S"]
+    assert sorted(case.category for case in fills) == ["landscape", "multi", "object"]
+    for case in fills:
+        footage = make_footage(seed_of(case))
+        shown = [footage.masks[label] for number, label in enumerate(footage.masks, 1) if number in case.tracks]
+        truth = np.logical_or.reduce(shown)[: case.num_frames] if shown else None
+        masks = bench.masks(case)
+        if truth is not None:
+            assert np.array_equal(masks, truth)
+        else:
+            assert not (masks & np.logical_or.reduce(list(footage.masks.values()))[: case.num_frames]).any()
+        grey = [one.astype(float).mean(axis=3) for one in (bench.frames(case), footage.frames[: case.num_frames])]
+        assert np.abs(grey[0] - grey[1]).mean() < 6
+
+
+def test_split_holds_out_the_videos_and_check_proves_it(made, run):
+    split = read_split(f"{run.folder.uri}/splits/vpbench.parquet")
+    bench = open_bench(made)
+    left = [
+        sample.record.clip
+        for sample in open_dataset(run.folder.uri)
+        if not split.holds_out(sample.id, video_id=sample.record.clip.video.id)
+    ]
+    assert len(left) == 1
+    assert not {clip.video.id for clip in left} & {case.video_id for case in bench.cases}
+    assert check(run) == []
+    facts = facts_of(made)
+    assert facts["held_out"] == {"num_videos": 3, "num_clips": 3, "num_look_alikes": 0, "num_left": 1}
+    assert facts["run"]["name"] == "mine"
+
+
+def test_clips_that_look_like_the_benchmark_are_held_out_too(run, tmp_path):
+    assert make(run.folder.uri, tmp_path / "b", "name=alike", "look_alike_frac=0.25") == 0
+    held_out = facts_of(tmp_path / "b")["held_out"]
+    assert held_out["num_look_alikes"] >= 1, "the runs' squares move over one and the same ramp"
+    assert check(run) == []
+    run.folder.child("splits").remove("alike.parquet")
+
+
+def test_equal_runs_give_equal_bytes_whatever_their_order_of_work(made, run, tmp_path):
+    other = make_run(tmp_path / "mine", num_clips=4, clips_per_part=3)
+    assert make(other.folder.uri, tmp_path / "b") == 0
+    assert contents(tmp_path / "b") == contents(made)
+    split = "splits/vpbench.parquet"
+    assert other.folder.read(split) == run.folder.read(split)
+    assert make(other.folder.uri, tmp_path / "c", "seed=1") == 0
+    assert contents(tmp_path / "c") != contents(made)
+
+
+def test_small_run_gives_fewer_cases_and_says_so(run, tmp_path, capsys):
+    assert make(run.folder.uri, tmp_path / "b", "name=big", "num_short=100", "max_held_out_frac=0.5") == 0
+    facts = facts_of(tmp_path / "b")
+    assert facts["sizes"]["S"] == 2
+    assert any("S has 2 of 100 cases" in one for one in facts["warnings"])
+    assert any("no case shows animal" in one for one in facts["warnings"])
+    assert "warning: S has 2 of 100 cases" in capsys.readouterr().out
+    run.folder.child("splits").remove("big.parquet")
+
+
+def test_sources_that_are_gone_or_changed_are_listed_and_the_rest_is_made(run, tmp_path, capsys):
+    folder = tmp_path / "sources"
+    (folder / "footage").mkdir(parents=True)
+    (folder / make_source(2).uri).write_bytes(b"another film")
+    options = ("name=long", "num_long=1", "long_min_s=2", "long_max_s=2", "num_short_edits=0")
+    assert make(run.folder.uri, tmp_path / "b", *options, input_uri=folder) == 0
+    facts = facts_of(tmp_path / "b")
+    assert {one["why"] for one in facts["unusable"]} == {"source_gone", "source_changed"}
+    assert [one["id"].split("-")[0] for one in facts["unusable"] if one["why"] == "source_changed"] == [
+        make_source(2).id
+    ]
+    assert len(facts["unusable"]) == 4
+    assert facts["sizes"] == {"S": 3}
+    assert any("L has 0 of 1 cases" in one for one in facts["warnings"])
+    assert "source_gone" in capsys.readouterr().out
+    run.folder.child("splits").remove("long.parquet")
+
+
+def test_published_layout_beside_it_holds_the_same(made):
+    ours, theirs = open_bench(made), open_published(made / "export")
+    by_clip = {(case.subset, case.video_id.split("-", 1)[1]): case for case in theirs.cases}
+    assert len(by_clip) == len(ours.cases)
+    for case in ours.cases:
+        other = by_clip[case.subset, case.id]
+        for name in ("num_frames", "fps", "caption", "category", "operation", "instruction", "target_caption"):
+            assert getattr(other, name) == getattr(case, name)
+        assert np.array_equal(theirs.masks(other), ours.masks(case))
+        assert np.abs(theirs.frames(other).astype(int) - ours.frames(case)).mean() < 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("num_long=1",), "give what the run was built from as --input"),
+        (("short_s=60",), "none of its 4 clips can be a case"),
+        (("num_shorts=1",), "unknown setting num_shorts, did you mean 'num_short'?"),
+        (("num_short_edits=9",), "at most one edit of each"),
+        (("name=../x",), "lower-case letters"),
+    ],
+)
+def test_settings_that_cannot_be_met_are_refused(run, tmp_path, capsys, overrides, words):
+    assert make(run.folder.uri, tmp_path / "b", *overrides) == 1
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "b" / "bench.yaml").exists()
+
+
+def test_unfinished_runs_and_other_folders_are_refused(made, run, tmp_path, capsys):
+    unfinished = make_run(tmp_path / "unfinished", packed=False)
+    assert make(unfinished.folder.uri, tmp_path / "b") == 1
+    assert "shards that are planned" in capsys.readouterr().err
+    assert make(tmp_path, tmp_path / "b") == 1
+    assert "is not a run" in capsys.readouterr().err
+    assert make(run.folder.uri, made) == 1
+    assert "holds a benchmark already" in capsys.readouterr().err
+    bare = make_run(tmp_path / "bare", num_clips=4)
+    shutil.rmtree(tmp_path / "bare" / "1-cut")
+    assert make(bare.folder.uri, tmp_path / "b") == 1
+    assert "got no clips in 1-cut" in capsys.readouterr().err
