@@ -17,7 +17,7 @@ from vpdata.dataset import videopainter_files as files
 from vpdata.dataset.label_maps import LabelMaps
 from vpdata.errors import ConfigError, RejectItem, RunError
 from vpdata.media.normalise import UprightRgb
-from vpdata.media.video import StoredFrames
+from vpdata.media.video import StoredFrames, snapped
 
 CSV_OF: dict[Subset, str] = {
     "S": "our_video_inpaint.csv",
@@ -134,7 +134,7 @@ def _case(subset: Subset, row: _Row, data: Mapping[str, str], maps: LabelMaps, w
     if not 0 <= start < stop <= maps.num_frames:
         raise ConfigError(f"{where}: got frames {start} to {stop}, wanted a span of the {maps.num_frames} label maps")
     try:
-        fps = Fraction(data["fps"]).limit_denominator(1001)
+        fps = snapped(Fraction(data["fps"]).limit_denominator(1001))
     except (ValueError, ZeroDivisionError) as error:
         raise ConfigError(f"{where}: got fps {data['fps']!r}, wanted a number") from error
     stem = row.name.removesuffix(".mp4").replace(".", "-").replace("_", "-").lower()

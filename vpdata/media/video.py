@@ -68,7 +68,7 @@ def probe(path: Path, *, max_pixels: int, max_duration_s: float) -> VideoInfo:
         geometry = Geometry.of(frame, stream.sample_aspect_ratio)
     _check_pixels(geometry.width_px, geometry.height_px, max_pixels=max_pixels)
     return VideoInfo(
-        codec=codec, geometry=geometry, average_fps=average_fps, fps=_snapped(average_fps), duration_s=duration_s
+        codec=codec, geometry=geometry, average_fps=average_fps, fps=snapped(average_fps), duration_s=duration_s
     )
 
 
@@ -291,7 +291,8 @@ def _is_steady(fps: Fraction, steps: Counter[int], time_base: Fraction) -> bool:
     return num_regular >= _STEADY_FRAC * steps.total() and total_s * fps <= 2 * steps.total()
 
 
-def _snapped(fps: Fraction) -> Fraction:
+def snapped(fps: Fraction) -> Fraction:
+    """The standard rate within 0.5 % of a rate, or the rate itself."""
     nearest = min(_STANDARD_FPS, key=lambda standard: abs(standard - fps))
     return nearest if abs(fps / nearest - 1) <= _SNAP_FRAC else fps
 
