@@ -88,6 +88,10 @@ class Page:
         found = self._call("Runtime.evaluate", expression=f"document.querySelector({json.dumps(selector)})")
         self._call("DOM.setFileInputFiles", files=[str(path)], objectId=found["result"]["objectId"])
 
+    def download_to(self, folder: Path) -> None:
+        """Where what the user downloads is put, under the name that the page gives it."""
+        self._call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
     def resize(self, width_px: int, height_px: int, *, mobile: bool = False) -> None:
         self._call(
             "Emulation.setDeviceMetricsOverride",

@@ -87,7 +87,7 @@ class Handlers:
         video = self._studio.take_in(session, path, progress)
         facts = (
             f"**{video.size.width_px} × {video.size.height_px} px**, {video.num_frames} frames, "
-            f"{float(video.num_frames / video.average_fps):.1f} s at {float(video.average_fps):.4g} a second"
+            f"{float(video.num_frames / video.average_fps):.1f} s, {float(video.average_fps):.4g} fps"
             f"{', with sound' if video.has_audio else ''}"
         )
         return (

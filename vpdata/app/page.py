@@ -115,6 +115,7 @@ def _result_step() -> tuple[gr.HTML, gr.DownloadButton]:
         html_template=read_asset("compare.html"),
         css_template=read_asset("compare.css"),
         js_on_load=read_asset("compare.js"),
+        padding=False,
         elem_id="compare",
     )
     return compare, gr.DownloadButton("Download the video", elem_id="download")
@@ -137,4 +138,6 @@ def _job(
     begun = start.click(running(True), outputs=[start, stop], queue=False, show_progress="hidden")
     job = begun.then(work, inputs, outputs, concurrency_id="models", concurrency_limit=1, show_progress_on=status)
     job.then(running(False), outputs=[start, stop], queue=False, show_progress="hidden")
-    stop.click(handlers.cancel, outputs=status, queue=False, cancels=[job], show_progress="hidden")
+    stopped = stop.click(handlers.cancel, outputs=status, queue=False, cancels=[job], show_progress="hidden")
+    # What follows a cancelled job is cancelled with it.
+    stopped.then(running(False), outputs=[start, stop], queue=False, show_progress="hidden")

@@ -1,0 +1,57 @@
+"""The server: where it listens, whom it answers, what it gives away, and what it leaves behind."""
+
+from __future__ import annotations
+
+import socket
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+pytest.importorskip("gradio")
+pytest.importorskip("peft")
+
+from vpdata.app.command import running
+from vpdata.app.limits import LimitSettings
+from vpdata.cli import main
+from vpdata.errors import StorageError
+
+
+def port_of(url: str) -> int:
+    port = urlsplit(url).port
+    assert port
+    return port
+
+
+def test_page_listens_on_loopback_alone(url: str) -> None:
+    # All of 127.0.0.0/8 is this machine: a server on 0.0.0.0 would answer here too.
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port_of(url)), timeout=5)
+
+
+def test_site_whose_name_points_here_is_refused(url: str) -> None:
+    assert httpx.get(url).status_code == 200
+    assert httpx.get(url, headers={"Host": f"evil.example:{port_of(url)}"}).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "/etc/../etc/hostname", "../../../../etc/hostname", __file__])
+def test_no_file_of_the_machine_is_given_away(url: str, path: str) -> None:
+    assert httpx.get(f"{url}gradio_api/file={path}").status_code in (403, 404)
+
+
+def test_port_in_use_is_said(url: str, settings) -> None:
+    with (
+        pytest.raises(StorageError, match="try another --port"),
+        running(*settings, host="127.0.0.1", port=port_of(url)),
+    ):
+        pass
+
+
+def test_command_without_weights_says_which_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["app"]) == 1
+    assert "give --weights" in capsys.readouterr().err
+
+
+def test_limit_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_mb"):
+        LimitSettings(max_mb=0)

@@ -1,0 +1,82 @@
+"""Files of a session, and which paths a browser may name."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from vpdata.app.session import Cancelled, Sessions
+
+
+@pytest.fixture
+def sessions(tmp_path: Path) -> Sessions:
+    (tmp_path / "root").mkdir()
+    return Sessions(tmp_path / "root")
+
+
+def test_every_page_has_files_of_its_own_which_go_with_it(sessions: Sessions) -> None:
+    one, other = sessions.of("one"), sessions.of("other")
+    assert sessions.of("one") is one
+    for session in (one, other):
+        session.new_file("video", ".mp4").write_text("film")
+    sessions.close("one")
+    assert not one.folder.exists()
+    assert other.folder.exists()
+    sessions.close_all()
+    assert list(sessions.root.iterdir()) == []
+
+
+def test_newest_file_of_a_kind_replaces_the_older_under_another_name(sessions: Sessions) -> None:
+    session = sessions.of("one")
+    first = session.new_file("mask", ".json")
+    first.write_text("1")
+    kept = session.new_file("video", ".mp4")
+    kept.write_text("film")
+    second = session.new_file("mask", ".json")
+    assert second.name != first.name
+    assert not first.exists()
+    assert kept.exists()
+
+
+def test_only_what_was_uploaded_is_taken(sessions: Sessions, tmp_path: Path) -> None:
+    root = sessions.root
+    (root / "3fe1").mkdir()
+    uploaded = root / "3fe1" / "in.mp4"
+    uploaded.write_text("film")
+    outside = tmp_path / "secret.mp4"
+    outside.write_text("secret")
+    (root / "3fe1" / "link.mp4").symlink_to(outside)
+    of_another = sessions.of("one").new_file("video", ".mp4")
+    of_another.write_text("film")
+    assert sessions.upload_at(str(uploaded)) == uploaded
+    refused = [outside, root / "3fe1/../../secret.mp4", root / "3fe1/link.mp4", root / "none.mp4", of_another, root]
+    assert [sessions.upload_at(str(path)) for path in refused] == [None] * len(refused)
+    assert sessions.upload_at(None) is None
+    assert sessions.upload_at("in\0.mp4") is None
+
+
+def test_stop_ends_the_running_job_and_not_the_next(sessions: Sessions) -> None:
+    session = sessions.of("one")
+    is_running, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        try:
+            with session.job():
+                is_running.set()
+                while True:
+                    session.check()
+                    time.sleep(0.01)
+        except Cancelled:
+            ended.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert is_running.wait(timeout=10)
+    session.stop()
+    thread.join(timeout=10)
+    assert ended.is_set()
+    with session.job():
+        session.check()

@@ -1,0 +1,81 @@
+"""Jobs of several sessions on one set of models."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.app.conftest import HEIGHT, NUM_FRAMES, WIDTH, Film
+from tests.inpaint.footage import decoded
+from vpdata.app.session import Cancelled, Session, Sessions
+from vpdata.app.studio import Studio
+from vpdata.errors import ConfigError
+from vpdata.inpaint.options import FramePoint, Wanted, Words
+
+
+@pytest.fixture(scope="module")
+def studio(settings) -> Studio:
+    app, inpaint = settings
+    return Studio(inpaint, app.limits)
+
+
+@pytest.fixture
+def sessions(tmp_path: Path) -> Sessions:
+    return Sessions(tmp_path)
+
+
+def with_object(studio: Studio, session: Session, film: Film) -> Session:
+    """A session that has taken in the film and found its object."""
+    folder = session.folder.parent / f"upload of {session.folder.name}"
+    folder.mkdir()
+    (folder / "in.mp4").write_bytes(film.path.read_bytes())
+    studio.take_in(session, folder / "in.mp4", lambda done, what: None)
+    assert not folder.exists()
+    x, y = film.point(0)
+    wanted = Wanted(points=(FramePoint(frame=0, point=(x * WIDTH, y * HEIGHT)),))
+    _, num_holes = studio.find(session, wanted, lambda done, what: None)
+    assert num_holes == NUM_FRAMES
+    return session
+
+
+@pytest.mark.slow
+def test_jobs_of_two_pages_run_one_after_another_and_make_the_same(studio: Studio, sessions: Sessions, film) -> None:
+    pages = [with_object(studio, sessions.of(name), film) for name in ("one", "other")]
+    told: list[int] = []
+
+    def make(index: int) -> Path:
+        words = Words(prompts=((0, "a red ball"),))
+        return studio.make(pages[index], words, None, lambda done, what: told.append(index))[0]
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = (decoded(path) for path in pool.map(make, range(2)))
+    assert told in (sorted(told), sorted(told, reverse=True))
+    assert set(told) == {0, 1}
+    assert np.array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_stopped_job_leaves_no_file(studio: Studio, sessions: Sessions, film) -> None:
+    session = with_object(studio, sessions.of("one"), film)
+    stopping = threading.Thread(target=session.stop)
+    before = {path.name for path in session.folder.iterdir()}
+
+    def stop_in_the_second_window(done: float, what: str) -> None:
+        if what.startswith("Part 2") and not stopping.ident:
+            stopping.start()  # it waits for the job to end
+            time.sleep(0.1)
+
+    with pytest.raises(Cancelled):
+        studio.make(session, Words(remove=True), None, stop_in_the_second_window)
+    stopping.join()
+    assert {path.name for path in session.folder.iterdir()} == before
+
+
+def test_nothing_is_made_without_a_mask(studio: Studio, sessions: Sessions) -> None:
+    with pytest.raises(ConfigError, match="no video yet"):
+        studio.make(sessions.of("one"), Words(remove=True), None, lambda done, what: None)
