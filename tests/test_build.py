@@ -165,6 +165,15 @@ def test_an_unknown_setting_names_the_nearest_one(videos, tmp_path, capsys):
     assert not (tmp_path / "never").exists()
 
 
+def test_a_dry_run_names_missing_weights_below_the_plan(videos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VPDATA_WEIGHTS", str(tmp_path))
+    assert _build(videos, tmp_path / "never", "--dry-run", "--set", "cut.scorer.name=raft") == 1
+    captured = capsys.readouterr()
+    assert "plan: " in captured.out
+    assert f"vpdata models fetch raft-large --to {tmp_path}\n" in captured.err
+    assert not (tmp_path / "never").exists()
+
+
 def test_a_dry_run_prints_the_plan_and_writes_nothing(videos, tmp_path, capsys):
     assert _build(videos, tmp_path / "never", "--dry-run") == 0
     assert "caption" in capsys.readouterr().out

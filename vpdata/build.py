@@ -15,6 +15,7 @@ from vpdata.engine import EngineSettings, build_run, plan_text
 from vpdata.engine.preflight import refuse_relative
 from vpdata.models.catalogue import opened_by
 from vpdata.models.check import choices_in
+from vpdata.models.weights import refuse_missing
 from vpdata.options import BuildOptions
 from vpdata.report import ReportSettings, write_report
 from vpdata.sources import Input, SourceSettings
@@ -57,8 +58,10 @@ def run(options: BuildOptions, config: BuildConfig, stages: Sequence[Stage]) -> 
     """Build, then write statistics, card and report. 0 when the run is complete, however many items were rejected."""
     refuse_relative(options.input_uri, num_nodes=1)
     source = Input(options.input_uri, config.source)
+    weights = [one for role, choice in choices_in(config) for one in opened_by(role, choice)]
     if options.dry_run:
         print(plan_text(options.output_uri, source=source, stages=stages, engine=config.engine, kind=options.engine))
+        refuse_missing(weights)
         return 0
     summary = build_run(
         options.output_uri,
@@ -67,7 +70,7 @@ def run(options: BuildOptions, config: BuildConfig, stages: Sequence[Stage]) -> 
         filter=config.filter,
         engine=config.engine,
         config=to_plain(config),
-        weights=[one for role, choice in choices_in(config) for one in opened_by(role, choice)],
+        weights=weights,
         kind=options.engine,
         redo=options.redo,
         add_sources=options.add_sources,

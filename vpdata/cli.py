@@ -101,7 +101,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     fetch.add_argument("--to", metavar="URI", default=where, help="where they go; VPDATA_WEIGHTS if not given")
     fetch.set_defaults(command=_fetch_models)
     check = commands.add_parser("check", help="load every model of a config and show it one clip")
-    check.add_argument("--config", metavar="YAML", default="configs/vpdata.yaml")
+    check.add_argument("--config", metavar="YAML", default="configs/vpdata.yaml", help="of a build (%(default)s)")
     check.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
     check.add_argument("--all", action="store_true", help="also the models that the config does not name")
     check.set_defaults(command=_check_models)
@@ -298,10 +298,15 @@ def _fetch_models(args: argparse.Namespace) -> int:
 
 def _check_models(args: argparse.Namespace) -> int:
     from vpdata.build import load_config
-    from vpdata.models.check import check, choices_in, others
+    from vpdata.models.catalogue import opened_by
+    from vpdata.models.check import NEED_OPTIONS, check, choices_in, others
+    from vpdata.models.weights import how_to_fetch, never_fetched
 
     chosen = list(choices_in(load_config(args.config, args.overrides)))
     if args.all:
+        for (role, name), options in NEED_OPTIONS.items():
+            if all((role, name) != (other, choice.name) for other, choice in chosen):
+                print(f"{role:<14} {name:<15} left out: a config must name it, with {options}")
         chosen += others(chosen)
     faults = 0
     for role, choice in chosen:
@@ -309,6 +314,8 @@ def _check_models(args: argparse.Namespace) -> int:
         faults += bool(row.fault)
         print(row, flush=True)
     print(f"{faults} of {len(chosen)} models failed" if faults else f"all {len(chosen)} models work")
+    if missing := never_fetched(one for role, choice in chosen for one in opened_by(role, choice)):
+        print(how_to_fetch(missing), file=sys.stderr)
     return 1 if faults else 0
 
 

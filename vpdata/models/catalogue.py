@@ -14,6 +14,8 @@ from vpdata.storage import Folder
 HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
 """Of a repository in transformers' layout: weights, configs and tokenizer (SentencePiece's are `*.model`). Never code,
 never pickles."""
+SERVER = "server"
+"""What a model comes with that a server runs."""
 _OPEN_CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
 _TORCHVISION = "https://download.pytorch.org/models/"
 _HEADS = (
@@ -54,7 +56,7 @@ class Builtin:
     name: str
     licence: str
     comes_with: str
-    """The package that carries its weights or its method, or the server that runs it."""
+    """The package that carries its weights or its method, or `SERVER`."""
 
 
 _DINO = (("detector", "grounding-dino"),)
@@ -187,7 +189,7 @@ BUILTIN = (
     Builtin(role="detector", name="embedded", licence="Apache-2.0", comes_with="opencv-python-headless"),
     Builtin(role="mask_tracker", name="embedded", licence="Apache-2.0", comes_with="opencv-python-headless"),
     Builtin(role="captioner", name="embedded", licence="Apache-2.0", comes_with="vpdata"),
-    Builtin(role="captioner", name="openai", licence="as its provider states", comes_with="server"),
+    Builtin(role="captioner", name="openai", licence="as its provider states", comes_with=SERVER),
     Builtin(role="scorer", name="embedded", licence="Apache-2.0", comes_with="opencv-python-headless"),
     Builtin(role="scorer", name="text_overlay", licence="Apache-2.0", comes_with="rapidocr"),
 )
@@ -233,7 +235,9 @@ def list_text(root: str | None) -> str:
     """
     rows = [("weights", "licence", "GB", "here", "role and model")]
     for one in BUILTIN:
-        rows.append((f"with {one.comes_with}", one.licence, "", _installed(one.comes_with), f"{one.role} {one.name}"))
+        is_served = one.comes_with == SERVER
+        weights, here = ("on a server", "") if is_served else (f"with {one.comes_with}", _installed(one.comes_with))
+        rows.append((weights, one.licence, "", here, f"{one.role} {one.name}"))
     for one in PUBLISHED:
         lock = read_lock(Folder(root).child(one.name)) if root else None
         here = f"revision {lock.revision[:12]}" if lock else "no"

@@ -17,7 +17,11 @@ from vpdata import models
 from vpdata.config import ModelChoice
 from vpdata.errors import ConfigError, VpdataError
 from vpdata.models import MODELS, Role
+from vpdata.models.catalogue import opened_by
+from vpdata.models.weights import never_fetched
 
+NEED_OPTIONS: Mapping[tuple[Role, str], str] = {("captioner", "openai"): "base_url and model"}
+"""Models that have no defaults to be checked with, and the options that a config must give them."""
 _ROLE_OF_SETTING: Mapping[str, Role] = {"tracker": "mask_tracker", "scorers": "scorer", "rewriter": "captioner"}
 """Settings that are not called as their role."""
 
@@ -58,16 +62,18 @@ def choices_in(settings: object) -> Iterator[tuple[Role, ModelChoice]]:
 
 
 def others(chosen: list[tuple[Role, ModelChoice]]) -> Iterator[tuple[Role, ModelChoice]]:
-    """The models that are not among the chosen, each with its defaults."""
+    """The models that are not among the chosen, each with its defaults; not those that work only with options."""
     names = {(role, choice.name) for role, choice in chosen}
     for role, known in MODELS.items():
         for name in known:
-            if (role, name) not in names:
+            if (role, name) not in names and (role, name) not in NEED_OPTIONS:
                 yield role, ModelChoice(name=name)
 
 
 def check(role: Role, choice: ModelChoice) -> Row:
     """Load a model in a fresh process and run it; what goes wrong, a crash too, is the row's fault."""
+    if missing := never_fetched(opened_by(role, choice)):
+        return Row(role=role, name=choice.name, fault=f"no weights of {', '.join(name for name, _ in missing)} here")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         done = pool.submit(_run, role, choice)

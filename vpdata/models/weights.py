@@ -91,15 +91,33 @@ def refuse_missing(wanted: Iterable[Wanted]) -> None:
     What was never fetched is named all at once, with the command.
     """
     wanted = list(dict.fromkeys(wanted))
-    root = os.environ.get(VARIABLE)
-    ids = [(name, revision) for name, revision in wanted if not is_path(name)]
-    if missing := [one for one in ids if not root or read_lock(Folder(root).child(one[0])) is None]:
-        raise BackendError(_how_to_fetch(missing, root))
+    if missing := never_fetched(wanted):
+        raise BackendError(how_to_fetch(missing))
     for name, revision in wanted:
         folder = weights_folder(name, revision)
         if lock := read_lock(folder):
             _check_revision(lock, revision, folder)
             _check_sizes(folder, lock, remedy=_FETCH_AGAIN)
+
+
+def never_fetched(wanted: Iterable[Wanted]) -> list[Wanted]:
+    """Those that `vpdata models fetch` has not brought to where `VPDATA_WEIGHTS` points, each once."""
+    root = os.environ.get(VARIABLE)
+    ids = [(name, revision) for name, revision in dict.fromkeys(wanted) if not is_path(name)]
+    return [one for one in ids if not root or read_lock(Folder(root).child(one[0])) is None]
+
+
+def how_to_fetch(missing: Sequence[Wanted]) -> str:
+    """What is missing, and the commands that bring it."""
+    root = os.environ.get(VARIABLE)
+    names = ", ".join(name for name, _ in missing)
+    asked = " ".join(f"{name}@{revision}" if revision else name for name, revision in missing)
+    where = f"in {root}" if root else f"since {VARIABLE} is not set"
+    place = root or "FOLDER_OR_URI"
+    return (
+        f"got no weights of {names} {where}. Fetch them once to a place that every node can read, and name it on every "
+        f"node:\n  vpdata models fetch {asked} --to {place}\n  export {VARIABLE}={place}"
+    )
 
 
 def fetched_revision(weights: str, revision: str | None = None) -> str | None:
@@ -185,20 +203,9 @@ def _fetched(weights: str, revision: str | None) -> tuple[Folder, Lock]:
     check_name(weights)
     root = os.environ.get(VARIABLE)
     if not root or (lock := read_lock(shared := Folder(root).child(weights))) is None:
-        raise BackendError(_how_to_fetch([(weights, revision)], root))
+        raise BackendError(how_to_fetch([(weights, revision)]))
     _check_revision(lock, revision, shared)
     return shared, lock
-
-
-def _how_to_fetch(missing: Sequence[Wanted], root: str | None) -> str:
-    names = ", ".join(name for name, _ in missing)
-    asked = " ".join(f"{name}@{revision}" if revision else name for name, revision in missing)
-    where = f"in {root}" if root else f"since {VARIABLE} is not set"
-    place = root or "FOLDER_OR_URI"
-    return (
-        f"got no weights of {names} {where}. Fetch them once to a place that every node can read, and name it on every "
-        f"node:\n  vpdata models fetch {asked} --to {place}\n  export {VARIABLE}={place}"
-    )
 
 
 def _own_folder(path: str, revision: str | None, only: Sequence[str]) -> Path:
