@@ -6,7 +6,7 @@ picture inside its frame: no second file, no decoding in the page.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -58,7 +58,7 @@ def make_media(mp4: bytes, record: Record, *, short_side_px: int, loop_s: float,
     size = (clip.width_px, clip.height_px)
     pictures = [_plain_above_masked(frame, tracks, index, size) for index, frame in zip(indices, frames, strict=True)]
     poster = encode_image(pictures[0], suffix=".jpg", quality=_POSTER_QUALITY)
-    return ClipMedia(poster=poster, loop=_encode(pictures, clip.fps / step) if with_loop else None)
+    return ClipMedia(poster=poster, loop=encode_pictures(pictures, clip.fps / step) if with_loop else None)
 
 
 def media_span(record: Record, *, loop_s: float) -> range:
@@ -77,9 +77,12 @@ def _plain_above_masked(
     return np.concatenate([frame[:height, :width], masked[:height, :width]])
 
 
-def _encode(pictures: Sequence[NDArray[np.uint8]], fps: Fraction) -> bytes:
-    height, width = pictures[0].shape[:2]
-    writer = ClipWriter(width_px=width, height_px=height, fps=fps, settings=_LOOP)
+def encode_pictures(pictures: Iterable[NDArray[np.uint8]], fps: Fraction) -> bytes:
+    """H.264 mp4 of one or more pictures, uint8 [H, W, 3] RGB with even sides, small rather than exact."""
+    pictures = iter(pictures)
+    first = next(pictures)
+    writer = ClipWriter(width_px=first.shape[1], height_px=first.shape[0], fps=fps, settings=_LOOP)
+    writer.write(first)
     for picture in pictures:
         writer.write(picture)
     return writer.finish()

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import html
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import islice
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from vpdata.dataset import layout
@@ -21,6 +17,7 @@ from vpdata.dataset.reader import open_dataset
 from vpdata.dataset.run import Run
 from vpdata.dataset.stats import collect
 from vpdata.errors import ConfigError, RunError
+from vpdata.report.document import document
 from vpdata.report.drawing import TRACK_COLOURS, css_colour
 from vpdata.report.loops import ClipMedia, make_media, media_span
 from vpdata.report.overview import overview, rule_bounds
@@ -32,7 +29,6 @@ SINGLE_FILE = "report-sample.html"
 MAX_SINGLE_FILE_CLIPS = 50
 _CLIPS_PER_CHUNK = 100
 _NUM_HIGHLIGHTS = 8
-_ASSETS = ("page.html", "page.css", "page.js")
 
 _log = logging.getLogger(__name__)
 
@@ -189,45 +185,9 @@ def _media_files(media: ClipMedia) -> list[tuple[str, bytes]]:
 
 
 def _html(page: dict[str, Any], chunks: dict[str, Any]) -> bytes:
-    assets = {name: files("vpdata.report").joinpath("assets", name).read_text("utf-8") for name in _ASSETS}
-    blocks = [
-        f'<script type="application/json" id="data-{name}">{as_script_data(content)}</script>'
-        for name, content in {"run": page, **chunks}.items()
-    ]
-    return (
-        Template(assets["page.html"])
-        .substitute(
-            policy=_policy(style=assets["page.css"], script=assets["page.js"]),
-            title=html.escape(f"{page['name']} · vpdata"),
-            style=assets["page.css"],
-            data="\n".join(blocks),
-            script=assets["page.js"],
-        )
-        .encode("utf-8")
+    return document(
+        "vpdata.report",
+        "page",
+        title=f"{page['name']} · vpdata",
+        blocks={"run": page, **chunks},
     )
-
-
-def _policy(*, style: str, script: str) -> str:
-    """A Content-Security-Policy that holds from `file://`, where `'self'` means something else to each browser.
-
-    Only our own script runs, by its hash; it alone may add others (`'strict-dynamic'`), and Trusted Types let it add
-    only data files of the report and never markup. Nothing is fetched, framed or submitted.
-    """
-    local = "'self' file: data:"
-    return "; ".join(
-        [
-            "default-src 'none'",
-            f"script-src '{_hash(script)}' 'strict-dynamic'",
-            f"style-src '{_hash(style)}'",
-            f"img-src {local}",
-            f"media-src {local}",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "require-trusted-types-for 'script'",
-            "trusted-types vpdata",
-        ]
-    )
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode()}"

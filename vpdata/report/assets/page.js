@@ -1,7 +1,3 @@
-"use strict";
-// Everything from the run (captions, labels, uris, details) is untrusted: it reaches the page as text nodes only, and
-// Trusted Types (see the policy in the head) make the browser refuse anything else.
-
 const CLIPS_PER_PAGE = 24;
 const REJECTS_PER_PAGE = 50;
 const STAGE_RATIO = 16 / 9;
@@ -10,7 +6,6 @@ const NAMES = { num_tracks: "objects", "track.score": "confidence", "track.borde
   black_border_frac: "black borders", static_frac: "static frames", caption_words: "words of caption",
   caption_repetition_frac: "repetition in caption" };
 
-const $ = (id) => document.getElementById(id);
 const run = JSON.parse($("data-run").textContent);
 const scriptUrls = globalThis.trustedTypes?.createPolicy("vpdata", {
   createScriptURL(url) {
@@ -19,18 +14,6 @@ const scriptUrls = globalThis.trustedTypes?.createPolicy("vpdata", {
   },
 });
 
-function el(tag, props = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(props)) {
-    if (value === undefined || value === null || value === false) continue;
-    if (name === "style") for (const [key, item] of Object.entries(value)) node.style.setProperty(key, item);
-    else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else node.setAttribute(name, value === true ? "" : value);
-  }
-  node.append(...children.filter((child) => child !== null && child !== undefined));
-  return node;
-}
-
 function svg(tag, attributes, ...children) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -38,9 +21,6 @@ function svg(tag, attributes, ...children) {
   return node;
 }
 
-const integer = new Intl.NumberFormat("en");
-const count = (number) => integer.format(number);
-const counted = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 const words = (name) => NAMES[name] ?? name.replace(/^track\./, "").replace(/_(frac|s)$/, "").replaceAll("_", " ");
 const colour = (track) => run.colours[(track - 1) % run.colours.length];
 
@@ -50,8 +30,6 @@ function measure(name, value) {
   if (name.endsWith("_s")) return `${trim(value.toFixed(1))} s`;
   return Math.abs(value) >= 1000 ? count(Math.round(value)) : trim(value.toPrecision(3));
 }
-
-const trim = (text) => (text.includes(".") && !text.includes("e") ? text.replace(/\.?0+$/, "") : text);
 
 function span(seconds) {
   if (seconds < 90) return counted(Math.round(seconds), "second");
