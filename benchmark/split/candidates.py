@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -42,12 +42,12 @@ class Candidates:
 
 def candidates_of(run: Run, settings: BenchSettings) -> Candidates:
     """Read the index of a finished run. RunError for one that is not finished."""
-    root, names = index_files(run.folder.uri)
-    rows = index.read_index(root.child(layout.INDEX), names, _COLUMNS).to_pylist()
     short: list[Candidate] = []
     shots: dict[str, Shot] = {}
     offers: dict[str, dict[Category, Offer]] = {}
-    for row in rows:
+    videos_of: dict[str, str] = {}
+    for row in _rows(run):
+        videos_of[row["id"]] = row["video_id"]
         offered = offers_of(row["tracks"])
         if row["num_frames"] >= math.ceil(round(settings.short_s * Fraction(row["fps"]), 6)):
             short.append(Candidate(id=row["id"], video_id=row["video_id"], offers=offered))
@@ -66,8 +66,15 @@ def candidates_of(run: Run, settings: BenchSettings) -> Candidates:
             for name, of_shot in offers.items()
         ),
         shots=shots,
-        videos_of={row["id"]: row["video_id"] for row in rows},
+        videos_of=videos_of,
     )
+
+
+def _rows(run: Run) -> Iterator[Mapping[str, Any]]:
+    """Of the index, one shard at a time: the tracks of all clips at once would be gigabytes."""
+    root, names = index_files(run.folder.uri)
+    for name in names:
+        yield from index.read_index(root.child(layout.INDEX), [name], _COLUMNS).to_pylist()
 
 
 def _shot(row: Mapping[str, Any], *, max_s: float) -> Shot:

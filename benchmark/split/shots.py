@@ -70,7 +70,7 @@ class ShotCutter:
                 _check_unchanged(path, shot.video)
                 clip, mp4 = self._cut(path, shot)
         except RejectItem as error:
-            raise UnusableError("source_gone", f"the source cannot be opened again: {error.detail}") from error
+            raise UnusableError("source_gone", f"{shot.video.uri} cannot be opened again: {error.detail}") from error
         return Material(record=self._followed(Record(id=clip.id, clip=clip), mp4), mp4=mp4)
 
     def _cut(self, path: Path, shot: Shot) -> tuple[Clip, bytes]:
@@ -86,7 +86,7 @@ class ShotCutter:
             if index >= start:
                 writer.write(frame)
         if writer.num_frames < stop - start:
-            raise UnusableError("source_changed", f"the source ends after {writer.num_frames} frames of the shot")
+            raise UnusableError("source_changed", f"{shot.video.uri} ends after {writer.num_frames} frames of the shot")
         mp4, stop_s = writer.finish(), float(stop / reader.fps)
         hashed = np.linspace(0, writer.num_frames - 1, _NUM_HASHED_FRAMES).round().astype(int)
         clip = Clip(
@@ -135,4 +135,4 @@ def _check_unchanged(path: Path, video: Video) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != video.content_hash:
         got_wanted = f"got SHA-256 {found[:12]}, wanted {video.content_hash[:12]}"
-        raise UnusableError("source_changed", f"the source has other bytes than the run was built from: {got_wanted}")
+        raise UnusableError("source_changed", f"{video.uri} has other bytes than the run was built from: {got_wanted}")

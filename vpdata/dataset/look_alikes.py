@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from vpdata.media.phash import distances_frac, words_of
 
+_TILE = 4096
+_SLACK = 1e-3
+"""More than a float32 product of unit vectors of up to 4096 numbers can be off."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looks:
@@ -40,12 +44,12 @@ def look_alikes(
 ) -> Iterator[LookAlike]:
     """Those of `clips` that are near any of `held_out`, in either sense; in order.
 
-    Time grows with the product of the two numbers: 400,000 clips against 1000 take a core about half a minute.
+    Time grows with the product of the two numbers: 400,000 clips against 1000 take a core 20 s, embeddings 10 s more.
     """
     if not clips or not held_out:
         return
     distances, like = _nearest(clips, held_out)
-    cosines, cosine_like = _most_similar(clips, held_out)
+    cosines, cosine_like = _most_similar(clips, held_out, min_cosine)
     for row in np.flatnonzero((distances <= max_distance_frac) | (cosines >= min_cosine)).tolist():
         is_by_looks = distances[row] <= max_distance_frac
         yield LookAlike(
@@ -68,23 +72,29 @@ def _nearest(clips: Sequence[Looks], held_out: Sequence[Looks]) -> tuple[NDArray
     return distances, like
 
 
-def _most_similar(clips: Sequence[Looks], held_out: Sequence[Looks]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Per clip its largest cosine, -inf without an embedding, and the first held-out clip that has it."""
+def _most_similar(
+    clips: Sequence[Looks], held_out: Sequence[Looks], min_cosine: float
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Per clip its largest cosine, and the held-out clip that has it; -inf where that is surely below the limit.
+
+    A product of blocks rounds by the shape of the blocks, so it only names candidates: those are compared one by one.
+    """
     cosines, like = np.full(len(clips), -np.inf), np.zeros(len(clips), dtype=np.int64)
-    rows, vectors = _vectors(clips)
-    held_rows, held_vectors = _vectors(held_out)
-    # One by one: a product in blocks rounds by the shape of the block, and a clip at the limit would come and go.
-    for number, vector in zip(held_rows, held_vectors, strict=True):
-        of_this = (vectors * vector).sum(axis=1, dtype=np.float64)
-        is_nearer = of_this > cosines[rows]
-        like[rows[is_nearer]] = number
-        cosines[rows] = np.maximum(cosines[rows], of_this)
+    held_rows = [row for row, one in enumerate(held_out) if one.embedding]
+    rows = [row for row, one in enumerate(clips) if one.embedding] if held_rows else []
+    held = _units([held_out[row] for row in held_rows]) if held_rows else np.zeros((0, 0))
+    for start in range(0, len(rows), _TILE):
+        tile = rows[start : start + _TILE]
+        units = _units([clips[row] for row in tile])
+        likely = (units.astype(np.float32) @ held.astype(np.float32).T).max(axis=1) >= min_cosine - _SLACK
+        for number in np.flatnonzero(likely).tolist():
+            products = (held * units[number]).sum(axis=1)
+            best = int(products.argmax())
+            cosines[tile[number]], like[tile[number]] = products[best], held_rows[best]
     return cosines, like
 
 
-def _vectors(clips: Sequence[Looks]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Rows of the clips that have an embedding, and their unit vectors, float32 [N, D]."""
-    rows = [row for row, one in enumerate(clips) if one.embedding]
-    vectors = [np.frombuffer(base64.b64decode(clips[row].embedding or ""), dtype="<f2") for row in rows]
-    stacked = np.stack(vectors).astype(np.float32) if vectors else np.zeros((0, 0), dtype=np.float32)
-    return np.array(rows, dtype=np.int64), stacked / np.linalg.norm(stacked, axis=1, keepdims=True).clip(1e-6)
+def _units(clips: Sequence[Looks]) -> NDArray[np.float64]:
+    """Unit vectors, float64 [N, D]."""
+    vectors = np.stack([np.frombuffer(base64.b64decode(one.embedding or ""), dtype="<f2") for one in clips])
+    return vectors / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
