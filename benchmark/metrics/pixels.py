@@ -113,7 +113,8 @@ def _sums(output: Frame, truth: Frame, similarity: Any, mask: Any, window_mask: 
     size = similarity.shape[0] * similarity.shape[1]
     num_windows = size if window_mask is None else cv2.countNonZero(window_mask)
     squared, absolute = (
-        cv2.norm(output, truth, kind, mask) / scale
+        # Sums of integers, which OpenCV gives by way of a root.
+        round(cv2.norm(output, truth, kind, mask)) / scale
         for kind, scale in ((cv2.NORM_L2SQR, _WHITE**2), (cv2.NORM_L1, _WHITE))
     )
     ssim = sum(cv2.mean(similarity, window_mask)[:3]) / 3 * num_windows
