@@ -230,6 +230,13 @@ NETWORKS: Mapping[str, Callable[[Sizes], nn.Module]] = {
     CLIP: clip,
 }
 
+NETWORKS_OF: Mapping[str, tuple[str, ...]] = {
+    "detect": (CLIP, DETECTOR),
+    "track": (TRACKER,),
+    "caption": (CAPTIONER, CLIP),
+}
+"""Which of them each stage opens."""
+
 
 def save_checkpoints(folder: Path, names: tuple[str, ...], *, is_tiny: bool, device: str) -> None:
     """A folder for each of the names, as `vpdata models fetch` would leave it."""

@@ -18,7 +18,7 @@ from typing import TypeVar
 import torch
 
 from benchmark.perf.gpu_pipeline import ours, scripts, table, workload
-from benchmark.perf.gpu_pipeline.checkpoints import NETWORKS, save_checkpoints
+from benchmark.perf.gpu_pipeline.checkpoints import NETWORKS_OF, save_checkpoints
 from benchmark.perf.gpu_pipeline.gauge import Reading, visible_gpu
 from benchmark.perf.gpu_pipeline.settings import FULL_TOKENS, TINY_TOKENS, settings_on
 from benchmark.perf.gpu_pipeline.table import ROWS, STAGES, Measured
@@ -39,10 +39,13 @@ def main() -> None:
     if not args.tiny and not torch.cuda.is_available():
         raise SystemExit("torch finds no GPU, which full-size models need; --tiny runs the same code on the CPU")
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        measured = list(_measure_all(Path(folder), (args.folder or Path(folder)) / "weights", args))
-    if args.results:
-        measured = _merged(args.results, measured)
-    print(table.tables(measured))
+        measured = []
+        for one in _measure_all(Path(folder), (args.folder or Path(folder)) / "weights", args):
+            print(table.line(one), file=sys.stderr, flush=True)
+            measured.append(one)
+            if args.results:
+                _keep(args.results, one)
+    print(table.tables(table.read_results(args.results) if args.results else measured))
 
 
 def _arguments() -> argparse.Namespace:
@@ -77,11 +80,7 @@ def _measure_all(folder: Path, weights: Path, args: argparse.Namespace) -> Itera
     if args.tiny:
         # Threads that share a tiny sum wait for each other longer than it takes.
         os.environ["OMP_NUM_THREADS"] = "1"
-    if not weights.exists():
-        made = folder / "making"
-        made.mkdir()
-        _apart(save_checkpoints, made, tuple(NETWORKS), is_tiny=args.tiny, device="cpu" if args.tiny else "cuda")
-        made.rename(weights)
+    _make_checkpoints(folder / "making", weights, args)
     format = workload.TINY if args.tiny else workload.FULL
     bench = _Bench(
         folder=folder,
@@ -93,9 +92,19 @@ def _measure_all(folder: Path, weights: Path, args: argparse.Namespace) -> Itera
     )
     for stage in args.stages:
         for row in args.rows:
-            measured = bench.measured(row, stage)
-            print(table.line(measured), file=sys.stderr, flush=True)
-            yield measured
+            yield bench.measured(row, stage)
+
+
+def _make_checkpoints(making: Path, weights: Path, args: argparse.Namespace) -> None:
+    """Those of the stages that are measured, where they are not there yet."""
+    making.mkdir()
+    weights.mkdir(exist_ok=True)
+    wanted = dict.fromkeys(name for stage in args.stages for name in NETWORKS_OF[stage])
+    missing = tuple(name for name in wanted if not (weights / name).exists())
+    if missing:
+        _apart(save_checkpoints, making, missing, is_tiny=args.tiny, device="cpu" if args.tiny else "cuda")
+    for made in making.iterdir():
+        made.rename(weights / made.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,10 +168,8 @@ def _apart(call: Callable[..., Result], *args: object, **options: object) -> Res
         return pool.submit(call, *args, **options).result()
 
 
-def _merged(file: Path, new: Sequence[Measured]) -> list[Measured]:
-    """With what the file holds of other rows and stages; the file then has both."""
+def _keep(file: Path, new: Measured) -> None:
+    """Beside what the file holds of other rows and stages, at once: a call may be cut off in the middle."""
     old = table.read_results(file) if file.exists() else []
-    replaced = {(one.row, one.stage) for one in new}
-    both = [*(one for one in old if (one.row, one.stage) not in replaced), *new]
+    both = [*(one for one in old if (one.row, one.stage) != (new.row, new.stage)), new]
     file.write_text(json.dumps([asdict(one) for one in both], indent=1) + "\n", encoding="utf-8")
-    return both
