@@ -20,6 +20,7 @@ from typing import get_args
 
 import torch
 
+from benchmark.studies.borders import jump_scores, jumps_table
 from benchmark.studies.clips import Clip, Split, make_clips, read_films
 from benchmark.studies.holes import holes_table, score_holes
 from benchmark.studies.identity import border_scores, borders_table
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 def study(output: Path, footage: Path, *, size: Size, num_workers: int) -> str:
-    """Both tables; `results.json` and `sheet.png` in the output are their evidence."""
+    """All tables; `results.json` and `sheet.png` in the output are their evidence."""
     _set_up_process()
     settings = SIZES[size]
     pretrained(output / "backbone", read_clips(footage, "train", settings), settings)
@@ -64,9 +65,11 @@ def study(output: Path, footage: Path, *, size: Size, num_workers: int) -> str:
     model = load_context_encoder(_folder(output, DEFAULT), backbone)
     model.identity = load_id_adapter(output / "id_adapter", backbone)
     borders = border_scores(clips, model, codec, settings)
-    evidence = {"holes": [asdict(row) for row in rows], "borders": [asdict(score) for score in borders]}
-    (output / "results.json").write_text(json.dumps(evidence, indent=1) + "\n")
-    return f"{holes_table(rows)}\n\n{borders_table(borders)}"
+    jumps = jump_scores(clips, model, codec, settings)
+    evidence = {"holes": rows, "borders": borders, "jumps": jumps}
+    plain = {name: [asdict(one) for one in scores] for name, scores in evidence.items()}
+    (output / "results.json").write_text(json.dumps(plain, indent=1) + "\n")
+    return f"{holes_table(rows)}\n\n{borders_table(borders)}\n\n{jumps_table(jumps)}"
 
 
 def train_missing(output: Path, footage: Path, settings: StudySettings, variant: EncoderVariant) -> None:
