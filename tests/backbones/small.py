@@ -3,9 +3,15 @@
 from dataclasses import dataclass, replace
 
 import torch
-from diffusers import CogVideoXTransformer3DModel, LTXVideoTransformer3DModel, WanTransformer3DModel
+from diffusers import (
+    CogVideoXTransformer3DModel,
+    HunyuanVideoTransformer3DModel,
+    LTXVideoTransformer3DModel,
+    WanTransformer3DModel,
+)
 
 from vpdata.backbones.cogvideox import CogVideoX
+from vpdata.backbones.hunyuan import HunyuanVideo
 from vpdata.backbones.inpainting import Context
 from vpdata.backbones.ltx import LTX
 from vpdata.backbones.port import Backbone, Conditions, FirstFrame
@@ -37,6 +43,7 @@ SHIFTED_FLOW = {
     "shift_terminal": 0.1,
     "num_train_timesteps": 1000,
 }
+FLOW_SHIFT_7 = {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 7.0, "num_train_timesteps": 1000}
 COGVIDEOX_VAE = {"temporal_compression_ratio": 4, "block_out_channels": [8, 8, 8, 8]}
 WAN_VAE = {"z_dim": 16, "scale_factor_temporal": 4, "scale_factor_spatial": 8}
 TI2V_VAE = {"z_dim": 48, "scale_factor_temporal": 4, "scale_factor_spatial": 16}
@@ -55,6 +62,7 @@ LTX_VAE_0_9_5 = LTX_VAE | {
     "spatial_compression_ratio": 32,
     "temporal_compression_ratio": 8,
 }
+HUNYUAN_VAE = {"temporal_compression_ratio": 4, "spatial_compression_ratio": 8}
 
 _COGVIDEOX = {
     "num_attention_heads": 2,
@@ -88,6 +96,17 @@ _LTX = {
 _SMALL_LTX_VAE = {"latent_channels": 16, "spatial_compression_ratio": 8}
 """The mask of a cell of 32 x 32 pixels has 1024 channels, which would be most of what the tests compute."""
 
+_HUNYUAN = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 24,
+    "num_layers": 2,
+    "num_single_layers": 2,
+    "num_refiner_layers": 1,
+    "text_embed_dim": 12,
+    "pooled_projection_dim": 8,
+    "rope_axes_dim": (8, 8, 8),
+}
+
 
 def small_backbone(name: str) -> Backbone:
     """The same weights at every call; outputs and norms are not left at their zeros and ones."""
@@ -116,6 +135,11 @@ def _ltx(vae: dict, *, first_frame: bool = False) -> LTX:
     )
 
 
+def _hunyuan(**changes: object) -> HunyuanVideo:
+    transformer = HunyuanVideoTransformer3DModel(**{**_HUNYUAN, **changes})
+    return HunyuanVideo(transformer, scheduler=FLOW_SHIFT_7, vae=HUNYUAN_VAE)
+
+
 _MAKERS = {
     "cogvideox-2b": lambda: _cogvideox(),
     "cogvideox-5b": lambda: _cogvideox(use_rotary_positional_embeddings=True),
@@ -133,6 +157,8 @@ _MAKERS = {
     "wan-ti2v": lambda: _wan(TI2V_VAE, in_channels=48, out_channels=48),
     "ltx": lambda: _ltx(LTX_VAE),
     "ltx-i2v": lambda: _ltx(LTX_VAE_0_9_5, first_frame=True),
+    "hunyuan": lambda: _hunyuan(),
+    "hunyuan-i2v": lambda: _hunyuan(in_channels=32, guidance_embeds=False),
 }
 SMALL = tuple(_MAKERS)
 
@@ -174,8 +200,11 @@ def inputs_for(backbone: Backbone, *, batch: int = 2, frames: int = 3) -> Inputs
             latents=torch.randn(batch, channels, first_frames, 8, 12, generator=random), image_tokens=tokens
         )
     text = torch.randn(batch, spec.text_length, spec.text_dim, generator=random)
-    if spec.family == "ltx":
-        text[-1, 5:] = 0
+    if spec.family in ("ltx", "hunyuan"):
+        # Captions of 9 and of 5 tokens, with padding that is masked; CLIP's row is shorter than those of LLaMA.
+        text[:, 9:], text[-1, 5:] = 0, 0
+    if spec.family == "hunyuan":
+        text[:, 0, 8:] = 0
     return Inputs(
         noisy,
         torch.tensor([400.0, 700.0])[:batch],
@@ -185,7 +214,7 @@ def inputs_for(backbone: Backbone, *, batch: int = 2, frames: int = 3) -> Inputs
 
 
 def _first_frame_shape(backbone: Backbone, frames: int) -> tuple[int, int]:
-    if backbone.spec.family == "cogvideox":
+    if backbone.spec.family in ("cogvideox", "hunyuan"):
         return 16, frames
     if backbone.spec.family == "ltx":
         return 16, 1

@@ -34,6 +34,8 @@ def embedded(backbone, inputs) -> torch.Tensor:
     transformer = backbone.transformer
     if backbone.spec.family == "ltx":
         handle = transformer.proj_in.register_forward_hook(lambda m, a, output: seen.append(output))
+    elif backbone.spec.family == "hunyuan":
+        handle = transformer.x_embedder.register_forward_hook(lambda m, a, output: seen.append(output))
     elif backbone.spec.family == "wan":
         layer = transformer.patch_embedding
         handle = layer.register_forward_hook(lambda m, a, output: seen.append(output.flatten(2).transpose(1, 2)))
@@ -127,6 +129,8 @@ def test_rotary_tables_equal_those_of_the_library(name):
         return
     if backbone.spec.family == "ltx":
         theirs = [table[0] for table in ltx_positions(backbone.transformer.rope, grid, is_0_9_5=name == "ltx-i2v")]
+    elif backbone.spec.family == "hunyuan":
+        theirs = backbone.transformer.rope(inputs.noisy)
     elif backbone.spec.family == "wan":
         theirs = [table[0, :, 0] for table in backbone.transformer.rope(inputs.noisy)]
     elif backbone.spec.patch[0] == 2:

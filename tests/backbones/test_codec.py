@@ -9,6 +9,7 @@ from diffusers import (
     CogVideoXImageToVideoPipeline,
     CogVideoXVideoToVideoPipeline,
     DiffusionPipeline,
+    HunyuanSkyreelsImageToVideoPipeline,
     LTXImageToVideoPipeline,
     WanImageToVideoPipeline,
     WanVideoToVideoPipeline,
@@ -33,6 +34,8 @@ NAMES = (
     "wan-ti2v",
     "ltx",
     "ltx-0.9.5",
+    "hunyuan",
+    "hunyuan-i2v",
 )
 
 
@@ -216,6 +219,41 @@ def test_ltx_decodes_as_its_pipeline_and_alike_each_time(name):
     state = torch.random.get_rng_state()
     assert torch.equal(codec(name).decode(latents), decoded)
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_hunyuan_first_frame_is_that_of_the_image_to_video_pipeline():
+    theirs = pipeline("hunyuan-i2v")
+    assert isinstance(theirs, HunyuanSkyreelsImageToVideoPipeline)
+    # Its posterior has a spread, which the pipeline draws from: none is left of it.
+    output = theirs.vae.quant_conv
+    output.weight.data[16:], output.bias.data[16:] = 0.0, -30.0
+    frame = video(batch=2)[:, :, 0]
+    _, latents = theirs.prepare_latents(
+        frame,
+        batch_size=2,
+        num_channels_latents=16,
+        height=64,
+        width=96,
+        num_frames=13,
+        dtype=torch.float32,
+        device=torch.device("cpu"),
+        generator=torch.Generator().manual_seed(1),
+    )
+    ours = codec("hunyuan-i2v").first_frame(frame, num_frames=13)
+    torch.testing.assert_close(ours.latents, latents, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("frames", [4, 13])
+def test_hunyuan_decodes_to_the_frames_of_the_window(frames):
+    """Windows of more than 16 frames are encoded and decoded in pieces, as its pipeline does."""
+    latents = torch.randn(1, 16, frames, 4, 6, generator=torch.Generator().manual_seed(2))
+    vae = pipeline("hunyuan").vae
+    with torch.no_grad():
+        theirs = vae.decode(latents / vae.config.scaling_factor).sample.clamp(-1, 1)
+    ours = codec("hunyuan").decode(latents)
+    torch.testing.assert_close(ours, theirs)
+    assert ours.shape == (1, 3, 4 * frames - 3, 32, 48)
+    assert codec("hunyuan").encode(ours).shape == latents.shape
 
 
 def test_wan_image_tokens_are_those_of_the_pipeline_for_the_same_picture():

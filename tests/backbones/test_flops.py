@@ -36,7 +36,10 @@ def test_forward_pass_is_what_torch_counts(name):
     assert forward_flops(backbone.spec, backbone.transformer.config, shape) == pytest.approx(measured, rel=1e-9)
 
 
-@pytest.mark.parametrize("name", ["cogvideox-5b", "cogvideox-1.5-i2v", "wan", "wan-i2v", "wan-ti2v", "ltx", "ltx-i2v"])
+@pytest.mark.parametrize(
+    "name",
+    ["cogvideox-5b", "cogvideox-1.5-i2v", "wan", "wan-i2v", "wan-ti2v", "ltx", "ltx-i2v", "hunyuan", "hunyuan-i2v"],
+)
 @pytest.mark.parametrize("schedule", ["spread", "every", "first"])
 def test_a_training_step_is_what_torch_counts(name, schedule):
     backbone = small_backbone(name)
@@ -55,7 +58,7 @@ def test_a_training_step_is_what_torch_counts(name, schedule):
     assert ours.model == ours.executed == pytest.approx(measured, rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["cogvideox-5b", "wan", "ltx"])
+@pytest.mark.parametrize("name", ["cogvideox-5b", "wan", "ltx", "hunyuan"])
 def test_checkpoints_add_the_forward_pass_of_the_blocks_that_the_gradient_reaches(name):
     backbone = small_backbone(name)
     encoder = ContextEncoder(backbone, ContextEncoderSettings(num_layers=2))
@@ -112,7 +115,7 @@ def test_identity_tokens_cost_their_projections_and_their_share_of_attention():
     assert added == 42 * (2 * 2 * 1000 * 3072**2 + 2 * 2 * 17_776 * 1000 * 3072)
 
 
-@pytest.mark.parametrize("name", ["cogvideox-5b", "wan", "ltx"])
+@pytest.mark.parametrize("name", ["cogvideox-5b", "wan", "ltx", "hunyuan"])
 @pytest.mark.parametrize("scope", ["joint", "id_only"])
 def test_a_step_of_the_id_adapter_is_about_what_torch_counts(name, scope):
     backbone = small_backbone(name)

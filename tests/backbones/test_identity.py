@@ -69,7 +69,7 @@ def test_captured_tokens_change_the_prediction_until_they_are_cleared(name):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["cogvideox-5b", "wan", "ltx"])
+@pytest.mark.parametrize("name", ["cogvideox-5b", "wan", "ltx", "hunyuan"])
 def test_tokens_of_the_same_window_at_its_own_place_count_twice_in_attention(name):
     """Truth by hand: every key twice, with equal values, leaves each softmax average as it was."""
     adapter = adapter_on(name)
@@ -91,7 +91,7 @@ def test_tokens_of_the_same_window_at_its_own_place_count_twice_in_attention(nam
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["cogvideox-5b", "wan", "ltx"])
+@pytest.mark.parametrize("name", ["cogvideox-5b", "wan", "ltx", "hunyuan"])
 def test_padded_tokens_of_a_batch_are_not_looked_at(name):
     adapter = adapter_on(name, trained=True)
     adapter.capture(source_for(adapter))
@@ -123,7 +123,7 @@ def test_item_without_an_object_looks_at_nothing_but_itself():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["cogvideox-5b", "wan", "ltx"])
+@pytest.mark.parametrize("name", ["cogvideox-5b", "wan", "ltx", "hunyuan"])
 def test_place_in_time_of_the_source_matters(name):
     adapter = adapter_on(name)
     predictions = []
@@ -150,7 +150,7 @@ def test_every_second_matrix_receives_a_gradient_and_the_backbone_none(name, sco
     assert all(parameter.dtype == torch.float32 for parameter in adapter.parameters())
 
 
-@pytest.mark.parametrize("name", ["cogvideox-5b", "ltx"])
+@pytest.mark.parametrize("name", ["cogvideox-5b", "ltx", "hunyuan"])
 def test_gradients_are_equal_with_activation_checkpoints(name):
     gradients = []
     for checkpointed in (False, True):

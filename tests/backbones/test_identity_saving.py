@@ -5,7 +5,12 @@ import torch
 
 pytest.importorskip("peft")
 
-from diffusers.loaders.lora_pipeline import CogVideoXLoraLoaderMixin, LTXVideoLoraLoaderMixin, WanLoraLoaderMixin
+from diffusers.loaders.lora_pipeline import (
+    CogVideoXLoraLoaderMixin,
+    HunyuanVideoLoraLoaderMixin,
+    LTXVideoLoraLoaderMixin,
+    WanLoraLoaderMixin,
+)
 
 from tests.backbones.small import inputs_for, small_backbone
 from tests.backbones.test_identity import adapter_on, predict, source_for
@@ -17,7 +22,7 @@ torch.set_num_threads(1)
 
 @torch.no_grad()
 @pytest.mark.parametrize("scope", ["id_only", "joint"])
-@pytest.mark.parametrize("name", ["cogvideox-5b", "wan", "ltx"])
+@pytest.mark.parametrize("name", ["cogvideox-5b", "wan", "ltx", "hunyuan"])
 def test_loaded_adapter_predicts_what_the_saved_one_did(name, scope, tmp_path):
     saved = adapter_on(name, scope=scope, trained=True)
     saved.capture(source_for(saved))
@@ -31,7 +36,12 @@ def test_loaded_adapter_predicts_what_the_saved_one_did(name, scope, tmp_path):
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("name", "loader"),
-    [("cogvideox-5b", CogVideoXLoraLoaderMixin), ("wan", WanLoraLoaderMixin), ("ltx", LTXVideoLoraLoaderMixin)],
+    [
+        ("cogvideox-5b", CogVideoXLoraLoaderMixin),
+        ("wan", WanLoraLoaderMixin),
+        ("ltx", LTXVideoLoraLoaderMixin),
+        ("hunyuan", HunyuanVideoLoraLoaderMixin),
+    ],
 )
 def test_diffusers_own_loader_reads_weights_and_scale(name, loader, tmp_path):
     saved = adapter_on(name, scope="joint", trained=True)

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -50,6 +52,35 @@ def test_every_trained_parameter_receives_a_gradient_and_nothing_else_does(name)
     zero = [key for key, parameter in model.encoder.named_parameters() if not parameter.grad.any()]
     assert (without, zero) == ([], [])
     assert all(parameter.grad is None for parameter in model.transformer.parameters())
+
+
+def test_last_copied_block_of_hunyuan_lacks_what_only_makes_text():
+    """By hand: queries and output of text, its norm and its feed-forward of four times the width."""
+    backbone = small_backbone("hunyuan")
+    first, last = ContextEncoder(backbone, ContextEncoderSettings(num_layers=2)).blocks
+    dim, head_dim = backbone.spec.dim, backbone.spec.dim // 2
+    lacking = 2 * (dim + 1) * dim + head_dim + (dim + 1) * 4 * dim + (4 * dim + 1) * dim
+    sizes = [sum(parameter.numel() for parameter in block.parameters()) for block in (first, last)]
+    assert sizes[0] - sizes[1] == lacking
+
+
+@pytest.mark.parametrize("num_layers", [1, 4])
+def test_every_parameter_of_a_shallow_and_of_a_deep_encoder_receives_a_gradient(num_layers):
+    """Of Hunyuan's four small blocks, two have a stream of their own for text."""
+    model = inpainting("hunyuan", num_layers=num_layers)
+    leave_zero(model)
+    run(model, inputs_for(model.backbone)).square().mean().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.encoder.parameters())
+
+
+@torch.no_grad()
+def test_lacking_text_output_changes_no_bit_of_the_hints():
+    backbone = small_backbone("hunyuan")
+    inputs = inputs_for(backbone)
+    tokens = torch.randn(2, 3 * 4 * 6, backbone.spec.dim, generator=torch.Generator().manual_seed(0))
+    state = backbone.first_state(tokens, grid=(3, 4, 6), timesteps=inputs.timesteps, conditions=inputs.conditions)
+    whole, cut = backbone.blocks[0], backbone.without_text_output(copy.deepcopy(backbone.blocks[0]))
+    assert torch.equal(backbone.run_block(cut, state).video, backbone.run_block(whole, state).video)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -130,6 +161,11 @@ def test_published_schedule_of_cogvideox_5b_turns_at_block_21():
 def test_more_hints_than_blocks_are_refused():
     with pytest.raises(ValueError, match="5 hints for 4 blocks"):
         schedule(InjectionSettings(), num_blocks=4, num_hints=5)
+
+
+def test_hints_that_the_depth_has_no_share_for_are_refused():
+    with pytest.raises(ValueError, match="3 hints for 4 blocks, of which the last would be added nowhere"):
+        schedule(InjectionSettings(), num_blocks=4, num_hints=3)
 
 
 @torch.no_grad()

@@ -8,12 +8,29 @@ import torch
 
 pytest.importorskip("diffusers")
 
-from diffusers import CogVideoXTransformer3DModel, LTXVideoTransformer3DModel, WanPipeline, WanTransformer3DModel
+from diffusers import (
+    CogVideoXTransformer3DModel,
+    HunyuanVideoTransformer3DModel,
+    LTXVideoTransformer3DModel,
+    WanPipeline,
+    WanTransformer3DModel,
+)
 from safetensors.torch import load_file, save_file
 
-from tests.backbones.small import COGVIDEOX_VAE, FLOW, LTX_VAE, SHIFTED_FLOW, TI2V_VAE, V_PREDICTION, WAN_VAE
+from tests.backbones.small import (
+    COGVIDEOX_VAE,
+    FLOW,
+    FLOW_SHIFT_7,
+    HUNYUAN_VAE,
+    LTX_VAE,
+    SHIFTED_FLOW,
+    TI2V_VAE,
+    V_PREDICTION,
+    WAN_VAE,
+)
 from vpdata.backbones.cogvideox import CogVideoX
 from vpdata.backbones.context_encoder import ContextEncoder, ContextEncoderSettings
+from vpdata.backbones.hunyuan import HunyuanVideo
 from vpdata.backbones.loading import fingerprint, load_backbone, load_codec, load_text_encoder, read_spec
 from vpdata.backbones.ltx import LTX
 from vpdata.backbones.port import Backbone, Conditions
@@ -37,6 +54,8 @@ NAMES = (
     "wan-ti2v",
     "ltx",
     "ltx-0.9.5",
+    "hunyuan",
+    "hunyuan-i2v",
 )
 EXPERTS = ("high_noise", "low_noise")
 
@@ -107,7 +126,17 @@ def test_what_only_an_ltx_is_told_is_refused_for_others(settings):
         load_backbone(tiny("wan", **settings))
 
 
-@pytest.mark.parametrize("name", ["cogvideox-i2v", "wan-i2v", "ltx"])
+@pytest.mark.parametrize("way", ["token_replace", "latent_concat"])
+def test_the_image_to_video_checkpoints_of_hunyuan_are_refused_by_name(way, tmp_path):
+    save_tiny(tmp_path, "hunyuan")
+    settings = BackboneSettings(weights=str(tmp_path), device="cpu", dtype="float32")
+    edit(settings, "transformer", image_condition_type=way)
+    for load in (read_spec, load_backbone, load_codec, load_text_encoder):
+        with pytest.raises(BackendError, match=rf"HunyuanVideo-I2V \({way}\).*take HunyuanVideo, or SkyReels V1 I2V"):
+            load(settings)
+
+
+@pytest.mark.parametrize("name", ["cogvideox-i2v", "wan-i2v", "ltx", "hunyuan"])
 def test_a_tiny_checkpoint_is_a_function_of_name_and_seed(name, tmp_path):
     torch.manual_seed(5)
     state = torch.random.get_rng_state()
@@ -236,10 +265,12 @@ def test_fingerprint_follows_the_hashes_of_the_lock_file(saved, tmp_path, monkey
         ("image_processor", load_codec),
         ("text_encoder", load_text_encoder),
         ("tokenizer", load_text_encoder),
+        ("text_encoder_2", load_text_encoder),
+        ("tokenizer_2", load_text_encoder),
     ],
 )
 def test_a_missing_part_is_named(part, load, tmp_path):
-    save_tiny(tmp_path, "wan-i2v")
+    save_tiny(tmp_path, "hunyuan" if part.endswith("_2") else "wan-i2v")
     shutil.rmtree(tmp_path / part)
     with pytest.raises(BackendError, match=f"has no {part}/.*wanted the folder of a whole pipeline"):
         load(BackboneSettings(weights=str(tmp_path), device="cpu", dtype="float32"))
@@ -371,6 +402,8 @@ def published(name: str) -> Backbone:
             "out_channels": 48,
         },
     }
+    if name == "HunyuanVideo":
+        return HunyuanVideo(HunyuanVideoTransformer3DModel(), scheduler=FLOW_SHIFT_7, vae=HUNYUAN_VAE)
     if name in LTX_SIZES:
         return LTX(LTXVideoTransformer3DModel(**LTX_SIZES[name]), scheduler=SHIFTED_FLOW, vae=LTX_VAE)
     if name in cogvideox:
@@ -395,6 +428,7 @@ def num_parameters(module: torch.nn.Module) -> int:
         ("Wan2.2-TI2V-5B", 5.000, 3072, 30),
         ("LTX-2B", 1.923, 2048, 28),
         ("LTX-13B", 13.043, 4096, 48),
+        ("HunyuanVideo", 12.821, 3072, 60),
     ],
 )
 def test_published_sizes(name, billions, dim, num_blocks):
@@ -406,7 +440,13 @@ def test_published_sizes(name, billions, dim, num_blocks):
 
 @pytest.mark.parametrize(
     ("name", "share"),
-    [("CogVideoX-5B-I2V", 0.0511), ("CogVideoX-2B", 0.0711), ("Wan2.1-T2V-14B", 0.0530), ("LTX-2B", 0.0756)],
+    [
+        ("CogVideoX-5B-I2V", 0.0511),
+        ("CogVideoX-2B", 0.0711),
+        ("Wan2.1-T2V-14B", 0.0530),
+        ("LTX-2B", 0.0756),
+        ("HunyuanVideo", 0.0472),
+    ],
 )
 def test_a_context_encoder_of_two_layers_is_a_small_share_of_the_backbone(name, share):
     with torch.device("meta"):

@@ -47,6 +47,27 @@ def test_ltx_is_told_of_the_tokens_that_its_pipeline_does_not_mask():
     torch.testing.assert_close(ours, theirs * mask[..., None], atol=2e-5, rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["hunyuan", "hunyuan-i2v"])
+def test_hunyuan_is_told_what_its_pipeline_tells_it(name):
+    pipeline = DiffusionPipeline.from_pretrained(tiny_folder(name, 0), local_files_only=True)
+    theirs, pooled, mask = pipeline.encode_prompt(CAPTIONS)
+    ours = pad_text(encoder(name).encode(CAPTIONS), length=257)
+    assert torch.equal(is_given(ours[:, 1:]), mask.bool())
+    torch.testing.assert_close(ours[:, 1:], theirs * mask[..., None], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours[:, 0, :16], pooled, atol=1e-5, rtol=1e-5)
+    assert not ours[:, 0, 16:].any()
+
+
+def test_of_hunyuans_prompt_nothing_stands_before_the_caption():
+    # CLIP's vector, a token a word, and the end of the prompt.
+    assert [len(one) for one in encoder("hunyuan").encode(["a red ball", ""])] == [1 + 3 + 1, 1 + 1]
+
+
+def test_a_caption_too_long_for_hunyuan_is_cut():
+    (embedding,) = encoder("hunyuan").encode(["a " * 300])
+    assert embedding.shape == (257, 32)
+
+
 def test_cogvideox_keeps_what_stands_at_the_padding():
     short, _, _, long = encoder("cogvideox").encode(CAPTIONS)
     assert short.shape == long.shape == (16, 32)

@@ -16,7 +16,7 @@ from tests.train.fixtures import settings_for
 from tests.train.processes import train_here
 
 FILE = Path(__file__).parent / "losses.json"
-BACKBONES = ("cogvideox-5b", "wan", "ltx")
+BACKBONES = ("cogvideox-5b", "wan", "ltx", "hunyuan")
 
 
 def losses_on(backbone: str) -> list[float]:

@@ -219,7 +219,10 @@ PIPELINE = {
     "transformer/diffusion_pytorch_model.bin": b"a pickle",
     "transformer_2/diffusion_pytorch_model.safetensors": safetensors([3.0]),
     "vae/diffusion_pytorch_model.safetensors": safetensors([2.0]),
+    "text_encoder_2/model.safetensors": safetensors([4.0]),
     "tokenizer/spiece.model": b"pieces",
+    "tokenizer_2/merges.txt": b"a b",
+    "tokenizer_2/vocab.json": b"{}",
     "assets/film.mp4": b"film",
     "assets/teaser.json": b"{}",
 }
@@ -232,7 +235,10 @@ def test_of_a_pipeline_the_folders_of_its_parts_are_fetched(hub, shared):
     assert sorted(lock.files) == [
         "model_index.json",
         "scheduler/scheduler_config.json",
+        "text_encoder_2/model.safetensors",
         "tokenizer/spiece.model",
+        "tokenizer_2/merges.txt",
+        "tokenizer_2/vocab.json",
         "transformer/config.json",
         "transformer/diffusion_pytorch_model.safetensors",
         "transformer_2/diffusion_pytorch_model.safetensors",

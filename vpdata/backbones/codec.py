@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
+from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
 from diffusers.models.autoencoders.autoencoder_kl_ltx import AutoencoderKLLTXVideo
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor
@@ -29,7 +30,11 @@ class LatentCodec(ABC):
     """
 
     def __init__(
-        self, vae: AutoencoderKLCogVideoX | AutoencoderKLLTXVideo | AutoencoderKLWan, *, spec: BackboneSpec, tiled: bool
+        self,
+        vae: AutoencoderKLCogVideoX | AutoencoderKLHunyuanVideo | AutoencoderKLLTXVideo | AutoencoderKLWan,
+        *,
+        spec: BackboneSpec,
+        tiled: bool,
     ) -> None:
         """`tiled` encodes and decodes large frames in blended tiles: less memory, and slightly other latents."""
         self.spec = spec
@@ -86,13 +91,18 @@ class LatentCodec(ABC):
         self.spec.latent_shape(num_frames, *frame.shape[2:])
 
 
-class CogVideoXCodec(LatentCodec):
-    """One factor scales all channels; CogVideoX 1.5 divides by it where the first frame is given, as it was trained."""
+class ScaledCodec(LatentCodec):
+    """CogVideoX and Hunyuan: one factor scales all channels.
 
-    def __init__(self, vae: AutoencoderKLCogVideoX, *, spec: BackboneSpec, tiled: bool = False) -> None:
+    CogVideoX 1.5 divides by it where the first frame is given, as it was trained.
+    """
+
+    def __init__(
+        self, vae: AutoencoderKLCogVideoX | AutoencoderKLHunyuanVideo, *, spec: BackboneSpec, tiled: bool = False
+    ) -> None:
         super().__init__(vae, spec=spec, tiled=tiled)
         self._scale = float(vae.config["scaling_factor"])
-        self._inverts_first_frame = bool(vae.config["invert_scale_latents"])
+        self._inverts_first_frame = bool(vae.config.get("invert_scale_latents"))
 
     @torch.no_grad()
     def first_frame(self, frame: Tensor, *, num_frames: int) -> FirstFrame:

@@ -45,6 +45,7 @@ class ContextEncoder(nn.Module):
         self._backbone = (backbone,)
         self.patch_embedding = _patch_embedding(backbone)
         self.blocks = nn.ModuleList(copy.deepcopy(block) for block in backbone.blocks[: settings.num_layers])
+        self.blocks[-1] = backbone.without_text_output(self.blocks[-1])
         self.outputs = nn.ModuleList(_zero_linear(spec.dim).to(self.patch_embedding.weight) for _ in self.blocks)
         self.requires_grad_(True)
         self.checkpoints_activations = False

@@ -9,7 +9,7 @@ are left out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -63,8 +63,8 @@ def forward_flops(
     `config` is the transformer's own; `num_id_tokens` are keys and values that every block attends to beside its own.
     """
     tokens = prod(spec.grid(latent_shape))
-    block = _block(spec, config, tokens, num_id_tokens=num_id_tokens)
-    return spec.num_blocks * block.forward + _ends(spec, config, tokens)
+    blocks = _blocks(spec, config, tokens, num_id_tokens=num_id_tokens)
+    return sum(block.forward for block in blocks) + _ends(spec, config, tokens)
 
 
 def encoder_step_flops(
@@ -81,15 +81,15 @@ def encoder_step_flops(
     `recomputed_frac`: share of the blocks, of backbone and encoder alike, that run under an activation checkpoint.
     """
     tokens = prod(spec.grid(latent_shape))
-    block = _block(spec, config, tokens)
+    blocks, copied = _blocks(spec, config, tokens), _encoder_blocks(spec, config, tokens, num_layers)
     behind = schedule(injection, num_blocks=spec.num_blocks, num_hints=num_layers)
-    num_reached = spec.num_blocks - 1 - next(index for index, hint in enumerate(behind) if hint is not None)
+    reached = blocks[1 + next(index for index, hint in enumerate(behind) if hint is not None) :]
     own = _encoder_linears(spec, tokens, num_layers)
     forward = forward_flops(spec, config, latent_shape) + _encoder_forward(spec, config, tokens, num_layers)
-    backward = num_reached * block.frozen_backward + _output(spec, tokens)
+    backward = sum(block.frozen_backward for block in reached) + _output(spec, tokens)
     # The first thing trained gets no gradient of its input: that is data.
-    backward += num_layers * block.trained_backward + 2 * own - _encoder_embedding(spec, tokens)
-    again = recomputed_frac * (num_reached + num_layers) * block.forward
+    backward += sum(block.trained_backward for block in copied) + 2 * own - _encoder_embedding(spec, tokens)
+    again = recomputed_frac * sum(block.forward for block in (*reached, *copied))
     return StepFlops(model=forward + backward, executed=forward + backward + again)
 
 
@@ -109,16 +109,16 @@ def id_step_flops(
     `source_shape`: latents of the window that the identity tokens are taken from, by a forward pass of its own.
     """
     tokens = prod(spec.grid(latent_shape))
-    block = _block(spec, config, tokens, num_id_tokens=num_id_tokens)
-    lora = _lora(spec, tokens, identity, num_id_tokens=num_id_tokens)
-    forward = forward_flops(spec, config, latent_shape, num_id_tokens=num_id_tokens) + spec.num_blocks * lora
+    blocks = _blocks(spec, config, tokens, num_id_tokens=num_id_tokens)
+    lora = _lora(spec, config, tokens, identity, num_id_tokens=num_id_tokens)
+    forward = forward_flops(spec, config, latent_shape, num_id_tokens=num_id_tokens) + lora
     forward += _encoder_forward(spec, config, tokens, num_layers)
     if source_shape is not None:
         forward += forward_flops(spec, config, source_shape)
-    backward = spec.num_blocks * (block.frozen_backward + 2 * lora) + _output(spec, tokens)
+    backward = sum(block.frozen_backward for block in blocks) + 2 * lora + _output(spec, tokens)
     # What the first block projects is data.
     backward -= 2 * 3 * spec.dim**2 * _attended(spec, tokens)
-    again = recomputed_frac * spec.num_blocks * (block.forward + lora)
+    again = recomputed_frac * (sum(block.forward for block in blocks) + lora)
     return StepFlops(model=forward + backward, executed=forward + backward + again)
 
 
@@ -128,16 +128,39 @@ _IMAGE_TOKENS = 257
 """Of the CLIP image encoder of Wan 2.1's image-to-video checkpoints."""
 
 
+def _blocks(spec: BackboneSpec, config: Mapping[str, Any], tokens: int, *, num_id_tokens: int = 0) -> list[_Block]:
+    """All of a backbone."""
+    block = _block(spec, config, tokens, num_id_tokens=num_id_tokens)
+    blocks = [block] * spec.num_blocks
+    if spec.family == "hunyuan":
+        # Those with one stream are as large, and modulated by half as many numbers a stream.
+        num_saved = 2 * (12 - 3) * spec.dim**2
+        single = replace(block, constants=block.constants - num_saved)
+        blocks[config["num_layers"] :] = [single] * config["num_single_layers"]
+    return blocks
+
+
+def _encoder_blocks(spec: BackboneSpec, config: Mapping[str, Any], tokens: int, num_layers: int) -> list[_Block]:
+    """The first of a backbone as the context encoder copies them; the last gives no text where that is of its own."""
+    blocks = _blocks(spec, config, tokens)[:num_layers]
+    if spec.family == "hunyuan" and num_layers <= config["num_layers"]:
+        # Queries and output of the text's attention, and its feed-forward.
+        num_saved = 2 * 10 * spec.dim**2 * spec.num_text_tokens
+        blocks[-1] = replace(blocks[-1], linears=blocks[-1].linears - num_saved)
+    return blocks
+
+
 def _block(spec: BackboneSpec, config: Mapping[str, Any], tokens: int, *, num_id_tokens: int = 0) -> _Block:
     dim = spec.dim
     # Keys and values of the identity tokens are projected, and attended to.
     id_linears, id_attention = 2 * 2 * dim**2 * num_id_tokens, 4 * dim * num_id_tokens
     if spec.joins_text:
         both = _attended(spec, tokens)
+        time_dim = dim if spec.family == "hunyuan" else config["time_embed_dim"]
         return _Block(
             # Four projections, and a feed-forward of four times the width.
             linears=2 * 12 * dim**2 * both,
-            constants=2 * 12 * dim * config["time_embed_dim"] + id_linears,
+            constants=2 * 12 * dim * time_dim + id_linears,
             attention=4 * dim * both**2 + id_attention * both,
         )
     told = spec.text_length + (_IMAGE_TOKENS if config.get("added_kv_proj_dim") else 0)
@@ -169,6 +192,8 @@ def _conditions(spec: BackboneSpec, config: Mapping[str, Any], tokens: int) -> f
         offset = config["ofs_embed_dim"] or 0
         last_norm = 2 * dim * time
         return 2 * (spec.text_dim * dim * spec.text_length + dim * time + time**2 + 2 * offset**2 + last_norm)
+    if spec.family == "hunyuan":
+        return _hunyuan_conditions(spec, config)
     text = (spec.text_dim * dim + dim**2) * spec.text_length
     image_dim = config.get("image_dim") or 0
     image = (image_dim**2 + image_dim * dim) * _IMAGE_TOKENS
@@ -176,6 +201,16 @@ def _conditions(spec: BackboneSpec, config: Mapping[str, Any], tokens: int) -> f
     replaces = spec.takes_first_frame and config["in_channels"] == spec.latent_channels
     times = tokens if replaces else 1
     return 2 * (text + image + (config.get("freq_dim", _FREQUENCIES) * dim + 7 * dim**2) * times)
+
+
+def _hunyuan_conditions(spec: BackboneSpec, config: Mapping[str, Any]) -> float:
+    """Embedding of time, guidance and CLIP's vector, refinement of LLaMA's tokens, and the last norm."""
+    dim, text = spec.dim, spec.num_text_tokens
+    # Two layers each.
+    time, pooled, mean = ((size + dim) * dim for size in (_FREQUENCIES, config["pooled_projection_dim"], spec.text_dim))
+    vectors = (2 + config["guidance_embeds"]) * time + pooled + mean + 2 * dim**2
+    refining = (12 * dim**2 + 2 * dim * text) * text + 2 * dim**2
+    return 2 * (vectors + spec.text_dim * dim * text + config["num_refiner_layers"] * refining)
 
 
 def _encoder_embedding(spec: BackboneSpec, tokens: int) -> float:
@@ -188,16 +223,23 @@ def _encoder_linears(spec: BackboneSpec, tokens: int, num_layers: int) -> float:
 
 
 def _encoder_forward(spec: BackboneSpec, config: Mapping[str, Any], tokens: int, num_layers: int) -> float:
-    blocks = num_layers * _block(spec, config, tokens).forward
+    blocks = sum(block.forward for block in _encoder_blocks(spec, config, tokens, num_layers))
     return _conditions(spec, config, tokens) + blocks + _encoder_linears(spec, tokens, num_layers)
 
 
-def _lora(spec: BackboneSpec, tokens: int, identity: IdentitySettings, *, num_id_tokens: int) -> float:
-    """Forward pass of one block's adapters, each a product down and one up."""
-    own = 4 * _attended(spec, tokens) if identity.scope == "joint" else 0
-    return 2 * 2 * spec.dim * identity.rank * (own + 2 * num_id_tokens)
+def _lora(
+    spec: BackboneSpec, config: Mapping[str, Any], tokens: int, identity: IdentitySettings, *, num_id_tokens: int
+) -> float:
+    """Forward pass of all blocks' adapters, each a product down and one up."""
+    adapted = spec.num_blocks * 2 * num_id_tokens
+    if identity.scope == "joint" and spec.family == "hunyuan":
+        # With two streams the video's four projections are adapted; with one the three before the attention, for both.
+        adapted += config["num_layers"] * 4 * tokens + config["num_single_layers"] * 3 * _attended(spec, tokens)
+    elif identity.scope == "joint":
+        adapted += spec.num_blocks * 4 * _attended(spec, tokens)
+    return 2 * 2 * spec.dim * identity.rank * adapted
 
 
 def _attended(spec: BackboneSpec, tokens: int) -> int:
     """Tokens in self-attention."""
-    return tokens + (spec.text_length if spec.joins_text else 0)
+    return tokens + (spec.num_text_tokens if spec.joins_text else 0)

@@ -94,10 +94,17 @@ class IdentityStore:
         index = self.gathered.positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
         self.hidden[block] = hidden.detach().gather(1, index)
 
-    def attention_mask(self, num_keys: int) -> Tensor | None:
-        """`[B, 1, 1, num_keys + N]` bool, True = may be looked at; None where all may."""
-        valid = self.gathered.valid if self.gathered is not None else None
-        if valid is None:
+    def attention_mask(self, num_keys: int, own: Tensor | None) -> Tensor | None:
+        """`[B, 1, 1, num_keys + N]` bool, True = may be looked at; None where all may.
+
+        own: the same `[B, 1, 1, num_keys]` for the window's keys alone.
+        """
+        assert self.gathered is not None
+        valid, positions = self.gathered.valid, self.gathered.positions
+        if valid is None and own is None:
             return None
-        own = valid.new_ones(len(valid), num_keys)
-        return torch.cat([own, valid], dim=1)[:, None, None, :]
+        if own is None:
+            own = positions.new_ones(len(positions), 1, 1, num_keys, dtype=torch.bool)
+        if valid is None:
+            valid = torch.ones_like(positions, dtype=torch.bool)
+        return torch.cat([own, valid[:, None, None, :]], dim=-1)

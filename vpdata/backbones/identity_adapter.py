@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vpdata.backbones.identity import IdentityStore, Scope, gather_positions
 from vpdata.backbones.identity_attention import (
     CogVideoXIdentityAttention,
+    HunyuanIdentityAttention,
     LTXIdentityAttention,
     WanIdentityAttention,
 )
@@ -26,6 +27,7 @@ _ATTENTION = {
     "cogvideox": CogVideoXIdentityAttention,
     "wan": WanIdentityAttention,
     "ltx": LTXIdentityAttention,
+    "hunyuan": HunyuanIdentityAttention,
 }
 
 
@@ -75,19 +77,22 @@ class IdentityAdapter:
         self.backbone = backbone
         self._store = IdentityStore(scope=settings.scope)
         projections = ("to_k", "to_v") if settings.scope == "id_only" else ("to_q", "to_k", "to_v", "to_out.0")
+        names = "|".join(map(re.escape, projections))
         transformer = cast(PeftAdapterMixin, backbone.transformer)
         transformer.add_adapter(
             LoraConfig(
                 r=settings.rank,
                 lora_alpha=settings.alpha,
-                target_modules=rf"(transformer_)?blocks\.\d+\.attn1\.({'|'.join(map(re.escape, projections))})",
+                # Hunyuan's blocks have one attention. Those with one stream for video and text lack `to_out`.
+                target_modules=rf"(single_)?(transformer_)?blocks\.\d+\.attn1?\.({names})",
             ),
             adapter_name=NAME,
         )
         for parameter in self.parameters():
             parameter.data = parameter.data.float()
         for index, block in enumerate(backbone.blocks):
-            cast(Any, block).attn1.set_processor(_ATTENTION[backbone.spec.family](self._store, block=index))
+            attention: Any = getattr(block, "attn1", None) or block.attn
+            attention.set_processor(_ATTENTION[backbone.spec.family](self._store, block=index))
 
     def parameters(self) -> list[nn.Parameter]:
         """All that is trained."""

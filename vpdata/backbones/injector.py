@@ -68,13 +68,15 @@ class Injector:
 
 
 def schedule(settings: InjectionSettings, *, num_blocks: int, num_hints: int) -> list[int | None]:
-    """For each block the hint that is added behind it, or None."""
+    """For each block the hint that is added behind it, or None; ValueError where a hint would be added nowhere."""
     if num_hints > num_blocks:
         raise ValueError(f"got {num_hints} hints for {num_blocks} blocks, wanted at most one per block")
     if settings.schedule == "first":
         return [block if block < num_hints else None for block in range(num_blocks)]
     share = -(-num_blocks // num_hints)
     if settings.schedule == "spread":
+        if share * (num_hints - 1) >= num_blocks:
+            raise ValueError(f"got {num_hints} hints for {num_blocks} blocks, of which the last would be added nowhere")
         return [block // share for block in range(num_blocks)]
     step = num_blocks // num_hints
     return [block // step if block % step == 0 and block // step < num_hints else None for block in range(num_blocks)]

@@ -10,19 +10,31 @@ from pathlib import Path
 from typing import Any
 
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
+from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
 from diffusers.models.autoencoders.autoencoder_kl_ltx import AutoencoderKLLTXVideo
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTransformer3DModel
+from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoTransformer3DModel
 from diffusers.models.transformers.transformer_ltx import LTXVideoTransformer3DModel
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from diffusers.utils.logging import disable_progress_bar
 from safetensors import SafetensorError
-from transformers import AutoImageProcessor, AutoTokenizer, CLIPVisionModel, T5EncoderModel, UMT5EncoderModel
+from transformers import (
+    AutoImageProcessor,
+    AutoTokenizer,
+    CLIPTextModel,
+    CLIPVisionModel,
+    LlamaModel,
+    T5EncoderModel,
+    UMT5EncoderModel,
+)
 
-from vpdata.backbones import cogvideox, ltx, wan
-from vpdata.backbones.codec import CogVideoXCodec, LatentCodec, LTXCodec, WanCodec
+from vpdata.backbones import cogvideox, hunyuan, ltx, wan
+from vpdata.backbones.codec import LatentCodec, LTXCodec, ScaledCodec, WanCodec
 from vpdata.backbones.cogvideox import CogVideoX
+from vpdata.backbones.hunyuan import HunyuanVideo
+from vpdata.backbones.hunyuan_text import HunyuanTextEncoder
 from vpdata.backbones.ltx import LTX
 from vpdata.backbones.port import Backbone
 from vpdata.backbones.settings import BackboneSettings
@@ -40,9 +52,10 @@ _VAE_OF: dict[type[ModelMixin], type[ModelMixin]] = {
     CogVideoXTransformer3DModel: AutoencoderKLCogVideoX,
     WanTransformer3DModel: AutoencoderKLWan,
     LTXVideoTransformer3DModel: AutoencoderKLLTXVideo,
+    HunyuanVideoTransformer3DModel: AutoencoderKLHunyuanVideo,
 }
 _TRANSFORMERS, _VAES = tuple(_VAE_OF), tuple(_VAE_OF.values())
-_TEXT_PARTS = ("text_encoder", "tokenizer")
+_TEXT_PARTS = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
 _LATENT_PARTS = ("vae", "image_encoder", "image_processor")
 _SECOND = "transformer_2"
 """The part with the expert for low noise, where there are two."""
@@ -68,6 +81,8 @@ def load_backbone(settings: BackboneSettings) -> Backbone:
     transformer: Any = _load(kind, folder / part, settings)
     if kind is CogVideoXTransformer3DModel:
         return CogVideoX(transformer, scheduler=scheduler, vae=vae)
+    if kind is HunyuanVideoTransformer3DModel:
+        return HunyuanVideo(transformer, scheduler=scheduler, vae=vae)
     if kind is LTXVideoTransformer3DModel:
         return LTX(
             transformer,
@@ -89,8 +104,8 @@ def load_codec(settings: BackboneSettings, *, tiled: bool = False) -> LatentCode
     spec = _spec(files, settings)
     kind, _ = _class_and_config(files, "vae", _VAES)
     vae: Any = _load(kind, folder / "vae", settings)
-    if kind is AutoencoderKLCogVideoX:
-        return CogVideoXCodec(vae, spec=spec, tiled=tiled)
+    if kind in (AutoencoderKLCogVideoX, AutoencoderKLHunyuanVideo):
+        return ScaledCodec(vae, spec=spec, tiled=tiled)
     if kind is AutoencoderKLLTXVideo:
         return LTXCodec(vae, spec=spec, tiled=tiled)
     transformer = _class_and_config(files, "transformer", _TRANSFORMERS)[1]
@@ -112,11 +127,26 @@ def load_codec(settings: BackboneSettings, *, tiled: bool = False) -> LatentCode
 
 def load_text_encoder(settings: BackboneSettings) -> TextEncoder:
     """The text encoder with its tokenizer; BackendError as from `load_backbone`."""
-    folder = _local_folder(settings, "text_encoder/", "tokenizer/")
+    folder = _local_folder(settings, *(f"{part}/" for part in _TEXT_PARTS))
     spec = _spec(Folder(str(folder)), settings)
+    if spec.family == "hunyuan":
+        return _hunyuan_text_encoder(folder, spec, settings)
     kind = UMT5EncoderModel if spec.family == "wan" else T5EncoderModel
     model: Any = load_model(kind, _part(folder, "text_encoder"), device=settings.device, dtype=settings.dtype)
     return TextEncoder(model, _from_files(AutoTokenizer, _part(folder, "tokenizer")), spec=spec)
+
+
+def _hunyuan_text_encoder(folder: Path, spec: BackboneSpec, settings: BackboneSettings) -> TextEncoder:
+    def model(kind: Any, part: str) -> Any:
+        return load_model(kind, _part(folder, part), device=settings.device, dtype=settings.dtype)
+
+    return HunyuanTextEncoder(
+        model(LlamaModel, "text_encoder"),
+        _from_files(AutoTokenizer, _part(folder, "tokenizer")),
+        model(CLIPTextModel, "text_encoder_2"),
+        _from_files(AutoTokenizer, _part(folder, "tokenizer_2")),
+        spec=spec,
+    )
 
 
 def read_spec(settings: BackboneSettings) -> BackboneSpec:
@@ -144,7 +174,8 @@ def fingerprint(settings: BackboneSettings) -> str:
     files = _files(settings)
     spec = _spec(files, settings)
     facts: dict[str, Any] = {"text_length": spec.text_length, "takes_first_frame": spec.takes_first_frame}
-    facts |= {part: _meaning(_config(files, f"{part}/config.json")) for part in ("vae", "text_encoder")}
+    parts = ("vae", "text_encoder", *(["text_encoder_2"] if spec.family == "hunyuan" else []))
+    facts |= {part: _meaning(_config(files, f"{part}/config.json")) for part in parts}
     if settings.tiny is not None:
         facts["tiny"] = [settings.tiny, settings.tiny_seed]
     elif lock := read_lock(files):
@@ -183,6 +214,13 @@ def _spec(files: Folder, settings: BackboneSettings) -> BackboneSpec:
             f"{files.uri} is no LTX, which alone is told of backbone.first_frame and backbone.frame_rate: got "
             f"{settings.first_frame} and {settings.frame_rate}, wanted false and null"
         )
+    if kind is HunyuanVideoTransformer3DModel:
+        if (way := transformer["image_condition_type"]) is not None:
+            raise BackendError(
+                f"{files.uri} is a HunyuanVideo-I2V ({way}), whose text encoder looks at the first frame: each window "
+                "would need texts of its own, which is not supported; take HunyuanVideo, or SkyReels V1 I2V"
+            )
+        return hunyuan.spec_of(transformer, vae)
     if kind is CogVideoXTransformer3DModel:
         return cogvideox.spec_of(transformer, vae)
     return wan.spec_of(transformer, vae, expert=settings.expert)
@@ -251,7 +289,8 @@ def _part(folder: Path, part: str) -> Path:
 def _lacks(folder: str, what: str) -> BackendError:
     return BackendError(
         f"{folder} has no {what}, wanted the folder of a whole pipeline in diffusers' layout: transformer/, vae/, "
-        "text_encoder/, tokenizer/, scheduler/, and image_encoder/ and image_processor/ where the family has them"
+        "text_encoder/, tokenizer/, scheduler/, and where the family has them text_encoder_2/, tokenizer_2/, "
+        "image_encoder/ and image_processor/"
     )
 
 

@@ -89,6 +89,13 @@ class Backbone(ABC):
     def run_block(self, block: nn.Module, state: BlockState) -> BlockState:
         """The state behind a block of this family, which may be a copy of one of `blocks`."""
 
+    def without_text_output(self, block: nn.Module) -> nn.Module:
+        """The same block as one whose text nothing reads, changed in place where its text has parameters of its own.
+
+        Behind the context encoder's last block no gradient would reach those.
+        """
+        return block
+
     @abstractmethod
     def video_of(self, output: Any) -> Tensor:
         """The video's hidden state in what a block returns."""

@@ -11,18 +11,22 @@ Rotary = tuple[Tensor, Tensor]
 
 
 def rotary_tables(
-    positions: tuple[Tensor, Tensor, Tensor], dims: tuple[int, int, int], *, dtype: torch.dtype = torch.float32
+    positions: tuple[Tensor, Tensor, Tensor],
+    dims: tuple[int, int, int],
+    *,
+    theta: float = 10000.0,
+    dtype: torch.dtype = torch.float32,
 ) -> Rotary:
     """Tables of all tokens of a grid, frame by frame and row by row.
 
     positions: `[frames]`, `[rows]`, `[columns]`, any real numbers; dims: how many of a head's channels turn with each;
-    dtype: of the frequencies.
+    theta: base of the frequencies; dtype: theirs.
     """
     sizes = tuple(len(axis) for axis in positions)
     cosines, sines = [], []
     for axis, (where, dim) in enumerate(zip(positions, dims, strict=True)):
         # Its annotation forgets the tensors that its docstring offers.
-        cos, sin = get_1d_rotary_pos_embed(dim, where, use_real=True, freqs_dtype=dtype)  # pyright: ignore[reportArgumentType]
+        cos, sin = get_1d_rotary_pos_embed(dim, where, theta, use_real=True, freqs_dtype=dtype)  # pyright: ignore[reportArgumentType]
         shape = [1, 1, 1, dim]
         shape[axis] = sizes[axis]
         cosines.append(cos.view(shape).expand(*sizes, dim))

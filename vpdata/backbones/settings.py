@@ -19,6 +19,8 @@ TinyName = Literal[
     "wan2.2-a14b",
     "ltx",
     "ltx-0.9.5",
+    "hunyuan",
+    "hunyuan-i2v",
 ]
 
 

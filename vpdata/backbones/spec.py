@@ -7,7 +7,7 @@ from typing import Literal
 
 from vpdata.errors import ConfigError
 
-Family = Literal["cogvideox", "wan", "ltx"]
+Family = Literal["cogvideox", "wan", "ltx", "hunyuan"]
 Expert = Literal["high_noise", "low_noise"]
 """The transformers of a checkpoint that has one for each end of the noise (Wan 2.2 A14B)."""
 
@@ -31,12 +31,12 @@ class BackboneSpec:
     stride_px: int
     """Pixels per latent cell, in height and width."""
     text_length: int
-    """Text tokens the transformer takes."""
+    """Rows of a text that the transformer takes: tokens, before which Hunyuan's have one row of another kind."""
     text_dim: int
     takes_first_frame: bool
     """Whether it makes video from an image, and so must be given the first frame."""
     joins_text: bool
-    """Whether text tokens are in the same attention as the video's (CogVideoX), or are attended across (Wan)."""
+    """Whether text tokens are in the same attention as the video's (CogVideoX, Hunyuan), or are attended across."""
     expert: Expert | None = None
     """Which of a checkpoint's two transformers; None where it has one."""
 
@@ -63,6 +63,11 @@ class BackboneSpec:
         """Tokens in time, height and width of latents `[..., frames, rows, columns]`; a patch cut short is one too."""
         frames, rows, columns = latent_shape[-3:]
         return -(-frames // self.patch[0]), rows // self.patch[1], columns // self.patch[2]
+
+    @property
+    def num_text_tokens(self) -> int:
+        """Rows of a text that are tokens."""
+        return self.text_length - (self.family == "hunyuan")
 
     @property
     def mask_channels(self) -> int:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from diffusers.loaders.lora_pipeline import CogVideoXLoraLoaderMixin, LTXVideoLoraLoaderMixin, WanLoraLoaderMixin
+from diffusers.loaders.lora_pipeline import (
+    CogVideoXLoraLoaderMixin,
+    HunyuanVideoLoraLoaderMixin,
+    LTXVideoLoraLoaderMixin,
+    WanLoraLoaderMixin,
+)
 from safetensors import SafetensorError
 
 from vpdata.backbones.port import Backbone
@@ -16,6 +21,7 @@ _LOADERS: dict[str, Any] = {
     "cogvideox": CogVideoXLoraLoaderMixin,
     "wan": WanLoraLoaderMixin,
     "ltx": LTXVideoLoraLoaderMixin,
+    "hunyuan": HunyuanVideoLoraLoaderMixin,
 }
 
 

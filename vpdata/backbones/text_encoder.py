@@ -9,7 +9,7 @@ from typing import Any
 import ftfy
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase, T5EncoderModel, UMT5EncoderModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from vpdata.backbones.spec import BackboneSpec
 
@@ -17,9 +17,7 @@ from vpdata.backbones.spec import BackboneSpec
 class TextEncoder:
     """T5 (CogVideoX, LTX) or UMT5 (Wan) with its tokenizer; captions are cut at `spec.text_length` tokens."""
 
-    def __init__(
-        self, model: T5EncoderModel | UMT5EncoderModel, tokenizer: PreTrainedTokenizerBase, *, spec: BackboneSpec
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, spec: BackboneSpec) -> None:
         self.spec = spec
         self._model: Any = model.requires_grad_(False).eval()
         self._tokenizer = tokenizer

@@ -33,6 +33,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from vpdata.backbones.settings import TinyName
+from vpdata.backbones.tiny_hunyuan import tiny_hunyuan
 from vpdata.backbones.tiny_ltx import tiny_ltx
 from vpdata.backbones.tiny_parts import (
     DIM,
@@ -80,6 +81,8 @@ def save_tiny(folder: Path, name: TinyName, *, seed: int = 0) -> None:
 def _pipeline(name: TinyName) -> DiffusionPipeline:
     if name.startswith("ltx"):
         return tiny_ltx(name)
+    if name.startswith("hunyuan"):
+        return tiny_hunyuan(name)
     return _cogvideox(name) if name.startswith("cogvideox") else _wan(name)
 
 

@@ -15,7 +15,7 @@ Transformer = TypeVar("Transformer", bound=nn.Module)
 NUM_BLOCKS, NUM_HEADS, HEAD_DIM = 4, 2, 32
 DIM = NUM_HEADS * HEAD_DIM
 TEXT_DIM = 32
-_WORDS = (
+WORDS = (
     "a the of in on at to and with over under left right up down is are moves runs stands turns falls rests still "
     "camera scene video background person man woman child dog cat car ball box square circle face object sky ground "
     "grass road water wall red green blue yellow white black grey brown small large bright dark"
@@ -53,6 +53,6 @@ def t5_sizes() -> dict[str, Any]:
 def t5_tokenizer() -> T5Tokenizer:
     """Printable ASCII and a few words of captions, by the published class."""
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
-    pieces += [(f"▁{word}", -3.0) for word in _WORDS.split(" ")]
+    pieces += [(f"▁{word}", -3.0) for word in WORDS.split(" ")]
     pieces += [(letter, -4.0) for letter in string.ascii_lowercase + string.digits + ".,-'"]
     return T5Tokenizer(vocab=pieces, extra_ids=0)

@@ -20,12 +20,13 @@ _PIPELINE_INDEX = "model_index.json"
 """Of a repository in diffusers' layout, whose parts are folders."""
 _PIPELINE_FILES = (
     _PIPELINE_INDEX,
-    *(f"{part}/*.json" for part in ("scheduler", "tokenizer", "image_processor")),
-    # Tokenizers of T5.
+    *(f"{part}/*.json" for part in ("scheduler", "tokenizer", "tokenizer_2", "image_processor")),
+    # Tokenizers of T5, and of CLIP.
     "tokenizer/*.model",
+    "tokenizer_2/*.txt",
     *(
         f"{part}/*.{suffix}"
-        for part in ("transformer", "transformer_2", "vae", "text_encoder", "image_encoder")
+        for part in ("transformer", "transformer_2", "vae", "text_encoder", "text_encoder_2", "image_encoder")
         for suffix in ("json", "safetensors")
     ),
 )
