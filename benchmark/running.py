@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import vpdata
-from benchmark.bench import Bench, Case, open_bench
+from benchmark.bench import Bench, Case
 from benchmark.methods.kinds import kind_of
 from benchmark.methods.settings import MethodSettings, read_methods
+from benchmark.opening import add_bench_options, bench_of
 from benchmark.results import MethodRecord, Outcome, Results
 from vpdata.codec import to_json
 from vpdata.config import public, to_plain
@@ -22,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command to a parser."""
-    parser.add_argument("--bench", required=True, metavar="DIR", help="a benchmark, as `make` wrote it")
+    add_bench_options(parser)
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of results; what is there stays")
     parser.add_argument("--config", default="configs/methods.yaml", metavar="YAML", help="methods with their settings")
     parser.add_argument("--methods", metavar="NAME,NAME", help="those of the config that are run; left out: all")
@@ -38,7 +39,7 @@ def main(args: argparse.Namespace) -> int:
     """Exit status 0 if every case of every method has a result, 1 if some failed."""
     logging.basicConfig(format="%(message)s")
     _log.setLevel(logging.INFO)
-    bench = open_bench(args.bench)
+    bench = bench_of(args)
     methods = read_methods(args.config, _listed(args.methods), overrides=args.overrides)
     cases = _chosen(bench, _listed(args.cases))
     results = run(bench, methods, Path(args.output), cases=cases, redo=args.redo, retry=args.retry)

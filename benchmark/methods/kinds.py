@@ -6,7 +6,7 @@ import importlib
 
 from benchmark.methods.port import Kind
 from vpdata.config import nearest
-from vpdata.errors import ConfigError
+from vpdata.errors import BackendError, ConfigError
 
 MODULES = {
     "copy": "benchmark.methods.untouched",
@@ -23,7 +23,10 @@ MODULES = {
 
 
 def kind_of(name: str) -> Kind:
-    """ConfigError for a name that is none of `MODULES`."""
+    """ConfigError for a name that is none of `MODULES`, BackendError where a package that it needs is missing."""
     if name not in MODULES:
         raise ConfigError(f"got the kind {name!r}, wanted one of {', '.join(MODULES)}{nearest(name, MODULES)}")
-    return importlib.import_module(MODULES[name]).KIND
+    try:
+        return importlib.import_module(MODULES[name]).KIND
+    except ModuleNotFoundError as error:
+        raise BackendError(f"the kind {name!r} needs more packages: {error}; pip install 'vpdata[train]'") from error

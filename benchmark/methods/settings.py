@@ -66,5 +66,5 @@ def read_methods(
         try:
             methods[name].filled_options()
         except ConfigError as error:
-            raise ConfigError(f"{path}: {name}.{error}") from error
+            raise ConfigError(f"{path}: {name}: {error}") from error
     return methods

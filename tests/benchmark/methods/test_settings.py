@@ -1,0 +1,65 @@
+"""The YAML file of methods."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.methods.kinds import MODULES, kind_of
+from benchmark.methods.settings import MethodSettings, read_methods
+from vpdata.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "methods.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_methods_come_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path, "a: {kind: copy}\nb: {kind: opencv, options: {radius_px: 5}}\nc: {kind: flow, cpus: 2}\n")
+    assert list(read_methods(path)) == ["a", "b", "c"]
+    methods = read_methods(path, ["c", "b"], overrides=["b.dilate_px=8", "b.options.algorithm=navier-stokes"])
+    assert list(methods) == ["c", "b"]
+    assert methods["c"] == MethodSettings(kind="flow", cpus=2.0)
+    options = {"radius_px": 5, "algorithm": "navier-stokes"}
+    assert methods["b"] == MethodSettings(kind="opencv", options=options, dilate_px=8)
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "message"),
+    [
+        ("a: {kind: copy}\na: {kind: flow}", None, "'a' is given twice"),
+        ("a: {kind: copy}", ["a", "a"], "the method a twice"),
+        ("telea: {kind: copy}", ["tela"], "no method 'tela', did you mean 'telea'"),
+        ("A: {kind: copy}", None, "got the name 'A'"),
+        ("a/b: {kind: copy}", None, "got the name 'a/b'"),
+        ("a: {kind: opncv}", None, "got the kind 'opncv', wanted .*did you mean 'opencv'"),
+        ("a: {kind: opencv, options: {radius: 3}}", None, "a: unknown setting options.radius"),
+        ("a: {kind: opencv, options: {radius_px: 0}}", None, "radius_px 0"),
+        ("a: {kind: copy, worker: 3}", None, "unknown setting .*worker, did you mean 'workers'"),
+        ("a: {kind: copy, workers: 0}", None, "wanted 1 worker or more"),
+        ("a: copy", None, "wanted a mapping"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, names: list[str] | None, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_methods(write(tmp_path, text), names)
+
+
+def test_every_built_in_kind_is_in_the_demo_and_every_kind_opens() -> None:
+    pytest.importorskip("diffusers")
+    methods = read_methods(ROOT / "configs" / "methods_demo.yaml")
+    assert {settings.kind for settings in methods.values()} == set(MODULES) - {"command", "folder"}
+    for name in MODULES:
+        assert kind_of(name).settings.__doc__
+
+
+def test_the_config_of_real_models_is_read() -> None:
+    pytest.importorskip("diffusers")
+    methods = read_methods(ROOT / "configs" / "methods.yaml")
+    assert {"ours", "ours-id", "backbone", "wan-vace"} <= set(methods)
+    assert all(settings.gpus for settings in methods.values() if settings.kind in ("vpdata", "backbone", "wan_vace"))
