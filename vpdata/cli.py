@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     check = add("check", _check, "verify every byte offset, mask, id, hash and caption")
     check.add_argument("run", metavar="RUN")
+    check.add_argument("--latents", metavar="DIR", help="also that nothing encoded there is in a split of the run")
     report = add("report", _report, "write the report page again")
     report.add_argument("run", metavar="RUN")
     report.add_argument("--sample", metavar="N", type=int, help="one single file with N clips (at most 50)")
@@ -169,10 +170,12 @@ def _stats(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     from vpdata.dataset.check import check
+    from vpdata.dataset.check_splits import check_latents
     from vpdata.dataset.run import Run
     from vpdata.storage import Folder
 
-    problems = check(Run(Folder(args.run)))
+    run = Run(Folder(args.run))
+    problems = [*check(run), *(check_latents(run, Folder(args.latents)) if args.latents else ())]
     for problem in problems:
         print(problem)
     print(f"{args.run}: {len(problems)} problems" if problems else f"{args.run}: all is well")

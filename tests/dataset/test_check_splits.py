@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.runs import make_run
+from vpdata.cli import main
 from vpdata.dataset.check import check
 from vpdata.dataset.reader import open_dataset
 from vpdata.dataset.split import SplitFacts, SplitRow, read_split, split_bytes
@@ -74,6 +75,24 @@ def test_hash_that_is_not_the_clip_s_or_missing_is_found(run):
     assert "looks otherwise in the index" in problem
     (problem, _) = problems(run, [video, replace(row, phash=None)])
     assert "without its perceptual hash" in problem
+
+
+def test_latents_of_clips_that_are_held_out_are_found(run, tmp_path, capsys):
+    clip, other = clips_of(run)[:2]
+    latents = tmp_path / "latents"
+    (latents / "index").mkdir(parents=True)
+    (latents / "latents.yaml").write_text("num_shards: 1\n")
+    rows = {"clip_id": [other.id, clip.id, clip.id], "video_id": [other.video.id, clip.video.id, clip.video.id]}
+    pq.write_table(pa.table(rows), latents / "index" / "latents-000000.parquet")
+    command = ["check", run.folder.uri, "--latents", str(latents)]
+    assert main(command) == 0, "nothing is held out yet"
+    assert problems(run, rows_for(clip)) == []
+    assert main(command) == 1
+    said = capsys.readouterr().out
+    assert said.count(f"{clip.id} is encoded, and held out by splits/bench.parquet") == 1
+    assert other.id not in said
+    assert main(["check", run.folder.uri, "--latents", str(tmp_path)]) == 1
+    assert "holds no encoded latents" in capsys.readouterr().err
 
 
 def test_damaged_file_is_named_and_one_by_hand_cannot_be_proved(run, caplog):

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from vpdata.dataset import index, layout
 from vpdata.dataset.look_alikes import LookAlike, Looks, look_alikes
 from vpdata.dataset.reader import index_files, open_dataset
-from vpdata.dataset.run import Run
-from vpdata.dataset.split import SplitFacts, SplitRow, read_rows_of_split
-from vpdata.errors import ConfigError
+from vpdata.dataset.run import RangedFile, Run
+from vpdata.dataset.split import SplitFacts, SplitRow, read_rows_of_split, read_split
+from vpdata.errors import ConfigError, RunError
+from vpdata.storage import Folder
 
 _log = logging.getLogger(__name__)
 
@@ -96,6 +98,27 @@ def _problems(facts: SplitFacts, rows: Sequence[SplitRow], clips: Sequence[_Clip
         min_cosine=facts.look_alike_cosine,
     ):
         yield f"{found.id} looks like {found.like}, which is held out ({_how_near(found)}), and is not listed"
+
+
+def check_latents(run: Run, latents: Folder) -> Iterator[str]:
+    """The clips of encoded latents that a split of the run holds out: a training that names no split would see them.
+
+    RunError where the folder holds no latents.
+    """
+    folder = latents.child(layout.INDEX)
+    names = folder.names(".parquet")
+    if not latents.exists(layout.LATENTS_CONFIG) or not names:
+        raise RunError(f"{latents.uri} holds no encoded latents; give the folder that `vpdata encode --output` wrote")
+    clips: set[tuple[str, str]] = set()
+    for name in names:
+        table = pq.ParquetFile(RangedFile(folder, name)).read(columns=["clip_id", "video_id"])
+        clips.update(zip(table["clip_id"].to_pylist(), table["video_id"].to_pylist(), strict=True))
+    for name in run.folder.child(layout.SPLITS).names(".parquet"):
+        where = f"{layout.SPLITS}/{name}"
+        split = read_split(f"{run.folder.uri}/{where}")
+        for clip, video in sorted(clips):
+            if split.holds_out(clip, video_id=video):
+                yield f"{latents.uri}: {clip} is encoded, and held out by {where}"
 
 
 def _how_near(found: LookAlike) -> str:
