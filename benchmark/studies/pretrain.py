@@ -12,7 +12,7 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor
 
 from benchmark.studies.clips import Clip
-from benchmark.studies.fitting import fit
+from benchmark.studies.fitting import compile_blocks, fit
 from benchmark.studies.linear_codec import STRIDE_PX, STRIDE_T, LinearCodec, fit_codec, load_codec
 from benchmark.studies.settings import StudySettings
 from benchmark.studies.windows import TEXT_DIM, TrainingWindows, no_text
@@ -66,6 +66,8 @@ def pretrained(
 def pretrain(backbone: Backbone, windows: TrainingWindows, settings: StudySettings, *, seed: int) -> list[float]:
     """Flow matching on whole windows: the mean squared error of the velocity, and nothing that knows of holes."""
     backbone.transformer.requires_grad_(True).to(settings.device)
+    if settings.is_compiled:
+        compile_blocks(backbone.blocks)
 
     def loss_of(step: int) -> Tensor:
         clean, ordinals = windows.latents(step).to(settings.device), windows.ordinals(step)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Iterable
+from typing import cast
 
-from benchmark.studies.fitting import fit
+import torch
+from torch import Tensor, nn
+
+from benchmark.studies.fitting import compile_blocks, fit
 from benchmark.studies.settings import EncoderVariant, StudySettings
 from benchmark.studies.windows import TrainingWindows
 from vpdata.backbones.context_encoder import ContextEncoder, ContextEncoderSettings
@@ -28,10 +31,12 @@ def train_encoder(
         torch.manual_seed(variant.seed)
         encoder = ContextEncoder(backbone, ContextEncoderSettings(num_layers=variant.num_layers))
     model = InpaintingBackbone(backbone, encoder, InjectionSettings(background_only=variant.background_only))
+    if settings.is_compiled:
+        compile_blocks([*backbone.blocks, *cast(Iterable[nn.Module], encoder.blocks)])
     fit(
         encoder.parameters(),
         lambda step: _loss(model, windows.batch(step).to(settings.device, torch.float32), seed=variant.seed),
-        num_steps=settings.encoder_steps,
+        num_steps=settings.variant_steps if variant.is_short else settings.encoder_steps,
         rate=settings.learning_rate,
         what=variant.name,
     )

@@ -37,15 +37,29 @@ wanders slowly; object: an object of the clip with a rim, which is seen nowhere 
 _KIND_SHARES: dict[HoleKind, float] = {"passer-by": 0.5, "shape": 0.25, "object": 0.25}
 _PASSING_FRAMES = 18
 """In which a passer-by crosses the whole frame."""
+_NUM_PASSERS_BY = 2000
+"""To train on: drawing one for each window took a third of a step."""
 
 
-def draw_hole(clip_tracks: BoolArray, kind: HoleKind, *, key: str) -> BoolArray:
-    """Bool `[F, H, W]` for a window with these tracks `[K, F, H, W]`."""
+def draw_hole(
+    clip_tracks: BoolArray, kind: HoleKind, *, key: str, passers_by: Sequence[BoolArray] | None = None
+) -> BoolArray:
+    """Bool `[F, H, W]` for a window with these tracks `[K, F, H, W]`; without `passers_by` one is drawn anew."""
     num_frames, height_px, width_px = clip_tracks.shape[1:]
     if kind != "passer-by":
         return draw_mask(list(clip_tracks), SHAPES if kind == "shape" else OBJECTS, seed=0, key=key).mask
     random = np.random.default_rng(list(hashlib.sha256(key.encode()).digest()))
-    passing = scene(
+    if passers_by is None:
+        passing = draw_passer_by(random, height_px=height_px, width_px=width_px)
+    else:
+        passing = passers_by[int(random.integers(len(passers_by)))]
+    start = int(random.integers(_PASSING_FRAMES - num_frames + 1))
+    return passing[start : start + num_frames]
+
+
+def draw_passer_by(random: np.random.Generator, *, height_px: int, width_px: int) -> BoolArray:
+    """Bool `[18, H, W]`: the outline of an object that crosses the frame."""
+    footage = scene(
         "plain",
         seed=int(random.integers(2**31)),
         num_frames=_PASSING_FRAMES,
@@ -53,8 +67,7 @@ def draw_hole(clip_tracks: BoolArray, kind: HoleKind, *, key: str) -> BoolArray:
         width_px=width_px,
         size_frac=random.uniform(0.25, 0.45),
     )
-    start = int(random.integers(_PASSING_FRAMES - num_frames + 1))
-    return passing.masks[0][start : start + num_frames]
+    return footage.masks[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +113,12 @@ class TrainingWindows:
         self._clips, self._codec = clips, codec
         self._with_objects = [clip for clip in clips if clip.shows_object_twice]
         self._batch_size, self._seed = batch_size, seed
+        height_px, width_px = clips[0].frames.shape[1:3]
+        random = np.random.default_rng((seed, 11))
+        self._passers_by = [
+            draw_passer_by(random, height_px=height_px, width_px=width_px)
+            for _ in range(min(_NUM_PASSERS_BY, 4 * len(clips)))
+        ]
 
     def latents(self, step: int) -> Tensor:
         """Whole windows, for pretraining: `[B, C, F', h, w]`."""
@@ -112,7 +131,7 @@ class TrainingWindows:
         for ordinal in ordinals:
             frames, tracks = self._drawn(self._clips, ordinal)
             kind = self._kind(ordinal, has_object=bool(tracks.any()))
-            hole = draw_hole(tracks, kind, key=f"{self._seed}.{ordinal}")
+            hole = draw_hole(tracks, kind, key=f"{self._seed}.{ordinal}", passers_by=self._passers_by)
             windows.append(Window(frames=frames, hole=hole))
         return to_batch(windows, self._codec, ordinals=ordinals)
 
