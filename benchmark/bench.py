@@ -103,11 +103,12 @@ class Sampling:
                 raise ValueError(f"got {name} {value}, wanted more than 0")
 
     def frames_of(self, case: Case) -> tuple[int, ...]:
-        """Indices of the stored frames that are used; the same frame is never used twice."""
+        """Indices of the stored frames that are used: the nearest in time, half way the later one, none twice."""
         step = max(Fraction(1), case.fps / self.fps) if self.fps else Fraction(1)
         limit = None if case.subset in LONG else self.num_frames
         num_frames = int((case.num_frames - 1) / step) + 1
-        return tuple(round(index * step) for index in range(num_frames if limit is None else min(num_frames, limit)))
+        num_frames = num_frames if limit is None else min(num_frames, limit)
+        return tuple(int(index * step + Fraction(1, 2)) for index in range(num_frames))
 
     def fps_of(self, case: Case) -> Fraction:
         """Rate of the frames that are used."""

@@ -37,8 +37,8 @@ def test_cases_come_in_the_order_of_their_ids_with_what_was_drawn(made):
 def test_sampling_takes_frames_by_time_and_shortens_short_cases_alone(made):
     short, long = made.bench.case("s-0"), made.bench.case("l-0")
     sampling = Sampling(fps=Fraction(8), num_frames=4)
-    # 12 frames a second at 8: every 1.5th, and the half goes to the even frame.
-    assert sampling.frames_of(short) == (0, 2, 3, 4)
+    # 12 frames a second at 8: every 1.5th, and the half goes to the later frame.
+    assert sampling.frames_of(short) == (0, 2, 3, 5)
     assert sampling.frames_of(long)[-2:] == (24, 26)
     assert len(sampling.frames_of(long)) == 18
     assert sampling.fps_of(short) == 8
