@@ -1,7 +1,7 @@
 """What a build of any size takes: workers per stage, GPUs, days, storage and cost, from measured stage times.
 
-python -m benchmark.perf.scaling                             # from the estimates below
-python -m benchmark.perf.scaling --stage-times FILE          # from what gpu_pipeline --results FILE measured
+python -m benchmark.perf.scaling                             # from the figures of one H200 below
+python -m benchmark.perf.scaling --stage-times FILE          # from what gpu_pipeline --results FILE measured elsewhere
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 CLIP_S = 10.0
 HOURS = (1.0, 866.7, 1_000_000.0)
 
-ESTIMATED_GPU_S = {"detect": 0.4, "track": 3.6, "caption": 1.9}
-"""Seconds of one H200 per clip, not measured: the arithmetic is in docs/scaling.md."""
+H200_GPU_S = {"detect": 0.99, "track": 6.06, "caption": 2.5}
+"""Seconds of one H200 per clip, as benchmark/perf/README.md has them."""
 CPU_S = {"cut": 7.0, "filter": 0.01}
 """Seconds of one core per clip: decoding, encoding and scores 0.3 per second of video, TransNetV2 0.4."""
 GPU_PER_WORKER = {"detect": 0.25, "track": 0.25, "caption": 0.5}
@@ -113,7 +113,7 @@ def read_stage_times(file: Path) -> dict[str, float]:
     if any(row["is_tiny"] for row in rows):
         raise ValueError(f"{file}: got figures of tiny models, wanted those of full-size ones on a GPU")
     times = {row["stage"]: 1 / row["clips_per_s"] for row in rows if row["clips_per_s"]}
-    if missing := ESTIMATED_GPU_S.keys() - times.keys():
+    if missing := H200_GPU_S.keys() - times.keys():
         raise ValueError(
             f"{file}: got no figures of {sorted(missing)}; run gpu_pipeline for them with --results {file}"
         )
@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--usd-per-gpu-hour", type=float, default=3.0)
     parser.add_argument("--days", type=float, nargs=len(HOURS), default=(0.01, 2.0, 60.0), help="one for each column")
     args = parser.parse_args()
-    gpu_s = read_stage_times(args.stage_times) if args.stage_times else ESTIMATED_GPU_S
+    gpu_s = read_stage_times(args.stage_times) if args.stage_times else H200_GPU_S
     jobs = [
         Job(hours=hours, days=days, usd_per_gpu_hour=args.usd_per_gpu_hour)
         for hours, days in zip(HOURS, args.days, strict=True)

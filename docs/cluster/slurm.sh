@@ -9,9 +9,9 @@
 # VPDATA_CONFIG=configs/embedded.yaml it takes no GPU and no weights: then remove the line with --gpus-per-node.
 # The same command again goes on where a build stopped or ran out of time.
 #SBATCH --job-name=vpdata
-#SBATCH --nodes=2
+#SBATCH --nodes=3
 #SBATCH --ntasks-per-node=1
-#SBATCH --cpus-per-task=80
+#SBATCH --cpus-per-task=88
 #SBATCH --gpus-per-node=8
 #SBATCH --mem-per-cpu=5G
 #SBATCH --time=24:00:00
