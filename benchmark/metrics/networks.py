@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ from benchmark.metrics.settings import ScoreSettings
 from benchmark.metrics.temporal import FLOW
 from vpdata.config import public
 from vpdata.errors import BackendError
-from vpdata.models.weights import Wanted, fetched_revision, is_path, refuse_missing
+from vpdata.models.weights import Wanted, fetched_revision, is_path, locked, refuse_missing, weights_folder
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +78,15 @@ def _why_missing(weights: Sequence[Wanted]) -> str | None:
 
 
 def _named(wanted: Wanted) -> str:
-    return f"{public(wanted[0])}@{(fetched_revision(*wanted) or 'local')[:12]}"
+    """With the commit that was fetched, or what the files of the user's own folder hash to."""
+    revision = fetched_revision(*wanted) or (_content_of(wanted[0]) if is_path(wanted[0]) else "missing")
+    return f"{public(wanted[0])}@{revision[:12]}"
+
+
+def _content_of(path: str) -> str:
+    folder = weights_folder(path)
+    files = locked(folder, folder.names(".safetensors"))
+    return hashlib.sha256(repr(sorted((name, file.sha256) for name, file in files.items())).encode()).hexdigest()
 
 
 def _device(settings: ScoreSettings) -> torch.device:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -163,7 +164,9 @@ def test_with_weights_all_metrics_are_measured(made, results, weights):
     assert row_of(results, metric="lpips", region="hole", **copy)["model"] == (
         "squeezenet1_1@0123456789ab, lpips-squeeze@0123456789ab"
     )
-    assert row_of(results, metric="clip_similarity", region="frame", **copy)["count"] == 6
+    similarity = row_of(results, metric="clip_similarity", region="frame", **copy)
+    assert similarity["count"] == 6
+    assert re.fullmatch("clip@[0-9a-f]{12}", similarity["model"])
     assert row_of(results, metric="temporal_consistency", region="frame", **copy)["count"] == 5
 
 
