@@ -23,6 +23,8 @@ from benchmark.methods.worker import Job, failed
 from benchmark.results import Outcome, Results
 from vpdata.errors import BackendError, ConfigError
 
+_LOAD_LIMIT_S = 1800.0
+"""Tens of gigabytes from a network disk take minutes, whatever a case takes."""
 OnOutcome = Callable[[Case, Outcome], None]
 
 
@@ -109,8 +111,11 @@ class Crew:
         self._track(actor.load.remote(), actor, case=None)
 
     def _track(self, ref: ray.ObjectRef, actor: Any, *, case: Case | None) -> None:
-        deadline_s = time.monotonic() + self._job.settings.time_limit_s
-        self._tasks[ref] = _Task(actor=actor, case=case, deadline_s=deadline_s)
+        limit_s = self._limit_s(case)
+        self._tasks[ref] = _Task(actor=actor, case=case, deadline_s=time.monotonic() + limit_s)
+
+    def _limit_s(self, case: Case | None) -> float:
+        return _LOAD_LIMIT_S if case is None else self._job.settings.time_limit_s
 
     def _step(self) -> None:
         """Wait for the next that is finished or late."""
@@ -124,7 +129,7 @@ class Crew:
             ray.kill(task.actor)
             # Its end is waited for: it may be about to write the outcome.
             ray.wait([ref])
-            self._lose(task, f"it took more than {self._job.settings.time_limit_s:g} s")
+            self._lose(task, f"it took more than {self._limit_s(task.case):g} s")
 
     def _finish(self, ref: ray.ObjectRef, task: _Task) -> None:
         try:
