@@ -1,0 +1,126 @@
+"""What a reader must know before a number: protocol, frames, networks, and of each method what it was given."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmark.bench import Bench
+from benchmark.metrics.settings import Protocol
+from benchmark.report.scores import Scores
+from benchmark.results import MethodRecord, Outcome, Results
+from vpdata.errors import ConfigError
+
+PROTOCOLS: dict[Protocol, str] = {
+    "clean": "clean: each region is measured by itself; means are sums over counts, each case weighing by what was "
+    "measured in it",
+    "paper": "paper: VideoPainter's published definitions, per frame and averaged over all frames of all videos, with "
+    "its mask on one side only, so that the hole counts as error; for comparison with its tables alone",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodFacts:
+    """One method."""
+
+    name: str
+    kind: str
+    given: str
+    """Hole and first frame."""
+    num_ok: int
+    """Cases with usable frames, of `num_cases`."""
+    num_cases: int
+    seconds: float | None
+    """A case, on average, of those that say."""
+    peak_memory_mb: float | None
+    machine: str | None
+    weights: str
+    problem: str | None
+    """Why none of its results can be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All of it."""
+
+    bench: str
+    protocol: str
+    frames: str
+    dilate_px: tuple[int, ...]
+    methods: tuple[MethodFacts, ...]
+    models: dict[str, str]
+    """Metric to what it was measured with."""
+    missing: dict[str, str]
+    """Metric to why it was measured nowhere."""
+    failed: tuple[tuple[str, str, str], ...]
+    """Method, case and reason of every result that cannot be used."""
+
+
+def facts_of(bench: Bench, results: Results, scores: Scores) -> Facts:
+    """From the records of the methods and the rows of the table."""
+    failed = tuple(
+        (method, case.id, next(iter(scores.rows[method, case.id].values())).reason or "")
+        for method in scores.methods
+        for case in scores.cases
+        if any(row.status == "failed" for row in scores.rows[method, case.id].values())
+    )
+    rows = [row for of_case in scores.rows.values() for row in of_case.values()]
+    measured = {row.metric for row in rows if row.status == "ok"}
+    usable = [row for row in rows if row.status == "n/a" and row.reason]
+    return Facts(
+        bench=bench.name,
+        protocol=PROTOCOLS[scores.protocol],
+        frames=_frames(bench, scores),
+        dilate_px=scores.dilate_px,
+        methods=tuple(_method(results, scores, name, failed) for name in scores.methods),
+        models={row.metric: row.model for row in rows if row.model and row.metric in measured},
+        missing={row.metric: row.reason or "" for row in usable if row.metric not in measured},
+        failed=failed,
+    )
+
+
+def _frames(bench: Bench, scores: Scores) -> str:
+    rows = [next(iter(of_case.values())) for of_case in scores.rows.values()]
+    numbers = sorted({row.num_frames for row in rows})
+    sizes = Counter((row.width_px, row.height_px) for row in rows)
+    named = ", ".join(f"{width}x{height} px" for (width, height), _ in sizes.most_common(3))
+    rate = f"at most {float(bench.sampling.fps):g} fps" if bench.sampling.fps else "their own rate"
+    length = f"{numbers[0]} to {numbers[-1]} frames" if len(numbers) > 1 else f"{numbers[0]} frames"
+    return f"{length} a case at {rate}, {named}{' and others' if len(sizes) > 3 else ''}"
+
+
+def _method(results: Results, scores: Scores, name: str, failed: Sequence[tuple[str, str, str]]) -> MethodFacts:
+    problem, record = None, None
+    try:
+        record = results.method(name)
+    except ConfigError as error:
+        problem = str(error)
+    outcomes = [results.outcome(name, case.id) for case in scores.cases]
+    good = [outcome for outcome in outcomes if outcome.status == "ok"]
+    seconds = [outcome.seconds for outcome in good if outcome.seconds is not None]
+    return MethodFacts(
+        name=name,
+        kind=record.kind if record else "unknown",
+        given=_given(record) if record else "unknown",
+        num_ok=len(scores.cases) - sum(method == name for method, _, _ in failed),
+        num_cases=len(scores.cases),
+        seconds=sum(seconds) / len(seconds) if seconds else None,
+        peak_memory_mb=_peak(good),
+        machine=next((outcome.machine for outcome in good if outcome.machine), None),
+        weights=", ".join(f"{part} {value}" for part, value in record.weights.items()) if record else "",
+        problem=problem,
+    )
+
+
+def _peak(outcomes: Sequence[Outcome]) -> float | None:
+    """Of the GPU where one was used."""
+    on_gpu = [outcome.peak_gpu_memory_mb for outcome in outcomes if outcome.peak_gpu_memory_mb is not None]
+    on_host = [outcome.peak_memory_mb for outcome in outcomes if outcome.peak_memory_mb is not None]
+    return max(on_gpu or on_host, default=None)
+
+
+def _given(record: MethodRecord) -> str:
+    grown = f"hole {'grown' if record.dilate_px > 0 else 'shrunk'} by {abs(record.dilate_px)} px"
+    hole = grown if record.dilate_px else "the hole"
+    return f"{hole}, first frame {'given' if record.first_frame_given else 'not given'}"

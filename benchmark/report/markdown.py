@@ -1,0 +1,98 @@
+"""The report as Markdown. Names and reasons come from others, so what Markdown would read in them is escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from benchmark.report.facts import Facts, MethodFacts
+from benchmark.report.numbers import MISSING, SUBSETS, coverage, interval, number, title
+from benchmark.report.published import published
+from benchmark.report.tables import Cell, Table
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#|~!])")
+
+
+def markdown(facts: Facts, tables: Sequence[Table]) -> str:
+    """Facts, methods, all tables by subset, what could not be measured, and what failed."""
+    parts = [f"# {text(facts.bench)}", *_lead(facts), "## Methods", _methods(facts.methods)]
+    for subset in dict.fromkeys(table.subset for table in tables):
+        parts.append(f"## {SUBSETS[subset]}")
+        for table in tables:
+            if table.subset == subset:
+                parts += [f"### {text(title(table)).capitalize()}", markdown_table(table)]
+    if facts.missing:
+        parts.append("## Not measured")
+        parts += [f"- {text(metric)}: {text(why)}" for metric, why in facts.missing.items()]
+    if facts.failed:
+        rows = [[text(one) for one in row] for row in facts.failed]
+        parts += ["## Results that cannot be used", grid(["method", "case", "reason"], rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown_table(table: Table) -> str:
+    """Methods, then the quoted rows."""
+    is_signed = table.reference is not None
+    heads = ["method", *(column.head for column in table.columns), "cases"]
+    rows = [
+        [text(method), *(_cell(table, cells, index, is_signed) for index in range(len(cells))), coverage(table, cells)]
+        for method, cells in table.rows.items()
+    ]
+    for row in table.quoted:
+        values = [number(value, column) for value, column in zip(row.values, table.columns, strict=False)]
+        blanks = [""] * (len(table.columns) - len(values))
+        rows.append([f"*{text(row.method)}, quoted: table {row.table}*", *values, *blanks, "quoted"])
+    return grid(heads, rows)
+
+
+def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of cells that are Markdown already; all columns but the first are numbers or short."""
+    lines = [list(heads), ["---"] * len(heads), *map(list, rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def text(raw: str) -> str:
+    """Any text on one line, with nothing in it that Markdown or HTML would read."""
+    return _SPECIAL.sub(r"\\\1", " ".join(raw.split())).replace("&", "&amp;")
+
+
+def _lead(facts: Facts) -> Iterator[str]:
+    yield "\n".join(
+        [
+            f"- Protocol {text(facts.protocol)}.",
+            f"- {text(facts.frames)}.",
+            f"- Holes grown by {', '.join(map(str, facts.dilate_px))} px before regions are taken and known pixels put "
+            "back.",
+            *(f"- {text(metric)}: {text(model)}." for metric, model in facts.models.items()),
+            f"- Brackets hold 95 % intervals of a bootstrap over cases. Quoted rows: {text(published().source)}; other "
+            "cases, and a setting that the paper does not state.",
+        ]
+    )
+
+
+def _methods(methods: Sequence[MethodFacts]) -> str:
+    heads = ["method", "kind", "given", "usable cases", "s a case", "peak MB", "machine", "weights"]
+    rows = [
+        [
+            text(one.name),
+            text(one.kind),
+            text(one.problem or one.given),
+            f"{one.num_ok} of {one.num_cases}",
+            "" if one.seconds is None else f"{one.seconds:.2f}",
+            "" if one.peak_memory_mb is None else f"{one.peak_memory_mb:.0f}",
+            text(one.machine or ""),
+            text(one.weights),
+        ]
+        for one in methods
+    ]
+    return grid(heads, rows)
+
+
+def _cell(table: Table, cells: tuple[Cell, ...], index: int, is_signed: bool) -> str:
+    cell, column = cells[index], table.columns[index]
+    if cell.value is None:
+        return MISSING
+    value = number(cell.value, column, is_signed=is_signed)
+    bounds = interval(cell, column, is_signed=is_signed)
+    fewer = f" ({cell.num_cases} of {table.num_cases})" if cell.num_cases < table.num_cases else ""
+    return f"{f'**{value}**' if cell.is_best else value}{f' {text(bounds)}' if bounds else ''}{fewer}"

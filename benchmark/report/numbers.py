@@ -1,0 +1,44 @@
+"""Cells and heads as text, the same in every format."""
+
+from __future__ import annotations
+
+from benchmark.report.columns import PLACE_NAMES, Column
+from benchmark.report.tables import Cell, Table
+
+SUBSETS = {
+    "S": "VPBench-S, inpainting",
+    "L": "VPBench-L, inpainting",
+    "davis": "DAVIS, inpainting under random masks",
+    "edit-S": "VPBench-Edit, short",
+    "edit-L": "VPBench-Edit, long",
+}
+MISSING = "n/a"
+
+
+def number(value: float, column: Column, *, is_signed: bool = False) -> str:
+    """In as many digits as the column has."""
+    return f"{value:{'+' if is_signed else ''}.{column.digits}f}"
+
+
+def interval(cell: Cell, column: Column, *, is_signed: bool = False) -> str | None:
+    """`[low, high]`; None where there is none."""
+    if cell.low is None or cell.high is None:
+        return None
+    return f"[{number(cell.low, column, is_signed=is_signed)}, {number(cell.high, column, is_signed=is_signed)}]"
+
+
+def title(table: Table) -> str:
+    """Region, output, dilation, and what the rows are."""
+    output = table.output if table.output == "raw" else "known pixels put back"
+    radius = f", hole grown by {table.dilate_px} px" if table.dilate_px else ""
+    rows = f"difference from {table.reference}, case by case" if table.reference else "mean over cases"
+    return f"{PLACE_NAMES[table.place]}, {output}{radius}: {rows}"
+
+
+def coverage(table: Table, cells: tuple[Cell, ...]) -> str:
+    """Over how many of how many cases a row's numbers are."""
+    numbers = sorted({cell.num_cases for cell in cells if cell.value is not None})
+    if not numbers:
+        return f"0 of {table.num_cases}"
+    least = f"{numbers[0]} to " if len(numbers) > 1 else ""
+    return f"{least}{numbers[-1]} of {table.num_cases}"

@@ -1,0 +1,82 @@
+"""The score table of a folder of results, held against the benchmark: no method and no case is missing in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmark.bench import Bench, Case
+from benchmark.metrics.settings import Protocol
+from benchmark.metrics.sums import Sums
+from benchmark.metrics.table import Key, ScoreRow, planned
+from benchmark.results import Results
+from benchmark.metrics.scorer import TABLES
+from vpdata import codec
+from vpdata.errors import RunError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """One row for every method, case and key."""
+
+    root: Path
+    """Of the results."""
+    protocol: Protocol
+    dilate_px: tuple[int, ...]
+    methods: tuple[str, ...]
+    cases: tuple[Case, ...]
+    rows: Mapping[tuple[str, str], Mapping[Key, ScoreRow]]
+    """By method and case."""
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """Those that have cases, in the order of the paper."""
+        found = {case.subset for case in self.cases}
+        return tuple(subset for subset in ("S", "L", "davis", "edit-S", "edit-L") if subset in found)
+
+    def of(self, method: str, subset: str, key: Key) -> dict[str, ScoreRow]:
+        """The rows of all cases of a subset, by case."""
+        cases = (case.id for case in self.cases if case.subset == subset)
+        return {case: self.rows[method, case][key] for case in cases}
+
+
+def sums_of(row: ScoreRow) -> Sums | None:
+    """None where nothing was measured."""
+    return Sums(row.sum, row.count) if row.status == "ok" and row.sum is not None else None
+
+
+def read_scores(bench: Bench, results: Results, protocol: Protocol) -> Scores:
+    """What `score` wrote last. RunError where it is not of all these methods and cases."""
+    path = results.root / TABLES[protocol]
+    again = f"run `python -m benchmark score --protocol {protocol}` on {results.root}"
+    if not path.is_file():
+        raise RunError(f"{path} does not exist; {again} first")
+    try:
+        read = list(codec.from_table(pq.read_table(path), ScoreRow))
+    except (pa.ArrowException, ValueError, KeyError) as error:
+        raise RunError(f"{path} is damaged: {error}; {again} again") from error
+    found: dict[tuple[str, str], dict[Key, ScoreRow]] = {}
+    for row in read:
+        found.setdefault((row.method, row.case), {})[row.metric, row.region, row.output, row.dilate_px] = row
+    dilate_px = tuple(sorted({row.dilate_px for row in read}))
+    wanted = {(method, case.id) for method in results.methods for case in bench.cases}
+    keys = set(planned(protocol, dilate_px))
+    complete = {one for one, rows in found.items() if rows.keys() == keys}
+    if other := sorted(wanted ^ complete):
+        method, case = other[0]
+        raise RunError(
+            f"{path} is not of what is there now: {len(other)} pairs of a method and a case differ, such as {method} "
+            f"on {case}; {again} again"
+        )
+    return Scores(
+        root=results.root,
+        protocol=protocol,
+        dilate_px=dilate_px,
+        methods=results.methods,
+        cases=bench.cases,
+        rows=found,
+    )

@@ -1,0 +1,160 @@
+"""Tables as data: means over cases with their intervals, or differences from one method, beside the quoted rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from benchmark.metrics.feature_files import fvid
+from benchmark.metrics.intervals import pooled_bootstrap
+from benchmark.metrics.sums import Sums
+from benchmark.metrics.table import Key, Output, Place, ScoreRow
+from benchmark.report.columns import Column, columns_of, places_of
+from benchmark.report.published import Quoted, published
+from benchmark.report.scores import Scores, sums_of
+from vpdata.storage import Folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One number, in the unit of its column."""
+
+    value: float | None = None
+    low: float | None = None
+    """Of the 95 % interval over cases, and so is `high`; None for FVID, which is no mean."""
+    high: float | None = None
+    num_cases: int = 0
+    """How many it is of."""
+    why: str | None = None
+    """Why it is not of all cases, or is to be taken with care."""
+    is_best: bool = False
+    """Of the column, among those that are of all cases."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One subset, region and output."""
+
+    subset: str
+    place: Place
+    output: Output
+    dilate_px: int
+    num_cases: int
+    columns: tuple[Column, ...]
+    rows: Mapping[str, tuple[Cell, ...]]
+    """By method."""
+    quoted: tuple[Quoted, ...] = ()
+    """They fill the first columns; only beside whole frames, which they seem to be of."""
+    reference: str | None = None
+    """Rows are what other methods differ from this one by, case by case; None: they are means."""
+
+
+def tables(scores: Scores, reference: str) -> Iterator[Table]:
+    """Of every subset, region, output and dilation: the means, and the differences from `reference`."""
+    for subset in scores.subsets:
+        num_cases = sum(case.subset == subset for case in scores.cases)
+        for place in places_of(scores.protocol):
+            for radius in scores.dilate_px:
+                outputs: tuple[Output, ...] = ("raw", "composited")
+                for output in outputs:
+                    table = Table(
+                        subset=subset,
+                        place=place,
+                        output=output,
+                        dilate_px=radius,
+                        num_cases=num_cases,
+                        columns=columns_of(scores.protocol, place),
+                        rows={},
+                    )
+                    yield _means(scores, table)
+                    if len(scores.methods) > 1:
+                        yield _differences(scores, table, reference)
+
+
+def mean_cell(rows: Sequence[ScoreRow], column: Column) -> Cell:
+    """Sum of all sums over sum of all counts, of the cases that were measured."""
+    measured = [sums for row in rows if (sums := sums_of(row))]
+    why = why_not(rows, len(measured))
+    if not measured:
+        return Cell(why=why)
+    interval = pooled_bootstrap(measured)
+    value, low, high = (column.factor * one for one in (interval.mean, interval.low, interval.high))
+    return Cell(value=value, low=low, high=high, num_cases=len(measured), why=why)
+
+
+def why_not(rows: Sequence[ScoreRow], num_measured: int) -> str | None:
+    """The most frequent reason of cases that are missing in a mean; None where none is."""
+    reasons = Counter(row.reason or "without a reason" for row in rows if row.status != "ok")
+    if num_measured == len(rows) or not reasons:
+        return None
+    ((reason, number),) = reasons.most_common(1)
+    return reason if number == len(rows) else f"{number} of {len(rows)} cases: {reason}"
+
+
+def _means(scores: Scores, table: Table) -> Table:
+    rows = {}
+    for method in scores.methods:
+        rows[method] = tuple(_mean(scores, table, method, column) for column in table.columns)
+    quoted = published().of(table.subset) if table.place == "frame" else ()
+    return replace(table, rows=_with_best(rows, table), quoted=quoted)
+
+
+def _mean(scores: Scores, table: Table, method: str, column: Column) -> Cell:
+    rows = scores.of(method, table.subset, _key(column, table))
+    return _fvid(scores, table, method, rows) if column.metric == "fvid" else mean_cell(list(rows.values()), column)
+
+
+def _fvid(scores: Scores, table: Table, method: str, rows: Mapping[str, ScoreRow]) -> Cell:
+    """The distance of the videos' features from the true ones'."""
+    measured = [case for case, row in rows.items() if row.status == "ok"]
+    why = why_not(list(rows.values()), len(measured))
+    if not measured:
+        return Cell(why=why)
+    network = (rows[measured[0]].model or "").partition(":")[0]
+    folder = Folder(scores.root).child("features").child(network)
+    distance = fvid(folder, method, table.output, table.dilate_px, measured)
+    return Cell(value=distance.value, num_cases=min(distance.num_videos), why=why or distance.warning)
+
+
+def _differences(scores: Scores, table: Table, reference: str) -> Table:
+    rows: dict[str, tuple[Cell, ...]] = {}
+    for method in scores.methods:
+        if method != reference:
+            rows[method] = tuple(_difference(scores, table, method, reference, column) for column in table.columns)
+    return replace(table, rows=rows, reference=reference)
+
+
+def _difference(scores: Scores, table: Table, method: str, reference: str, column: Column) -> Cell:
+    """Over the cases that both have, each weighed as in the mean: by what was measured in it."""
+    if column.metric == "fvid":
+        return Cell(why="FVID is of all videos together, so there are no differences of single cases")
+    own, other = (scores.of(one, table.subset, _key(column, table)) for one in (method, reference))
+    pairs = [(a, b) for case in own if (a := sums_of(own[case])) and (b := sums_of(other[case]))]
+    why = why_not(list(own.values()), len(pairs)) or why_not(list(other.values()), len(pairs))
+    if not pairs:
+        return Cell(why=why)
+    interval = pooled_bootstrap([Sums(a.sum - b.sum * a.count / b.count, a.count) for a, b in pairs])
+    value, low, high = (column.factor * one for one in (interval.mean, interval.low, interval.high))
+    return Cell(value=value, low=low, high=high, num_cases=len(pairs), why=why)
+
+
+def _key(column: Column, table: Table) -> Key:
+    return column.metric, column.place, table.output, table.dilate_px
+
+
+def _with_best(rows: Mapping[str, tuple[Cell, ...]], table: Table) -> dict[str, tuple[Cell, ...]]:
+    marked = {method: list(cells) for method, cells in rows.items()}
+    for index, column in enumerate(table.columns):
+        values = [
+            cell.value
+            for cells in rows.values()
+            if (cell := cells[index]).value is not None and cell.num_cases == table.num_cases
+        ]
+        if len(values) < 2:
+            continue
+        best = max(values) if column.is_higher_better else min(values)
+        for cells in marked.values():
+            is_best = cells[index].value == best and cells[index].num_cases == table.num_cases
+            cells[index] = replace(cells[index], is_best=is_best)
+    return {method: tuple(cells) for method, cells in marked.items()}

@@ -1,0 +1,103 @@
+"""Writing a report: numbers as Markdown and LaTeX, and a page with its folder of videos."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmark.bench import Bench, Case
+from benchmark.metrics.settings import Protocol
+from benchmark.report.facts import Facts, facts_of
+from benchmark.report.latex import latex
+from benchmark.report.markdown import markdown
+from benchmark.report.media import case_media
+from benchmark.report.numbers import SUBSETS
+from benchmark.report.page_data import case_data, measures_of, table_data
+from benchmark.report.published import published
+from benchmark.report.scores import read_scores
+from benchmark.report.tables import tables
+from benchmark.results import Results, check_name
+from vpdata.config import nearest
+from vpdata.errors import ConfigError
+from vpdata.report.document import document
+from vpdata.storage import Folder
+
+PAGE, MARKDOWN, LATEX, MEDIA = "report.html", "report.md", "report.tex", "report"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSettings:
+    """What is shown."""
+
+    protocol: Protocol = "clean"
+    reference: str | None = None
+    """Whom other methods differ from; None: the first by name."""
+    side_px: int = 240
+    """Longest short side of a player's video."""
+    has_videos: bool = True
+
+    def __post_init__(self) -> None:
+        if self.side_px < 16:
+            raise ConfigError(f"got a side of {self.side_px} px, wanted at least 16")
+
+
+def write_report(bench: Bench, results: Results, output: Folder, settings: ReportSettings) -> Facts:
+    """The page, the Markdown, the LaTeX tables and the folder of videos, in `output`; equal input gives equal bytes.
+
+    RunError where the scores are not of these methods and cases, ConfigError for an unknown reference.
+    """
+    scores = read_scores(bench, results, settings.protocol)
+    reference = settings.reference or scores.methods[0]
+    if reference not in scores.methods:
+        known = ", ".join(scores.methods)
+        raise ConfigError(f"got the reference {reference!r}, wanted one of {known}{nearest(reference, scores.methods)}")
+    facts, made = facts_of(bench, results, scores), list(tables(scores, reference))
+    output.write(MARKDOWN, markdown(facts, made).encode())
+    output.write(LATEX, latex(made).encode())
+    # The old page goes first and the new one comes last, so that there is never a page whose videos are not its own.
+    output.remove(PAGE)
+    output.child(MEDIA).remove_all()
+    media: dict[str, dict[str, Any]] = {}
+    if settings.has_videos:
+        folder = output.child(MEDIA)
+        for case in scores.cases:
+            _log.info("videos of %s", case.id)
+            media[case.id] = _write_media(
+                folder, bench, results, case, dilate_px=scores.dilate_px[0], side_px=settings.side_px
+            )
+    measures = measures_of(scores)
+    page = {
+        **asdict(facts),
+        "source": published().source,
+        "subsets": {subset: SUBSETS[subset] for subset in scores.subsets},
+        "tables": [table_data(table) for table in made],
+        "measures": [measure.data() for measure in measures],
+        "cases": [case_data(scores, case, measures, media.get(case.id)) for case in scores.cases],
+    }
+    output.write(PAGE, bench_page(facts.bench, page))
+    return facts
+
+
+def bench_page(name: str, page: dict[str, Any]) -> bytes:
+    """The HTML that shows such data."""
+    return document("benchmark.report", "bench", title=f"{name} · VPBench", blocks={"bench": page})
+
+
+def _write_media(
+    folder: Folder, bench: Bench, results: Results, case: Case, *, dilate_px: int, side_px: int
+) -> dict[str, Any]:
+    """Write the files; what the page must know of them."""
+    media = case_media(bench, results, case, dilate_px=dilate_px, side_px=side_px)
+    name = check_name(case.id)
+    folder.write(f"{name}.mp4", media.video)
+    folder.write(f"{name}.jpg", media.poster)
+    return {
+        "tiles": dict(media.tiles),
+        "size": media.size_px,
+        "fps": float(media.fps),
+        "num_frames": media.num_frames,
+        "dilate_px": dilate_px,
+    }
