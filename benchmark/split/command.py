@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from benchmark.split.edits import WriteWords
-    from benchmark.split.settings import BenchSettings
+    from vpdata.build import BuildConfig
+    from vpdata.config import ModelChoice
     from vpdata.dataset.run import Run
 
 
@@ -17,6 +18,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="DIR", help="a new folder for the benchmark (default: RUN/vpbench)")
     parser.add_argument("--config", metavar="YAML", help="such as configs/vpbench.yaml")
     parser.add_argument("--input", metavar="URI", help="what the run was built from, for long cases: as in its build")
+    parser.add_argument(
+        "--build-config",
+        metavar="YAML",
+        help="of the run's build; run.yaml says the same, without folders of local paths",
+    )
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
 
 
@@ -27,9 +33,9 @@ def main(args: argparse.Namespace) -> int:
     from benchmark.split.making import Maker, make_bench
     from benchmark.split.settings import BenchSettings
     from benchmark.split.shots import ShotCutter
-    from vpdata.config import fill, read_yaml, with_overrides
+    from vpdata.config import ModelChoice, fill, read_yaml, with_overrides
     from vpdata.dataset.run import Run
-    from vpdata.errors import ConfigError
+    from vpdata.errors import ConfigError, RunError
     from vpdata.storage import Folder
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -40,37 +46,52 @@ def main(args: argparse.Namespace) -> int:
             "long cases are cut again from the sources: give what the run was built from as --input, or "
             "--set num_long=0 --set num_long_edits=0"
         )
-    cutter = ShotCutter(run.config(), args.input) if settings.num_long else None
+    build = _build_config(run, args.build_config)
+    if settings.num_long and build is None:
+        raise RunError(
+            f"{args.run} was imported: it has no detector or tracker to follow long clips with; --set num_long=0 "
+            "--set num_long_edits=0, or name some in a --build-config"
+        )
+    cutter = ShotCutter(build, args.input) if settings.num_long and build else None
     output = Folder(args.output or f"{args.run.rstrip('/')}/{settings.name}")
-    maker = Maker(run, settings, output, cutter=cutter, write_words=_writer_of_words(run, settings))
+    captioner = settings.captioner or (build.caption.captioner if build else ModelChoice(name="embedded"))
+    maker = Maker(run, settings, output, cutter=cutter, write_words=_writer_of_words(captioner, seed=settings.seed))
     facts = make_bench(maker)
     for warning in facts["warnings"]:
         print(f"warning: {warning}")
     for lost in facts["unusable"]:
         print(f"not used: {lost['id']}: {lost['why']}: {lost['detail']}")
-    held_out = facts["held_out"]
     print(f"{output.uri}: {', '.join(f'{num} {subset}' for subset, num in facts['sizes'].items())}")
-    print(
-        f"{args.run}/splits/{settings.name}.parquet holds out {held_out['num_videos']} videos with "
-        f"{held_out['num_clips']} clips, and {held_out['num_look_alikes']} look-alikes; {held_out['num_left']} clips "
-        "are left to train on"
-    )
+    print(f"{args.run}/splits/{settings.name}.parquet: {_held_out_text(**facts['held_out'])}")
     return 0
 
 
-def _writer_of_words(run: Run, settings: BenchSettings) -> WriteWords:
-    """By the captioner of the settings, or else of the run; by templates where that follows no instruction."""
+def _held_out_text(*, num_videos: int, num_clips: int, num_look_alikes: int, num_left: int) -> str:
+    return (
+        f"{num_videos} videos with {num_clips} clips and {num_look_alikes} look-alikes are held out; {num_left} clips "
+        "are left to train on"
+    )
+
+
+def _build_config(run: Run, path: str | None) -> BuildConfig | None:
+    """Of a file, or as the run keeps it; None for a run that was imported."""
+    from vpdata.build import BuildConfig, load_config
+    from vpdata.config import fill
+
+    kept = run.config()["config"]
+    if path:
+        return load_config(path)
+    return None if "import" in kept else fill(BuildConfig, kept, where="run.yaml: config")
+
+
+def _writer_of_words(choice: ModelChoice, *, seed: int) -> WriteWords:
+    """By templates where the captioner is the embedded one, which follows no instruction."""
     from functools import partial
 
     from benchmark.split.asking import asked_words
     from benchmark.split.operations import template_words
     from vpdata import models
-    from vpdata.config import ModelChoice, fill
 
-    choice = settings.captioner
-    if choice is None:
-        of_run = run.config()["config"].get("caption", {}).get("captioner", {"name": "embedded"})
-        choice = fill(ModelChoice, of_run, where="run.yaml: config.caption.captioner")
     if choice.name == "embedded":
-        return partial(template_words, seed=settings.seed)
+        return partial(template_words, seed=seed)
     return partial(asked_words, models.maker("captioner", choice)())

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmark.split.cases import Material
 from benchmark.split.unusable import UnusableError
 from vpdata.build import BuildConfig, stages_of
-from vpdata.config import fill
-from vpdata.errors import RejectItem, RunError
+from vpdata.errors import RejectItem
 from vpdata.media.clips import ClipReader, ClipWriter
 from vpdata.media.phash import phash_frames
 from vpdata.media.video import FrameReader, probe
@@ -51,16 +48,10 @@ class Shot:
 class ShotCutter:
     """Makes long clips with the settings of the run. Loads the run's models when the first shot is cut."""
 
-    def __init__(self, run_config: Mapping[str, Any], input_uri: str) -> None:
-        """RunError for a run that no build made: it says nothing of detector and tracker."""
-        config = run_config["config"]
-        if "import" in config:
-            raise RunError(
-                "the run was imported and has no detector or tracker to follow long clips with; set num_long: 0 and "
-                "num_long_edits: 0"
-            )
-        self._config = fill(BuildConfig, config, where="run.yaml: config")
-        self._input = Input(input_uri, self._config.source)
+    def __init__(self, config: BuildConfig, input_uri: str) -> None:
+        """`config` is that of the run, and so is the input."""
+        self._config = config
+        self._input = Input(input_uri, config.source)
 
     def material(self, shot: Shot) -> Material:
         """The shot as a clip with tracks and captions. UnusableError where it cannot be had."""

@@ -171,6 +171,12 @@ def test_unfinished_runs_and_other_folders_are_refused(made, run, tmp_path, caps
     assert "is not a run" in capsys.readouterr().err
     assert make(run.folder.uri, made) == 1
     assert "holds a benchmark already" in capsys.readouterr().err
+    imported = make_run(tmp_path / "imported", num_clips=1)
+    config = {"vpdata_version": "0.1.0", "config": {"import": {"format": "videopainter"}}, "models": []}
+    imported.folder.write("run.yaml", yaml.safe_dump(config).encode())
+    assert make(imported.folder.uri, tmp_path / "b", "num_long=1", input_uri=tmp_path) == 1
+    assert "was imported: it has no detector or tracker" in capsys.readouterr().err
+    assert make(imported.folder.uri, tmp_path / "imported/vpbench") == 0
     bare = make_run(tmp_path / "bare", num_clips=4)
     shutil.rmtree(tmp_path / "bare" / "1-cut")
     assert make(bare.folder.uri, tmp_path / "b") == 1

@@ -12,13 +12,11 @@ from benchmark.footage import film, scene, write_video
 from benchmark.split.shots import Shot, ShotCutter
 from benchmark.split.unusable import UnusableError
 from vpdata.build import BuildConfig
-from vpdata.config import to_plain
-from vpdata.errors import RunError
 from vpdata.media.clips import ClipReader
 from vpdata.media.masks import decode_masks
 from vpdata.records import Video, video_id
 
-RUN_CONFIG = {"vpdata_version": "0.1.0", "config": to_plain(BuildConfig()), "models": []}
+CONFIG = BuildConfig()
 HEIGHT_PX, WIDTH_PX = 120, 212
 FIRST, SECOND = (
     scene("plain", seed=seed, num_frames=num, height_px=HEIGHT_PX, width_px=WIDTH_PX, size_frac=0.4)
@@ -44,7 +42,7 @@ def shot_of(folder, *, name="two shots.mp4", max_s=60.0, content_hash=None):
 
 @pytest.mark.slow
 def test_shot_is_cut_at_its_frames_and_its_object_followed_to_the_end(footage):
-    material = ShotCutter(RUN_CONFIG, str(footage)).material(shot_of(footage))
+    material = ShotCutter(CONFIG, str(footage)).material(shot_of(footage))
     clip = material.record.clip
     assert (clip.num_frames, clip.fps, clip.id) == (50, 25, f"{video_id('two shots.mp4')}-1000-3000")
     frames = ClipReader(material.mp4, sha256=clip.sha256).read()
@@ -57,12 +55,12 @@ def test_shot_is_cut_at_its_frames_and_its_object_followed_to_the_end(footage):
 
 
 def test_long_shot_is_used_up_to_the_limit(footage):
-    clip = ShotCutter(RUN_CONFIG, str(footage)).material(shot_of(footage, max_s=1.1)).record.clip
+    clip = ShotCutter(CONFIG, str(footage)).material(shot_of(footage, max_s=1.1)).record.clip
     assert (clip.num_frames, clip.start_s, clip.stop_s, clip.shot_stop_s) == (27, 1.0, 2.08, 3.0)
 
 
 def test_source_that_is_gone_or_changed_is_named(footage):
-    cutter = ShotCutter(RUN_CONFIG, str(footage))
+    cutter = ShotCutter(CONFIG, str(footage))
     with pytest.raises(UnusableError, match="no longer there") as gone:
         cutter.material(shot_of(footage, name="gone.mp4"))
     with pytest.raises(UnusableError, match="other bytes than the run was built from: got SHA-256") as changed:
@@ -73,10 +71,5 @@ def test_source_that_is_gone_or_changed_is_named(footage):
 def test_shot_without_an_object_is_named(footage, tmp_path):
     write_video(tmp_path / "two shots.mp4", np.full((75, HEIGHT_PX, WIDTH_PX, 3), 90, dtype=np.uint8))
     with pytest.raises(UnusableError, match="no_detections: nothing was found") as caught:
-        ShotCutter(RUN_CONFIG, str(tmp_path)).material(shot_of(tmp_path))
+        ShotCutter(CONFIG, str(tmp_path)).material(shot_of(tmp_path))
     assert caught.value.why == "not_tracked"
-
-
-def test_imported_run_has_nothing_to_follow_with():
-    with pytest.raises(RunError, match="num_long: 0"):
-        ShotCutter({"config": {"import": {"format": "videopainter"}}}, "footage")
