@@ -40,6 +40,8 @@ def main(args: argparse.Namespace) -> int:
     settings = _settings(args)
     networks = open_networks(settings)
     scorer = Scorer(bench_of(args), open_results(args.results), settings, networks)
+    if settings.protocol == "paper":
+        print("protocol paper: VideoPainter's published definitions, their one-sided mask included, for its tables")
     for metric, why in networks.missing.items():
         print(f"n/a: {metric}: {why}")
     tally = scorer.score()

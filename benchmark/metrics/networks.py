@@ -94,6 +94,8 @@ def _device(settings: ScoreSettings) -> torch.device:
 
     from vpdata.models.gpu import torch_device
 
+    # By default a GPU rounds the inputs of convolutions to 10 bits, and scores would hang on where they were computed.
+    torch.backends.cudnn.allow_tf32 = False
     return torch_device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 

@@ -275,8 +275,9 @@ def test_holes_grow_before_they_are_measured(made, results):
     assert mean_of(results, dilate_px=3, **whole) > mean_of(results, dilate_px=0, **whole)
 
 
-def test_the_papers_protocol_is_its_code(made, results):
+def test_the_papers_protocol_is_its_code_and_says_so(made, results, capsys):
     score(made, results, "--protocol", "paper")
+    assert "VideoPainter's published definitions, their one-sided mask included" in capsys.readouterr().out
     table = "scores-paper.parquet"
     sampled = made.bench.sampled(made.bench.case("s-0"))
     output = output_of("darker", sampled.frames)
