@@ -73,7 +73,7 @@ PLACES: dict[Protocol, dict[str, tuple[Place, ...]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRow:
-    """One metric of one output of one case. The mean over cases is that of `sum / count`, or of sums over counts."""
+    """One metric of one output of one case. The mean over cases is the sum of the sums over the sum of the counts."""
 
     method: str
     case: str
