@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from benchmark.opening import add_bench_options, bench_of
 
 if TYPE_CHECKING:
+    from benchmark.metrics.networks import Networks
     from benchmark.metrics.settings import ScoreSettings
 
 
@@ -27,18 +28,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Score, and print what was measured and what was not."""
     import logging
-    import os
 
-    from benchmark.metrics.networks import open_networks
     from benchmark.metrics.scorer import TABLES, Scorer
     from benchmark.results import open_results
-    from vpdata.models.weights import VARIABLE
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if args.weights:
-        os.environ[VARIABLE] = args.weights
-    settings = _settings(args)
-    networks = open_networks(settings)
+    settings, networks = opened(args)
     scorer = Scorer(bench_of(args), open_results(args.results), settings, networks)
     if settings.protocol == "paper":
         print("protocol paper: VideoPainter's published definitions, their one-sided mask included, for its tables")
@@ -50,6 +45,19 @@ def main(args: argparse.Namespace) -> int:
         print(f"{tally.num_failed} have no usable frames: their rows say why")
     print(f"{args.results}/{TABLES[settings.protocol]}")
     return 0
+
+
+def opened(args: argparse.Namespace) -> tuple[ScoreSettings, Networks]:
+    """What parsed options say is measured, and the networks of it that are here."""
+    import os
+
+    from benchmark.metrics.networks import open_networks
+    from vpdata.models.weights import VARIABLE
+
+    if args.weights:
+        os.environ[VARIABLE] = args.weights
+    settings = _settings(args)
+    return settings, open_networks(settings)
 
 
 def _settings(args: argparse.Namespace) -> ScoreSettings:
