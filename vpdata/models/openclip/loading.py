@@ -96,7 +96,8 @@ def load_clip(weights: str, revision: str | None, *, device: Device, dtype: Dtyp
         text = config["model_cfg"]["text_cfg"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BackendError(
-            f"{folder}: {CONFIG} is missing or none of open_clip's: {error!r}; fetch it again"
+            f"{folder}: {CONFIG} is missing or none of open_clip's: {error!r}; name weights in open_clip's layout, or "
+            "fetch them again"
         ) from error
     if foreign := next((text[key] for key in ("hf_model_name", "hf_tokenizer_name") if text.get(key)), None):
         raise BackendError(f"{folder}: got a model with the tokenizer of {foreign}, wanted one with open_clip's own")
