@@ -66,6 +66,8 @@ _VLM = (("captioner", "vlm"), ("tagger", "vlm"))
 _CLIP = (("scorer", "openclip"), ("text_scorer", "openclip"), ("embedder", "openclip"), ("tagger", "openclip"))
 _COGVIDEOX = (("backbone", "cogvideox"),)
 _WAN = (("backbone", "wan"),)
+_LTX = (("backbone", "ltx"),)
+_HUNYUAN = (("backbone", "hunyuan"),)
 _FVID, _LPIPS = (("metric", "fvid"),), (("metric", "lpips"),)
 
 
@@ -102,6 +104,15 @@ PUBLISHED = (
     Published(name="Wan-AI/Wan2.1-T2V-14B-Diffusers", licence="Apache-2.0", size_gb=80, models=_WAN),
     Published(name="Wan-AI/Wan2.1-I2V-14B-480P-Diffusers", licence="Apache-2.0", size_gb=91, models=_WAN),
     Published(name="Wan-AI/Wan2.2-TI2V-5B-Diffusers", licence="Apache-2.0", size_gb=34, models=_WAN),
+    Published(name="Lightricks/LTX-Video", licence="LTX-Video Licence", size_gb=28, models=_LTX),
+    Published(name="Lightricks/LTX-Video-0.9.5", licence="LTX-Video Licence", size_gb=26, models=_LTX),
+    Published(name="Lightricks/LTX-Video-0.9.7-dev", licence="LTX-Video Licence", size_gb=48, models=_LTX),
+    Published(
+        name="hunyuanvideo-community/HunyuanVideo",
+        licence="Tencent Hunyuan Community Licence",
+        size_gb=42,
+        models=_HUNYUAN,
+    ),
     Published(
         name="laion-aesthetic-v2",
         licence="Apache-2.0",
