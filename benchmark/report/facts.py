@@ -85,7 +85,7 @@ def _frames(bench: Bench, scores: Scores) -> str:
     numbers = sorted({row.num_frames for row in rows})
     sizes = Counter((row.width_px, row.height_px) for row in rows)
     named = ", ".join(f"{width}x{height} px" for (width, height), _ in sizes.most_common(3))
-    rate = f"at most {float(bench.sampling.fps):g} fps" if bench.sampling.fps else "their own rate"
+    rate = f"{float(bench.sampling.fps):g} fps or less" if bench.sampling.fps else "their own rate"
     length = f"{numbers[0]} to {numbers[-1]} frames" if len(numbers) > 1 else f"{numbers[0]} frames"
     return f"{length} a case at {rate}, {named}{' and others' if len(sizes) > 3 else ''}"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from benchmark.report.numbers import MISSING, SUBSETS, number, title
+from benchmark.report.facts import Facts
+from benchmark.report.numbers import MISSING, SUBSETS, number, quoted_number, title
 from benchmark.report.tables import Cell, Table
 
 _SPECIAL = {
@@ -15,9 +16,11 @@ _SPECIAL = {
 _PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
 
 
-def latex(tables: Sequence[Table]) -> str:
-    """One `tabular` for each table of means, in the order given."""
-    return "\n".join(_tabular(table) for table in tables if table.reference is None)
+def latex(facts: Facts, tables: Sequence[Table]) -> str:
+    """One `tabular` for each table of means, in the order given; comments say what the numbers are of."""
+    lines = [f"protocol {facts.protocol}", facts.frames, *(f"{one.name}: {one.given}" for one in facts.methods)]
+    comments = "".join(f"% {' '.join(line.split())}\n" for line in lines)
+    return "\n".join([comments, *(_tabular(table) for table in tables if table.reference is None)])
 
 
 def _tabular(table: Table) -> str:
@@ -36,7 +39,7 @@ def _tabular(table: Table) -> str:
     if table.quoted:
         lines.append(r"\midrule")
     for row in table.quoted:
-        values = [number(value, column) for value, column in zip(row.values, columns, strict=True)]
+        values = [quoted_number(value) for value in row.values]
         lines.append(_row([rf"{_escaped(row.method)} (quoted, Table {row.table})", *values]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 

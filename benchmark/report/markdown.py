@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from benchmark.report.facts import Facts, MethodFacts
-from benchmark.report.numbers import MISSING, SUBSETS, coverage, interval, number, title
+from benchmark.report.numbers import MISSING, SUBSETS, coverage, interval, number, quoted_number, title
 from benchmark.report.published import published
 from benchmark.report.tables import Cell, Table
 
@@ -39,7 +39,7 @@ def markdown_table(table: Table) -> str:
         for method, cells in table.rows.items()
     ]
     for row in table.quoted:
-        values = [number(value, column) for value, column in zip(row.values, table.columns, strict=False)]
+        values = [quoted_number(value) for value in row.values]
         blanks = [""] * (len(table.columns) - len(values))
         rows.append([f"*{text(row.method)}, quoted: table {row.table}*", *values, *blanks, "quoted"])
     return grid(heads, rows)

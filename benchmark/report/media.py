@@ -22,6 +22,8 @@ from vpdata.report.sheet import encode_image
 
 _MAX_WIDTH_PX = 4096
 """What decoders of H.264 in browsers take."""
+_CRF = 18
+"""Hard to tell from the original, of which faults are to be seen."""
 TRUTH, HOLE = "truth", "hole"
 
 
@@ -48,7 +50,10 @@ def case_media(bench: Bench, results: Results, case: Case, *, dilate_px: int, si
     num_frames, height_px, width_px = sampled.masks.shape
     small = min(side_px, height_px, width_px)
     holes = grown(sampled.masks, dilate_px)
-    videos: dict[str, Frames] = {TRUTH: _shrunk(sampled.frames, small), HOLE: _shrunk(_tinted(sampled.frames, holes), small)}
+    videos: dict[str, Frames] = {
+        TRUTH: _shrunk(sampled.frames, small),
+        HOLE: _shrunk(_tinted(sampled.frames, holes), small),
+    }
     for method in results.methods:
         try:
             output = results.frames(method, case.id, shape=(num_frames, height_px, width_px))
@@ -59,7 +64,7 @@ def case_media(bench: Bench, results: Results, case: Case, *, dilate_px: int, si
     tile_height, tile_width = videos[TRUTH].shape[1:3]
     num_columns = max(1, min(len(videos), _MAX_WIDTH_PX // tile_width))
     return CaseMedia(
-        video=encode_pictures(_grids(list(videos.values()), num_columns), sampled.fps),
+        video=encode_pictures(_grids(list(videos.values()), num_columns), sampled.fps, crf=_CRF),
         poster=encode_image(videos[HOLE][num_frames // 2], suffix=".jpg", quality=80),
         tiles={name: (index % num_columns, index // num_columns) for index, name in enumerate(videos)},
         size_px=(tile_width, tile_height),

@@ -20,6 +20,11 @@ def number(value: float, column: Column, *, is_signed: bool = False) -> str:
     return f"{value:{'+' if is_signed else ''}.{column.digits}f}"
 
 
+def quoted_number(value: float) -> str:
+    """As the paper prints it, whatever the column."""
+    return f"{value:.2f}"
+
+
 def interval(cell: Cell, column: Column, *, is_signed: bool = False) -> str | None:
     """`[low, high]`; None where there is none."""
     if cell.low is None or cell.high is None:

@@ -9,7 +9,7 @@ from typing import Any
 from benchmark.bench import Case
 from benchmark.metrics.table import Key, Output
 from benchmark.report.columns import PLACE_NAMES, Column, columns_of, places_of
-from benchmark.report.numbers import MISSING, coverage, interval, number, title
+from benchmark.report.numbers import MISSING, coverage, interval, number, quoted_number, title
 from benchmark.report.scores import Scores, sums_of
 from benchmark.report.tables import Cell, Table
 
@@ -41,7 +41,7 @@ def table_data(table: Table) -> dict[str, Any]:
             {
                 "method": row.method,
                 "table": row.table,
-                "cells": [number(value, column) for value, column in zip(row.values, table.columns, strict=False)],
+                "cells": [quoted_number(value) for value in row.values],
             }
             for row in table.quoted
         ],

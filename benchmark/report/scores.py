@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmark.bench import Bench, Case
+from benchmark.metrics.scorer import TABLES
 from benchmark.metrics.settings import Protocol
 from benchmark.metrics.sums import Sums
 from benchmark.metrics.table import Key, ScoreRow, planned
 from benchmark.results import Results
-from benchmark.metrics.scorer import TABLES
 from vpdata import codec
 from vpdata.errors import RunError
 

@@ -50,8 +50,8 @@ class Table:
     """Rows are what other methods differ from this one by, case by case; None: they are means."""
 
 
-def tables(scores: Scores, reference: str) -> Iterator[Table]:
-    """Of every subset, region, output and dilation: the means, and the differences from `reference`."""
+def tables(scores: Scores, reference: str | None = None) -> Iterator[Table]:
+    """Of every subset, region, output and dilation: the means, and the differences from `reference` if there is one."""
     for subset in scores.subsets:
         num_cases = sum(case.subset == subset for case in scores.cases)
         for place in places_of(scores.protocol):
@@ -68,7 +68,7 @@ def tables(scores: Scores, reference: str) -> Iterator[Table]:
                         rows={},
                     )
                     yield _means(scores, table)
-                    if len(scores.methods) > 1:
+                    if reference is not None and len(scores.methods) > 1:
                         yield _differences(scores, table, reference)
 
 
@@ -84,20 +84,25 @@ def mean_cell(rows: Sequence[ScoreRow], column: Column) -> Cell:
 
 
 def why_not(rows: Sequence[ScoreRow], num_measured: int) -> str | None:
-    """The most frequent reason of cases that are missing in a mean; None where none is."""
+    """The most frequent reason of cases that are missing in a mean, counted if some are there; None where none is."""
     reasons = Counter(row.reason or "without a reason" for row in rows if row.status != "ok")
     if num_measured == len(rows) or not reasons:
         return None
     ((reason, number),) = reasons.most_common(1)
-    return reason if number == len(rows) else f"{number} of {len(rows)} cases: {reason}"
+    return f"{number} of {len(rows)} cases: {reason}" if num_measured else reason
+
+
+def finished(means: Table) -> Table:
+    """With the best of each column marked, and the paper's rows."""
+    quoted = published().of(means.subset) if means.place == "frame" else ()
+    return replace(means, rows=_with_best(means), quoted=quoted)
 
 
 def _means(scores: Scores, table: Table) -> Table:
     rows = {}
     for method in scores.methods:
         rows[method] = tuple(_mean(scores, table, method, column) for column in table.columns)
-    quoted = published().of(table.subset) if table.place == "frame" else ()
-    return replace(table, rows=_with_best(rows, table), quoted=quoted)
+    return finished(replace(table, rows=rows))
 
 
 def _mean(scores: Scores, table: Table, method: str, column: Column) -> Cell:
@@ -143,7 +148,8 @@ def _key(column: Column, table: Table) -> Key:
     return column.metric, column.place, table.output, table.dilate_px
 
 
-def _with_best(rows: Mapping[str, tuple[Cell, ...]], table: Table) -> dict[str, tuple[Cell, ...]]:
+def _with_best(table: Table) -> dict[str, tuple[Cell, ...]]:
+    rows = table.rows
     marked = {method: list(cells) for method, cells in rows.items()}
     for index, column in enumerate(table.columns):
         values = [
@@ -151,10 +157,11 @@ def _with_best(rows: Mapping[str, tuple[Cell, ...]], table: Table) -> dict[str, 
             for cells in rows.values()
             if (cell := cells[index]).value is not None and cell.num_cases == table.num_cases
         ]
-        if len(values) < 2:
-            continue
-        best = max(values) if column.is_higher_better else min(values)
+        best = None
+        if len(values) > 1:
+            best = max(values) if column.is_higher_better else min(values)
         for cells in marked.values():
-            is_best = cells[index].value == best and cells[index].num_cases == table.num_cases
-            cells[index] = replace(cells[index], is_best=is_best)
+            cell = cells[index]
+            is_best = best is not None and cell.value == best and cell.num_cases == table.num_cases
+            cells[index] = replace(cell, is_best=is_best)
     return {method: tuple(cells) for method, cells in marked.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from benchmark.report.numbers import SUBSETS
 from benchmark.report.page_data import case_data, measures_of, table_data
 from benchmark.report.published import published
 from benchmark.report.scores import read_scores
-from benchmark.report.tables import tables
+from benchmark.report.tables import Table, tables
 from benchmark.results import Results, check_name
 from vpdata.config import nearest
 from vpdata.errors import ConfigError
@@ -56,7 +57,7 @@ def write_report(bench: Bench, results: Results, output: Folder, settings: Repor
         raise ConfigError(f"got the reference {reference!r}, wanted one of {known}{nearest(reference, scores.methods)}")
     facts, made = facts_of(bench, results, scores), list(tables(scores, reference))
     output.write(MARKDOWN, markdown(facts, made).encode())
-    output.write(LATEX, latex(made).encode())
+    output.write(LATEX, latex(facts, made).encode())
     # The old page goes first and the new one comes last, so that there is never a page whose videos are not its own.
     output.remove(PAGE)
     output.child(MEDIA).remove_all()
@@ -69,21 +70,41 @@ def write_report(bench: Bench, results: Results, output: Folder, settings: Repor
                 folder, bench, results, case, dilate_px=scores.dilate_px[0], side_px=settings.side_px
             )
     measures = measures_of(scores)
-    page = {
-        **asdict(facts),
-        "source": published().source,
-        "subsets": {subset: SUBSETS[subset] for subset in scores.subsets},
-        "tables": [table_data(table) for table in made],
-        "measures": [measure.data() for measure in measures],
-        "cases": [case_data(scores, case, measures, media.get(case.id)) for case in scores.cases],
-    }
-    output.write(PAGE, bench_page(facts.bench, page))
+    shown = Shown(
+        facts=facts,
+        tables=made,
+        num_cases=len(scores.cases),
+        measures=[measure.data() for measure in measures],
+        cases=[case_data(scores, case, measures, media.get(case.id)) for case in scores.cases],
+    )
+    output.write(PAGE, bench_page(shown))
     return facts
 
 
-def bench_page(name: str, page: dict[str, Any]) -> bytes:
-    """The HTML that shows such data."""
-    return document("benchmark.report", "bench", title=f"{name} · VPBench", blocks={"bench": page})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """The content of a page; a leaderboard has no single cases."""
+
+    facts: Facts
+    tables: Sequence[Table]
+    num_cases: int
+    measures: Sequence[dict[str, Any]] = ()
+    """What cases are sorted by."""
+    cases: Sequence[dict[str, Any]] = ()
+
+
+def bench_page(shown: Shown) -> bytes:
+    """One HTML file; videos are read from the folder beside it."""
+    page = {
+        **asdict(shown.facts),
+        "source": published().source,
+        "num_cases": shown.num_cases,
+        "subsets": {subset: SUBSETS[subset] for subset in dict.fromkeys(table.subset for table in shown.tables)},
+        "tables": [table_data(table) for table in shown.tables],
+        "measures": shown.measures,
+        "cases": shown.cases,
+    }
+    return document("benchmark.report", "bench", title=f"{shown.facts.bench} · VPBench", blocks={"bench": page})
 
 
 def _write_media(

@@ -19,7 +19,7 @@ from vpdata.report.drawing import draw_tracks, fit
 from vpdata.report.sheet import encode_image
 
 _MAX_LOOP_FPS = 30
-_LOOP = ClipSettings(crf=27)
+_LOOP_CRF = 27
 _POSTER_QUALITY = 78
 
 
@@ -77,11 +77,12 @@ def _plain_above_masked(
     return np.concatenate([frame[:height, :width], masked[:height, :width]])
 
 
-def encode_pictures(pictures: Iterable[NDArray[np.uint8]], fps: Fraction) -> bytes:
-    """H.264 mp4 of one or more pictures, uint8 [H, W, 3] RGB with even sides, small rather than exact."""
+def encode_pictures(pictures: Iterable[NDArray[np.uint8]], fps: Fraction, *, crf: int = _LOOP_CRF) -> bytes:
+    """H.264 mp4 of one or more pictures, uint8 [H, W, 3] RGB with even sides; by default small rather than exact."""
     pictures = iter(pictures)
     first = next(pictures)
-    writer = ClipWriter(width_px=first.shape[1], height_px=first.shape[0], fps=fps, settings=_LOOP)
+    settings = ClipSettings(crf=crf)
+    writer = ClipWriter(width_px=first.shape[1], height_px=first.shape[0], fps=fps, settings=settings)
     writer.write(first)
     for picture in pictures:
         writer.write(picture)

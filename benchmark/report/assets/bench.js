@@ -57,12 +57,17 @@ function drawTable(table) {
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Method"), ...table.columns.map(head),
       el("th", { scope: "col" }, "Cases"))),
     el("tbody", {},
-      ...rows.map((row) => el("tr", {}, el("th", { scope: "row", title: row.method }, row.method),
+      ...rows.map((row) => el("tr", {}, el("th", { scope: "row", title: row.method }, row.method, given(row.method)),
         ...row.cells.map((cell) => cellOf(cell, whys)), el("td", {}, row.coverage))),
       ...table.quoted.map((row, index) => quotedRow(row, table, index === 0))));
   $("table-note").textContent = `${capital(table.title)}. Small: 95 % intervals over cases.`
     + (table.quoted.length ? ` Quoted rows are of other cases, in a setting that the paper does not state: ${bench.source}.` : "");
   $("whys").replaceChildren(...whys.map((why, index) => el("li", {}, `${index + 1}. ${why}`)));
+}
+
+function given(name) {
+  const method = bench.methods.find((one) => one.name === name);
+  return el("small", {}, method.problem ? "cannot be used" : method.given);
 }
 
 function cellOf(cell, whys) {
@@ -294,7 +299,7 @@ function shortcuts(event) {
 
 function start() {
   $("name").textContent = bench.bench;
-  $("tables-title").textContent = `${counted(bench.methods.length, "method")} on ${counted(bench.cases.length, "case")}`;
+  $("tables-title").textContent = `${counted(bench.methods.length, "method")} on ${counted(bench.num_cases, "case")}`;
   $("facts").textContent = `Protocol ${bench.protocol}. ${capital(bench.frames)}.`;
   if (!bench.cases.length) document.querySelector("[data-view='cases']").hidden = true;
   for (const form of document.querySelectorAll("form")) form.addEventListener("submit", (event) => event.preventDefault());

@@ -1,0 +1,172 @@
+"""A leaderboard: one file a benchmark, to which methods are added by measuring their results anew."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmark.bench import Bench
+from benchmark.metrics.networks import Networks
+from benchmark.metrics.scorer import Scorer
+from benchmark.metrics.settings import Protocol, ScoreSettings
+from benchmark.metrics.table import Output, Place
+from benchmark.report.columns import columns_of
+from benchmark.report.facts import Facts, MethodFacts, facts_of
+from benchmark.report.scores import read_scores
+from benchmark.report.tables import Cell, Table, finished, tables
+from benchmark.results import Results
+from benchmark.running import fingerprint
+from vpdata import codec
+from vpdata.config import to_plain
+from vpdata.errors import ConfigError, RunError
+from vpdata.storage import Folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardRow:
+    """One method in one table, in the order of `columns_of`."""
+
+    subset: str
+    place: Place
+    output: Output
+    dilate_px: int
+    num_cases: int
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One method."""
+
+    method: MethodFacts
+    failed: tuple[tuple[str, str, str], ...]
+    """Method, case and reason of results that cannot be used."""
+    rows: tuple[BoardRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """All entries were measured on the same cases, with the same settings and networks."""
+
+    bench: str
+    fingerprint: str
+    """Of the benchmark's cases and sampling."""
+    num_cases: int
+    protocol: Protocol
+    settings: dict[str, Any]
+    """Of the scores."""
+    facts: Facts
+    """What all entries share; without methods and failures."""
+    entries: tuple[Entry, ...] = ()
+    """Sorted by name."""
+
+    @property
+    def all_facts(self) -> Facts:
+        """With all methods and failures."""
+        return replace(
+            self.facts,
+            methods=tuple(entry.method for entry in self.entries),
+            failed=tuple(one for entry in self.entries for one in entry.failed),
+        )
+
+    def tables(self) -> list[Table]:
+        """All entries beside each other, and beside the paper's rows."""
+        made: dict[tuple[str, Place, Output, int], Table] = {}
+        for entry in self.entries:
+            for row in entry.rows:
+                table = made.setdefault(
+                    (row.subset, row.place, row.output, row.dilate_px),
+                    Table(
+                        subset=row.subset,
+                        place=row.place,
+                        output=row.output,
+                        dilate_px=row.dilate_px,
+                        num_cases=row.num_cases,
+                        columns=columns_of(self.protocol, row.place),
+                        rows={},
+                    ),
+                )
+                made[row.subset, row.place, row.output, row.dilate_px] = replace(
+                    table, rows={**table.rows, entry.method.name: row.cells}
+                )
+        return [finished(table) for table in made.values()]
+
+
+def measured_board(bench: Bench, results: Results, settings: ScoreSettings, networks: Networks) -> Board:
+    """A board of these results alone, measured anew: scores that lie beside them are not read."""
+    with tempfile.TemporaryDirectory(prefix="leaderboard-") as scratch:
+        for method in results.methods:
+            Path(scratch, method).symlink_to((results.root / method).absolute(), target_is_directory=True)
+        fresh = Results(scratch)
+        Scorer(bench, fresh, settings, networks).score()
+        scores = read_scores(bench, fresh, settings.protocol)
+        facts, means = facts_of(bench, fresh, scores), list(tables(scores))
+    return Board(
+        bench=bench.name,
+        fingerprint=fingerprint(bench),
+        num_cases=len(bench.cases),
+        protocol=settings.protocol,
+        settings=to_plain(replace(settings, device=None)),
+        facts=replace(facts, methods=(), failed=()),
+        entries=tuple(_entry(facts, means, method) for method in facts.methods),
+    )
+
+
+def merged(old: Board, new: Board, *, replaces: bool) -> Board:
+    """Both boards' entries. RunError where they were not measured alike, or hold different results under one name.
+
+    With `replaces` the new results of such a name are taken.
+    """
+    differing = [
+        name
+        for name in ("bench", "fingerprint", "protocol", "settings", "facts")
+        if getattr(old, name) != getattr(new, name)
+    ]
+    if differing:
+        pairs = "; ".join(f"{name}: got {getattr(new, name)}, wanted {getattr(old, name)}" for name in differing)
+        raise RunError(f"these results were not measured as those of the leaderboard: {pairs}; name another --board")
+    entries = {entry.method.name: entry for entry in old.entries}
+    for entry in new.entries:
+        known = entries.get(entry.method.name)
+        if known not in (None, entry) and not replaces:
+            raise RunError(
+                f"the leaderboard holds other results of {entry.method.name!r}; give the method another name, or "
+                "--replace to drop the old ones"
+            )
+        entries[entry.method.name] = entry
+    return replace(old, entries=tuple(entries[name] for name in sorted(entries)))
+
+
+def read_board(path: Path) -> Board:
+    """ConfigError where there is none, or it is damaged."""
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist; `python -m benchmark leaderboard add` makes it")
+    try:
+        return codec.from_json(path.read_bytes(), Board)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no leaderboard: {error}") from error
+
+
+def write_board(path: Path, board: Board) -> None:
+    """Equal boards give equal bytes."""
+    Folder(path.parent).write(path.name, msgspec.json.format(codec.to_json(board), indent=1))
+
+
+def _entry(facts: Facts, means: list[Table], method: MethodFacts) -> Entry:
+    rows = tuple(
+        BoardRow(
+            subset=table.subset,
+            place=table.place,
+            output=table.output,
+            dilate_px=table.dilate_px,
+            num_cases=table.num_cases,
+            # Which is best, is known among all entries only.
+            cells=tuple(replace(cell, is_best=False) for cell in table.rows[method.name]),
+        )
+        for table in means
+    )
+    return Entry(method=method, failed=tuple(one for one in facts.failed if one[0] == method.name), rows=rows)

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmark.__main__ import main
+from benchmark.bench import open_bench
+from benchmark.report.columns import columns_of
+from benchmark.report.published import published
+from benchmark.report.scores import read_scores
+from benchmark.report.tables import tables
+from benchmark.report.writing import ReportSettings, write_report
+from tests.benchmark.report.conftest import DARKER, REASON, Made, darker, make_results
+from tests.report.conftest import HOSTILE
+from vpdata.errors import ConfigError, RunError
+from vpdata.media.clips import ClipReader
+from vpdata.storage import Folder
+
+
+@pytest.fixture(scope="module")
+def report(made: Made, tmp_path_factory: pytest.TempPathFactory):
+    output = tmp_path_factory.mktemp("report")
+    write_report(open_bench(made.bench), made.results, Folder(output), ReportSettings(reference="truth"))
+    return output
+
+
+def table_of(made: Made, *, reference: str | None = None, **wanted):
+    scores = read_scores(open_bench(made.bench), made.results, "clean")
+    found = [one for one in tables(scores, "truth") if one.reference == reference]
+    (table,) = [one for one in found if all(getattr(one, name) == value for name, value in wanted.items())]
+    return table
+
+
+def cell_of(table, method: str, name: str):
+    index = next(index for index, column in enumerate(table.columns) if column.name == name)
+    return table.rows[method][index]
+
+
+def errors(made: Made, case_id: str, method: str):
+    """By hand: what the method took from the truth, in [0, 1], and the hole."""
+    bench = open_bench(made.bench)
+    sampled = bench.sampled(bench.case(case_id))
+    return (sampled.frames - darker(sampled.frames, DARKER[method]).astype(int)) / 255, sampled.masks
+
+
+def test_means_are_of_all_pixels_and_say_over_how_many_cases(made: Made) -> None:
+    table = table_of(made, subset="S", place="hole", output="raw")
+    for method, cases in (("dark", ("s-0", "s-1", "s-2")), ("darker", ("s-0", "s-1"))):
+        inside = np.concatenate([found[hole].ravel() for found, hole in (errors(made, one, method) for one in cases)])
+        cell = cell_of(table, method, "MAE")
+        assert cell.value == pytest.approx(100 * inside.mean())
+        assert cell.low <= cell.value <= cell.high
+        assert cell.num_cases == len(cases)
+    assert cell_of(table, "dark", "MAE").why is None
+    assert cell_of(table, "darker", "MAE").why == f"1 of 3 cases: {REASON}"
+    assert table.num_cases == 3
+
+
+def test_differences_are_paired_over_the_cases_that_both_have(made: Made) -> None:
+    table = table_of(made, subset="S", place="hole", output="raw", reference="truth")
+    assert set(table.rows) == {"dark", "darker"}
+    inside = np.concatenate(
+        [found[hole].ravel() for found, hole in (errors(made, one, "darker") for one in ("s-0", "s-1"))]
+    )
+    cell = cell_of(table, "darker", "MAE")
+    assert (cell.value, cell.num_cases) == (pytest.approx(100 * inside.mean()), 2)
+
+
+def test_only_means_over_all_cases_are_the_best(made: Made) -> None:
+    table = table_of(made, subset="S", place="hole", output="raw")
+    assert [cell_of(table, method, "PSNR").is_best for method in table.rows] == [False, False, True]
+    assert cell_of(table, "truth", "PSNR").value == 100
+
+
+def test_what_cannot_be_measured_says_how_to(made: Made) -> None:
+    cell = cell_of(table_of(made, subset="S", place="frame", output="raw"), "dark", "FVID")
+    assert cell.value is None
+    assert "vpdata models fetch" in cell.why
+    edit = table_of(made, subset="edit-S", place="hole", output="raw")
+    assert "no truth inside its hole" in cell_of(edit, "dark", "PSNR").why
+
+
+def test_quoted_rows_have_the_columns_of_the_tables() -> None:
+    heads = [column.head for column in columns_of("clean", "frame") if column.is_published]
+    assert heads == [
+        "PSNR ↑",
+        "SSIM ↑",
+        "LPIPS x100 ↓",
+        "MSE x100 ↓",
+        "MAE x100 ↓",
+        "CLIP Sim ↑",
+        "CLIP Sim (M) ↑",
+        "FVID ↓",
+    ]
+    assert {subset: len(published().of(subset)) for subset in ("S", "L", "davis", "edit-S", "edit-L")} == dict.fromkeys(
+        ("S", "L", "davis", "edit-S", "edit-L"), 4
+    )
+    # PSNR and MSE of one set of frames belong together within what averaging in dB can do.
+    assert all(-10 * np.log10(row.values[3] / 100) <= row.values[0] + 1 for row in published().rows)
+
+
+def test_markdown_states_the_setting_and_escapes_what_others_wrote(report) -> None:
+    text = (report / "report.md").read_text()
+    assert "Protocol clean" in text
+    assert "6 frames a case" in text
+    assert "hole grown by 3 px, first frame not given" in text
+    assert "| 3 of 4 |" in text
+    assert "*VideoPainter, quoted: table 2* | 23.32 | 0.89 |" in text
+    assert "(2 of 3)" in text
+    assert "vpdata models fetch" in text
+    assert r"\<script\>" in text
+    assert "<script>" not in text
+    widths = {}
+    for line in text.splitlines():
+        if line.startswith("|"):
+            widths.setdefault(len(re.findall(r"(?<!\\)\|", line)), line)
+    assert 1 < len(widths) < 8
+
+
+def test_latex_has_balanced_rows(report) -> None:
+    text = (report / "report.tex").read_text()
+    assert text.count(r"\begin{tabular}{lrrrrrrrr}") == text.count(r"\end{tabular}") == 2 * 3 * 2
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert all(len(re.findall(r"(?<!\\)&", row)) == 8 for row in rows)
+    assert r"VideoPainter (quoted, Table 2) & 23.32 & 0.89 & 6.85" in text
+    assert r"\textsuperscript{2/3}" in text
+    assert "% dark: hole grown by 3 px, first frame not given" in text
+
+
+def test_videos_hold_every_output_in_its_tile(report, made: Made) -> None:
+    bench = open_bench(made.bench)
+    truth = bench.sampled(bench.case("s-0"))
+    data = json.loads(re.search(r'id="data-bench">(.*?)</script>', (report / "report.html").read_text())[1])
+    (one,) = [one for one in data["cases"] if one["id"] == "s-0"]
+    media = one["media"]
+    width, height = media["size"]
+    assert (width, height, media["num_frames"], media["fps"]) == (64, 48, 6, 12)
+    frames = ClipReader((report / "report/s-0.mp4").read_bytes()).read()
+    hole = truth.masks[..., None]
+    wanted = {
+        "truth": truth.frames,
+        "raw/dark": darker(truth.frames, 25),
+        "raw/darker": darker(truth.frames, 51),
+        "composited/darker": np.where(hole, darker(truth.frames, 51), truth.frames),
+    }
+    for name, video in wanted.items():
+        x, y = media["tiles"][name]
+        tile = frames[:, y * height : (y + 1) * height, x * width : (x + 1) * width]
+        assert np.abs(tile.astype(int) - video).mean() < 5, name
+    x, y = media["tiles"]["hole"]
+    tile = frames[:, y * height : (y + 1) * height, x * width : (x + 1) * width]
+    changed = np.abs(tile.astype(int) - truth.frames).sum(axis=-1)
+    assert changed[truth.masks].mean() > 4 * changed[~truth.masks].mean()
+    poster = cv2.imdecode(np.frombuffer((report / "report/s-0.jpg").read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    assert poster.shape == (48, 64, 3)
+    (broken,) = [one for one in data["cases"] if one["id"] == "s-2"]
+    assert "raw/darker" not in broken["media"]["tiles"]
+    assert broken["methods"]["darker"]["failed"] == REASON
+
+
+def test_equal_input_gives_equal_bytes_and_leaves_nothing_old(report, made: Made, tmp_path) -> None:
+    Folder(tmp_path).write("report/old.mp4", b"of an older report")
+    bench = open_bench(made.bench)
+    write_report(bench, made.results, Folder(tmp_path), ReportSettings(reference="truth"))
+    files = [
+        {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*.*")} for root in (report, tmp_path)
+    ]
+    assert files[0] == files[1]
+
+
+def test_scores_of_something_else_are_refused(made: Made, tmp_path) -> None:
+    results = make_results(made.bench, tmp_path, ("dark",))
+    (tmp_path / "dark").rename(tmp_path / "other")
+    with pytest.raises(RunError, match=r"not of what is there now: 8 pairs .* `python -m benchmark score"):
+        read_scores(open_bench(made.bench), results, "clean")
+    (tmp_path / "scores.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(RunError, match="damaged"):
+        read_scores(open_bench(made.bench), results, "clean")
+    with pytest.raises(RunError, match=r"scores-paper\.parquet does not exist"):
+        read_scores(open_bench(made.bench), results, "paper")
+
+
+def test_command_writes_all_and_names_what_is_not_in_it(made: Made, tmp_path, capsys) -> None:
+    options = [
+        "--bench",
+        str(made.bench),
+        "--results",
+        str(made.results.root),
+        "--output",
+        str(tmp_path),
+        "--no-videos",
+    ]
+    assert main(["report", *options]) == 0
+    said = capsys.readouterr().out
+    assert f"failed: darker on s-2: {REASON}" in said
+    assert "n/a: fvid" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.md", "report.tex"]
+    assert main(["report", *options, "--reference", "darkk"]) == 1
+    assert "did you mean" in capsys.readouterr().err
+
+
+def test_a_side_that_shows_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least 16"):
+        ReportSettings(side_px=8)
+
+
+def test_text_of_others_ends_no_element(report) -> None:
+    assert HOSTILE not in (report / "report.html").read_text()
