@@ -12,13 +12,21 @@ from vpdata.errors import BackendError
 from vpdata.models.weights import VARIABLE
 
 
-@pytest.fixture(params=TRUNKS)
-def networks(request, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Where all trunks and heads are."""
+    folder = tmp_path_factory.mktemp("weights")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module", params=TRUNKS)
+def networks(request, root):
     """Ours and the authors' own, with equal trunks and the published heads."""
-    monkeypatch.setenv(VARIABLE, str(tmp_path))
     trunk = request.param
-    tensors = save_trunk(tmp_path, trunk)
-    save_head(tmp_path, trunk)
+    tensors = save_trunk(root, trunk)
+    save_head(root, trunk)
     theirs = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
     random_trunk = {name.removeprefix("features."): value for name, value in tensors.items()}
     # Their slices keep the numbers of torchvision's layers.
@@ -57,13 +65,13 @@ def test_equal_frames_have_no_distance(networks):
     assert not heat.any()
 
 
-def test_weights_of_another_trunk_are_refused(networks, tmp_path):
-    trunk = "squeeze" if (tmp_path / "squeezenet1_1").exists() else "alex"
-    other = "alex" if trunk == "squeeze" else "squeeze"
-    save_trunk(tmp_path, other)
+def test_weights_of_another_trunk_are_refused(root):
+    for trunk in TRUNKS:
+        save_trunk(root, trunk)
+        if not (root / f"lpips-{trunk}").exists():
+            save_head(root, trunk)
     device = torch.device("cpu")
     with pytest.raises(BackendError, match="another architecture"):
-        Lpips(trunk, trunk_weights=TRUNKS[other][0], head_weights=f"lpips-{trunk}", device=device)
-    if trunk == "alex":
-        with pytest.raises(BackendError, match="wanted the heads of LPIPS squeeze"):
-            Lpips("squeeze", trunk_weights=TRUNKS["squeeze"][0], head_weights="lpips-alex", device=device)
+        Lpips("alex", trunk_weights="squeezenet1_1", head_weights="lpips-alex", device=device)
+    with pytest.raises(BackendError, match="wanted the heads of LPIPS squeeze"):
+        Lpips("squeeze", trunk_weights="squeezenet1_1", head_weights="lpips-alex", device=device)
