@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from tests.inpaint.trained import SMALL, save_adapter, save_encoder
 from vpdata.cli import main
 from vpdata.config import to_plain
 from vpdata.inpaint.inpainter import Inpainter
+from vpdata.inpaint.settings import with_trained
 from vpdata.media.masks import decode_mask
 
 torch.set_num_threads(1)
@@ -113,6 +115,26 @@ def test_what_is_wrong_is_said_before_anything_is_written(film, weights, config,
     assert inpaint(film, weights, config, *more) == 1
     assert message in capsys.readouterr().err
     assert {path.name for path in video.parent.iterdir()} == {"in.mp4", "masks"}
+
+
+def test_weights_are_found_in_every_folder_that_training_leaves(weights, tmp_path):
+    both = tmp_path / "trainings"
+    for part in ("context_encoder", "id_adapter"):
+        shutil.copytree(weights / part, both / part / part)
+    encoder, adapter = (weights / part for part in ("context_encoder", "id_adapter"))
+    for folder, wanted in (
+        (encoder, {"context_encoder": str(encoder)}),
+        (weights, {"context_encoder": str(encoder), "id_adapter": str(adapter)}),
+        (both / "context_encoder", {"context_encoder": str(both / "context_encoder/context_encoder")}),
+        (
+            both,
+            {
+                "context_encoder": str(both / "context_encoder/context_encoder"),
+                "id_adapter": str(both / "id_adapter/id_adapter"),
+            },
+        ),
+    ):
+        assert with_trained({"sampling": {}}, str(folder)) == {"sampling": {}, **wanted}
 
 
 def test_empty_mask_copies_the_video_and_loads_no_weights(film, weights, config, capsys):

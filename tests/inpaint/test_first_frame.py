@@ -109,6 +109,14 @@ def test_part_of_a_frame_is_not_taken_for_a_frame():
         check_aspect(np.zeros((720, 720, 3), np.uint8), Size(height_px=360, width_px=640))
 
 
+def test_first_frame_of_anamorphic_video_may_have_stored_or_shown_pixels():
+    sizes = Size(height_px=576, width_px=1024), Size(height_px=576, width_px=720)
+    for width in (720, 1024):
+        check_aspect(np.zeros((576, width, 3), np.uint8), *sizes)
+    with pytest.raises(ConfigError, match="1024 x 576 px or 720 x 576 px"):
+        check_aspect(np.zeros((576, 576, 3), np.uint8), *sizes)
+
+
 def test_picture_files_are_read_as_rgb_and_others_refused(tmp_path):
     cv2.imwrite(str(tmp_path / "red.png"), np.full((4, 6, 3), (0, 0, 255), np.uint8))
     assert read_image(tmp_path / "red.png")[0, 0].tolist() == [255, 0, 0]

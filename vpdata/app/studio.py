@@ -18,6 +18,7 @@ from vpdata.app.session import Session
 from vpdata.errors import ConfigError
 from vpdata.inpaint.any_length import Frames, Masks
 from vpdata.inpaint.edit import PromptWriter
+from vpdata.inpaint.first_frame import check_aspect
 from vpdata.inpaint.fit import Size, scale_frames
 from vpdata.inpaint.inpainter import Inpainter
 from vpdata.inpaint.input_mask import open_mask
@@ -98,6 +99,8 @@ class Studio:
         video = _video_of(session)
         if session.mask is None:
             raise ConfigError("There is no mask yet: click or name the object, then press Find.")
+        if first_frame is not None:
+            check_aspect(first_frame, video.shown_size, video.size)
         with session.job(), self._models:
             mask = open_mask(session.mask, video, self._settings.mask)
             prompts = self._writer.prompts(words, video.frames(), mask.frames(), num_frames=video.num_frames)

@@ -54,7 +54,7 @@ def run(options: InpaintOptions, settings: InpaintSettings) -> str:
     picture = None
     if options.first_frame is not None:
         picture = read_image(options.first_frame)
-        check_aspect(picture, video.shown_size)
+        check_aspect(picture, video.shown_size, video.size)
     found = _found_mask(options, video, settings) if options.wanted else None
     mask = open_mask(found or options.mask or Path(), video, settings.mask)
     write = partial(

@@ -54,13 +54,18 @@ def read_image(path: str | Path) -> Frames:
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8)
 
 
-def check_aspect(picture: Frames, video: Size) -> None:
-    """ConfigError where a given first frame is not of the video's aspect, as a part of a frame would not be."""
+def check_aspect(picture: Frames, *video: Size) -> None:
+    """ConfigError where a given first frame has none of the video's sizes' aspects, as a part of a frame would not.
+
+    Anamorphic video has two sizes: pixels as they are stored, and as they are shown.
+    """
     height, width = picture.shape[:2]
-    if abs(width / height / (video.width_px / video.height_px) - 1) > _MAX_ASPECT_OFF:
+    aspects = [size.width_px / size.height_px for size in video]
+    if min(abs(width / height / aspect - 1) for aspect in aspects) > _MAX_ASPECT_OFF:
+        sizes = " or ".join(dict.fromkeys(f"{size.width_px} x {size.height_px} px" for size in video))
         raise ConfigError(
-            f"the first frame given is {width} x {height} px, another aspect than the video's {video.width_px} x "
-            f"{video.height_px} px; give the whole first frame of the video with its hole filled"
+            f"the first frame given is {width} x {height} px, another aspect than the video's {sizes}; give the whole "
+            "first frame of the video with its hole filled"
         )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from vpdata.backbones.identity_saving import CONFIG_FILE as ADAPTER_FILE
+from vpdata.backbones.saving import CONFIG_FILE as ENCODER_FILE
 from vpdata.backbones.settings import BackboneSettings, TinyName
 from vpdata.config import ModelChoice, fill, to_plain
 from vpdata.errors import ConfigError
@@ -79,21 +81,26 @@ class InpaintSettings:
 
 
 def with_trained(data: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    """Plain settings with the trained parts of a folder: a context encoder's own, or one that holds `context_encoder/`.
+    """Plain settings with the trained parts of a folder.
 
-    An `id_adapter/` beside the encoder is taken too. ConfigError where there is no encoder.
+    It is a context encoder's own, a training's output, which holds `context_encoder/`, or one that holds the outputs of
+    both stages' trainings. An `id_adapter/` beside the encoder is taken too. ConfigError where there is no encoder.
     """
     root = Path(folder)
-    holding = root / "context_encoder" if (root / "context_encoder").is_dir() else root
-    if not (holding / "config.json").is_file():
+    encoder = _first_with(ENCODER_FILE, [root, root / "context_encoder", root / "context_encoder" / "context_encoder"])
+    if encoder is None:
         raise ConfigError(
             f"got the weights {folder}, which hold no context encoder; wanted a folder that `vpdata train` saved, with "
             "config.json and model.safetensors, or one with context_encoder/ in it"
         )
-    found: dict[str, Any] = {"context_encoder": str(holding)}
-    if (adapter := root / "id_adapter").is_dir():
+    found: dict[str, Any] = {"context_encoder": str(encoder)}
+    if adapter := _first_with(ADAPTER_FILE, [root / "id_adapter", root / "id_adapter" / "id_adapter"]):
         found["id_adapter"] = str(adapter)
     return {**data, **found}
+
+
+def _first_with(name: str, folders: Sequence[Path]) -> Path | None:
+    return next((folder for folder in folders if (folder / name).is_file()), None)
 
 
 def settings_from(
