@@ -48,6 +48,31 @@ def paired_difference(first: Mapping[str, float], second: Mapping[str, float], *
     return bootstrap([first[clip] - second[clip] for clip in sorted(first.keys() & second.keys())], seed=seed)
 
 
+def crossed_bootstrap(values: NDArray[np.float64], *, seed: int = 0) -> Interval:
+    """Mean of `values`, [raters, clips], where both are a sample: NaN stands for what a rater did not judge.
+
+    Raters and clips are drawn with replacement, each for itself (the pigeonhole bootstrap: A. B. Owen, Annals of
+    Applied Statistics 2007), so the interval holds for other people and other clips; it errs on the wide side.
+    ValueError where nothing was judged.
+    """
+    judged = ~np.isnan(values)
+    if not judged.any():
+        raise ValueError("got no judgement, wanted at least one")
+    filled = np.where(judged, values, 0.0)
+    rng = np.random.default_rng(seed)
+    raters, clips = (rng.multinomial(size, np.full(size, 1 / size), size=_NUM_RESAMPLES) for size in values.shape)
+    sums = ((raters @ filled) * clips).sum(axis=1)
+    counts = ((raters @ judged) * clips).sum(axis=1)
+    # A draw of few raters and few clips may hold none of the judgements that there are.
+    low, high = np.percentile(sums[counts > 0] / counts[counts > 0], _PERCENTILES)
+    return Interval(
+        mean=float(filled.sum() / judged.sum()),
+        low=float(low),
+        high=float(high),
+        num_clips=int(judged.any(axis=0).sum()),
+    )
+
+
 def _interval(sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int) -> Interval:
     if not len(sums):
         raise ValueError("got no clip, wanted at least one")
