@@ -36,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Exit status 0 if every case of every method has a result, 1 if some failed."""
+    """Exit status 0 if every case of every method has a result, 1 if some failed or nothing could be run."""
     logging.basicConfig(format="%(message)s")
     _log.setLevel(logging.INFO)
     bench = bench_of(args)
