@@ -65,6 +65,16 @@ class Board:
     """Sorted by name."""
 
     @property
+    def setting(self) -> dict[str, Any]:
+        """All that must be equal for entries to stand beside each other."""
+        return {
+            "benchmark": (self.bench, self.fingerprint),
+            "settings": self.settings,
+            "networks": self.facts.models,
+            "networks that are missing": sorted(self.facts.missing),
+        }
+
+    @property
     def all_facts(self) -> Facts:
         """With all methods and failures."""
         return replace(
@@ -111,7 +121,14 @@ def measured_board(bench: Bench, results: Results, settings: ScoreSettings, netw
         num_cases=len(bench.cases),
         protocol=settings.protocol,
         settings=to_plain(replace(settings, device=None)),
-        facts=replace(facts, methods=(), failed=()),
+        # From the networks and not from the rows, which of results that all failed know of none.
+        facts=replace(
+            facts,
+            methods=(),
+            failed=(),
+            models={metric: model for metric, model in networks.models.items() if metric not in networks.missing},
+            missing=dict(networks.missing),
+        ),
         entries=tuple(_entry(facts, means, method) for method in facts.methods),
     )
 
@@ -121,13 +138,9 @@ def merged(old: Board, new: Board, *, replaces: bool) -> Board:
 
     With `replaces` the new results of such a name are taken.
     """
-    differing = [
-        name
-        for name in ("bench", "fingerprint", "protocol", "settings", "facts")
-        if getattr(old, name) != getattr(new, name)
-    ]
-    if differing:
-        pairs = "; ".join(f"{name}: got {getattr(new, name)}, wanted {getattr(old, name)}" for name in differing)
+    found, wanted = new.setting, old.setting
+    if differing := [name for name in wanted if found[name] != wanted[name]]:
+        pairs = "; ".join(f"{name}: got {found[name]}, wanted {wanted[name]}" for name in differing)
         raise RunError(f"these results were not measured as those of the leaderboard: {pairs}; name another --board")
     entries = {entry.method.name: entry for entry in old.entries}
     for entry in new.entries:

@@ -32,17 +32,19 @@ def markdown(facts: Facts, tables: Sequence[Table]) -> str:
 
 def markdown_table(table: Table) -> str:
     """Methods, then the quoted rows."""
-    is_signed = table.reference is not None
     heads = ["method", *(column.head for column in table.columns), "cases"]
-    rows = [
-        [text(method), *(_cell(table, cells, index, is_signed) for index in range(len(cells))), coverage(table, cells)]
-        for method, cells in table.rows.items()
-    ]
+    rows = [[text(method), *row_cells(table, method), coverage(table, cells)] for method, cells in table.rows.items()]
     for row in table.quoted:
         values = [quoted_number(value) for value in row.values]
         blanks = [""] * (len(table.columns) - len(values))
         rows.append([f"*{text(row.method)}, quoted: table {row.table}*", *values, *blanks, "quoted"])
     return grid(heads, rows)
+
+
+def row_cells(table: Table, method: str) -> list[str]:
+    """The numbers of one method, in the order of the columns."""
+    cells = table.rows[method]
+    return [_cell(table, cells, index, table.reference is not None) for index in range(len(cells))]
 
 
 def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
