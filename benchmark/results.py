@@ -164,19 +164,23 @@ class Results:
 
     def keep(self, method: str, case_id: str, frames: Frames, outcome: Outcome, *, fps: Fraction) -> None:
         """Write the video and then the outcome, with the video's shape and hash."""
-        files = self._files(method)
+        self.keep_outcome(method, case_id, self.keep_video(method, case_id, frames, outcome, fps=fps))
+
+    def keep_video(self, method: str, case_id: str, frames: Frames, outcome: Outcome, *, fps: Fraction) -> Outcome:
+        """Write the video; the case is not finished before the outcome that this returns is kept."""
         data = encode_lossless(frames, fps=fps)
-        files.write(f"{check_name(case_id)}.mkv", data)
+        self._files(method).write(f"{check_name(case_id)}.mkv", data)
         num_frames, height, width, _ = frames.shape
-        shape = (num_frames, height, width)
-        outcome = replace(outcome, shape=shape, sha256=hashlib.sha256(data).hexdigest())
-        files.write(f"{case_id}.json", to_json(outcome))
+        return replace(outcome, shape=(num_frames, height, width), sha256=hashlib.sha256(data).hexdigest())
 
     def keep_failure(self, method: str, case_id: str, outcome: Outcome) -> None:
         """Write the outcome of a case that has no video, and drop an older video."""
-        files = self._files(method)
-        files.remove(f"{check_name(case_id)}.mkv")
-        files.write(f"{case_id}.json", to_json(outcome))
+        self._files(method).remove(f"{check_name(case_id)}.mkv")
+        self.keep_outcome(method, case_id, outcome)
+
+    def keep_outcome(self, method: str, case_id: str, outcome: Outcome) -> None:
+        """Write the outcome alone, which finishes the case."""
+        self._files(method).write(f"{check_name(case_id)}.json", to_json(outcome))
 
     def _files(self, method: str) -> Folder:
         return Folder(str(self.root / check_name(method)))

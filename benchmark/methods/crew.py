@@ -127,8 +127,6 @@ class Crew:
         for ref in [ref for ref, task in self._tasks.items() if task.deadline_s <= now_s]:
             task = self._tasks.pop(ref)
             ray.kill(task.actor)
-            # Its end is waited for: it may be about to write the outcome.
-            ray.wait([ref])
             self._lose(task, f"it took more than {self._limit_s(task.case):g} s")
 
     def _finish(self, ref: ray.ObjectRef, task: _Task) -> None:
@@ -144,7 +142,7 @@ class Crew:
             self._lose(task, _named(error.cause))
             return
         if task.case is not None:
-            self._on_outcome(task.case, outcome)
+            self._keep(task.case, outcome)
         if self._waiting:
             case = self._waiting.popleft()
             self._track(task.actor.run.remote(case.id), task.actor, case=case)
@@ -161,8 +159,11 @@ class Crew:
             self._start()
 
     def _fail(self, case: Case, reason: str) -> None:
-        outcome = failed(reason)
-        self._results.keep_failure(self._job.name, case.id, outcome)
+        self._keep(case, failed(reason))
+
+    def _keep(self, case: Case, outcome: Outcome) -> None:
+        keep = self._results.keep_outcome if outcome.status == "ok" else self._results.keep_failure
+        keep(self._job.name, case.id, outcome)
         self._on_outcome(case, outcome)
 
 

@@ -40,21 +40,19 @@ class Job:
         return kind_of(self.settings.kind).load(self.settings.filled_options())
 
     def run(self, method: Method, case: Case) -> Outcome:
-        """Fill one case and keep what came of it, a failure too. StorageError where it cannot be written."""
-        results = Results(self.results)
+        """Fill one case and keep its video; what this returns is to be kept by the caller.
+
+        So a process that is being killed cannot finish a case. StorageError where the video cannot be written.
+        """
         try:
             sampled = self.bench.sampled(case)
         except RunError as error:
-            outcome = failed(f"the case itself cannot be read: {error}")
-            results.keep_failure(self.name, case.id, outcome)
-            return outcome
+            return failed(f"the case itself cannot be read: {error}")
         frames, masks = given(sampled, self.settings)
         made, outcome = _measured(method, frames, masks, prompts_of(case))
         if made is None:
-            results.keep_failure(self.name, case.id, outcome)
-        else:
-            results.keep(self.name, case.id, made, outcome, fps=sampled.fps)
-        return outcome
+            return outcome
+        return Results(self.results).keep_video(self.name, case.id, made, outcome, fps=sampled.fps)
 
 
 def given(sampled: Sampled, settings: MethodSettings) -> tuple[Frames, Masks]:

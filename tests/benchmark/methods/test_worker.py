@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmark.bench import video_file
+from benchmark.bench import Case, video_file
 from benchmark.methods.port import Prompts
 from benchmark.methods.settings import MethodSettings
 from benchmark.methods.worker import GREY, Job, given, prompts_of
-from benchmark.results import Frames, MethodRecord, Results
+from benchmark.results import Frames, MethodRecord, Outcome, Results
 from tests.benchmark.benches import MadeBench, make_bench
 from vpdata.errors import BackendError
 from vpdata.inpaint.any_length import Masks
@@ -48,7 +48,7 @@ def test_an_answer_is_kept_with_its_time_and_memory(made: MadeBench, tmp_path: P
     job, results = job_for(made, tmp_path)
     case = made.bench.case("s-0")
     method = Answering(lambda frames, masks: 255 - frames)
-    outcome = job.run(method, case)
+    outcome = kept(job, results, method, case)
     assert outcome.status == "ok"
     assert results.outcome("answering", "s-0").status == "ok"
     assert 0 <= (outcome.seconds or -1) < 60
@@ -106,6 +106,14 @@ def test_an_edit_is_described_as_it_should_be(made: MadeBench) -> None:
     assert prompts_of(plain) == Prompts(case_id="s-0", video=plain.caption, region=plain.object_caption)
 
 
+def kept(job: Job, results: Results, method: Answering, case: Case) -> Outcome:
+    """As the crew does."""
+    outcome = job.run(method, case)
+    keep = results.keep_outcome if outcome.status == "ok" else results.keep_failure
+    keep(job.name, case.id, outcome)
+    return outcome
+
+
 def _raise(error: Exception) -> Any:
     raise error
 
@@ -131,8 +139,8 @@ def test_a_wrong_answer_is_a_failure_with_the_reason(
 ) -> None:
     job, results = job_for(made, tmp_path)
     case = made.bench.case("s-0")
-    job.run(Answering(lambda frames, masks: frames), case)
-    outcome = job.run(Answering(answer), case)
+    kept(job, results, Answering(lambda frames, masks: frames), case)
+    outcome = kept(job, results, Answering(answer), case)
     assert outcome.status == "failed"
     assert outcome == results.outcome("answering", "s-0")
     assert len(outcome.reason or "") <= 1000
@@ -145,8 +153,14 @@ def test_a_case_that_cannot_be_read_is_a_failure_too(tmp_path: Path) -> None:
     made = make_bench(tmp_path / "bench", num_short=1, num_long=0, num_edits=0)
     tmp_path.joinpath("bench", video_file("s-0")).write_bytes(b"no video")
     job, results = job_for(made, tmp_path / "results")
-    job.run(Answering(lambda frames, masks: frames), made.bench.case("s-0"))
+    kept(job, results, Answering(lambda frames, masks: frames), made.bench.case("s-0"))
     assert "the case itself cannot be read" in (results.outcome("answering", "s-0").reason or "")
+
+
+def test_a_case_is_not_finished_before_its_outcome_is_kept(made: MadeBench, tmp_path: Path) -> None:
+    job, results = job_for(made, tmp_path)
+    job.run(Answering(lambda frames, masks: frames), made.bench.case("s-0"))
+    assert not results.has_outcome("answering", "s-0")
 
 
 def test_a_method_cannot_change_the_benchmark_in_memory(made: MadeBench, tmp_path: Path) -> None:
