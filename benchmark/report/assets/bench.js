@@ -187,8 +187,8 @@ function filmOf(one) {
     video.requestVideoFrameCallback(next);
   };
   video.requestVideoFrameCallback(next);
-  const still = (name) => player(name, () => name);
-  const players = [still("truth"), still("hole"), ...methodNames().map((name) => {
+  // Names of methods have no capitals, so these two are nobody's.
+  const players = [player("Truth", () => "truth"), player("Hole", () => "hole"), ...methodNames().map((name) => {
     const failed = one.methods[name].failed;
     return player(name, () => `${film.composited ? "composited" : "raw"}/${name}`, failed);
   })];
