@@ -4,11 +4,12 @@ BIN := .venv/bin
 # Building `sam2` takes a torch of its own: ours, and no newer one with CUDA. Newer pips want the second name.
 SAM2_BUILD := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt SAM2_BUILD_CUDA=0
 
-.PHONY: help demo vpbench train-demo inpaint-demo test test-slow test-all lint format clean
+.PHONY: help demo vpbench vpbench-demo train-demo inpaint-demo test test-slow test-all lint format clean
 
 help:
 	@echo "make demo       build a data set from real footage into runs/demo (about 3 minutes after the install)"
 	@echo "make vpbench    make VPBench from a run, and the split that holds it out: RUN=runs/demo INPUT=footage/demo"
+	@echo "make vpbench-demo  run methods on the demo's VPBench, score them, and write the report into runs/vpbench-demo"
 	@echo "make train-demo train both stages on the demo's clips into runs/train-demo: a small backbone, stopped in the middle"
 	@echo "make inpaint-demo  fill the hole of an object in one of the demo's clips with it, into runs/inpaint-demo"
 	@echo "make test       every test that is not marked slow; make test-slow runs the others, make test-all both"
@@ -68,6 +69,19 @@ vpbench: $(RUN)/report.html .venv/.base
 	$(BIN)/python -m benchmark make --run $(RUN) --config $(BENCH_CONFIG) $(if $(INPUT),--input $(INPUT))
 	$(BIN)/vpdata check $(RUN)
 
+runs/demo/vpbench/bench.yaml:
+	$(MAKE) vpbench RUN=runs/demo
+
+comma := ,
+# What `make train-demo` trained takes part where it is there.
+DEMO_METHODS := copy,telea,temporal-median$(if $(wildcard runs/train-demo/context_encoder/context_encoder/config.json),$(comma)ours)
+
+vpbench-demo: runs/demo/vpbench/bench.yaml .venv/.train
+	rm -rf runs/vpbench-demo
+	$(BIN)/python -m benchmark run --bench runs/demo/vpbench --config configs/methods_demo.yaml --methods $(DEMO_METHODS) --output runs/vpbench-demo
+	$(BIN)/python -m benchmark score --bench runs/demo/vpbench --results runs/vpbench-demo
+	$(BIN)/python -m benchmark report --bench runs/demo/vpbench --results runs/vpbench-demo --reference telea
+
 runs/train-demo/context_encoder/context_encoder/config.json:
 	$(MAKE) train-demo
 
@@ -97,4 +111,4 @@ format: .venv/.dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv runs/demo runs/train-demo runs/inpaint-demo footage/demo
+	rm -rf .venv runs/demo runs/train-demo runs/inpaint-demo runs/vpbench-demo footage/demo
