@@ -85,7 +85,14 @@ def _serve(args: argparse.Namespace) -> int:
     hosts = [*_LOOPBACK, *([urlsplit(public).hostname or ""] if public else [])]
     app = build_app(store, allowed_hosts=hosts)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, proxy_headers=False, limit_concurrency=1000
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=1000,
+        # Longer than anybody looks at a page: a connection that closes as an answer is sent looks like a lost network.
+        timeout_keep_alive=300,
     )
     uvicorn.Server(config).run(sockets=[listener])
     store.close()

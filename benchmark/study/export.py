@@ -110,8 +110,9 @@ def markdown(results: StudyResults) -> str:
     agreement = " | ".join("n/a" if one.agreement is None else f"{one.agreement:.3f}" for one in results.outcomes)
     lines = [
         "Called best, in % of all answers, with the 95 % interval over participants and cases. "
-        f"Benchmark {facts.bench}, {len(facts.case_ids)} cases; {len(started) - len(excluded)} of {len(turnout)} "
-        f"participants counted, of all {sum(one.num_answered == one.num_pages for one in started)} to the end.",
+        f"Benchmark {facts.bench}, {len(facts.case_ids)} cases. Of {len(turnout)} participants {len(started)} began, "
+        f"{sum(one.num_answered == one.num_pages for one in started)} finished and "
+        f"{len(started) - len(excluded)} are counted, with all that they answered.",
         "", head, "|---" * (1 + len(results.outcomes)) + "|", *rows,
         f"| Krippendorff's alpha | {agreement} |",
         "", results.rule,

@@ -70,7 +70,7 @@ def invite(store: Store, *, up_to: int) -> dict[int, str]:
     facts = store.facts
     plan = Plan(seed=facts.seed, methods=facts.methods, case_ids=facts.case_ids, check_ids=facts.check_ids)
     new = range(len(store.participants) + 1, up_to + 1)
-    return {number: store.invite(number, ballots_of(plan, number)) for number in new}
+    return store.invite({number: ballots_of(plan, number) for number in new})
 
 
 def check_same(store: Store, wanted: Facts) -> None:

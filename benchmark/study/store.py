@@ -132,24 +132,25 @@ class Store:
         """Names of all videos' files."""
         return tuple(file for (file,) in self._all("SELECT DISTINCT file FROM files ORDER BY file"))
 
-    def invite(self, number: int, ballots: Sequence[Ballot]) -> str:
-        """Add a participant with their pages; the token of the invitation, which is stored nowhere."""
-        token = f"{number}-{secrets.token_urlsafe(_TOKEN_BYTES)}"
+    def invite(self, ballots: Mapping[int, Sequence[Ballot]]) -> dict[int, str]:
+        """Add participants with their pages, all or none; number to token. The tokens are stored nowhere."""
+        tokens = {number: f"{number}-{secrets.token_urlsafe(_TOKEN_BYTES)}" for number in ballots}
         with self._writing() as connection:
-            connection.execute("INSERT INTO participants VALUES (?, ?)", (number, _hash(token)))
-            for page, ballot in enumerate(ballots, start=1):
-                connection.execute(
-                    "INSERT INTO ballots VALUES (?, ?, ?, ?, ?)",
-                    (number, page, ballot.case_id, ballot.is_check, secrets.token_urlsafe(_TOKEN_BYTES)),
-                )
-                connection.executemany(
-                    "INSERT INTO choices VALUES (?, ?, ?, ?, ?, ?)",
-                    [
-                        (number, page, place, shown.name, shown.variant, secrets.token_urlsafe(_TOKEN_BYTES))
-                        for place, shown in enumerate(ballot.shown)
-                    ],
-                )
-        return token
+            for number, token in tokens.items():
+                connection.execute("INSERT INTO participants VALUES (?, ?)", (number, _hash(token)))
+                for page, ballot in enumerate(ballots[number], start=1):
+                    connection.execute(
+                        "INSERT INTO ballots VALUES (?, ?, ?, ?, ?)",
+                        (number, page, ballot.case_id, ballot.is_check, secrets.token_urlsafe(_TOKEN_BYTES)),
+                    )
+                    connection.executemany(
+                        "INSERT INTO choices VALUES (?, ?, ?, ?, ?, ?)",
+                        [
+                            (number, page, place, shown.name, shown.variant, secrets.token_urlsafe(_TOKEN_BYTES))
+                            for place, shown in enumerate(ballot.shown)
+                        ],
+                    )
+        return tokens
 
     def participant_of(self, token: str) -> int | None:
         """Whose invitation it is; None for one that was never given out."""
@@ -284,6 +285,7 @@ def create(path: Path, facts: Facts, *, texts: Mapping[str, CaseText], files: Ma
     """A study without participants, whole or not at all. `files`: case id and what is shown, to the video's file."""
     aside = path.with_name(f".{path.name}.aside")
     aside.unlink(missing_ok=True)
+    aside.touch(mode=0o600)  # who is asked what, and answers; SQLite gives its log files the same mode
     connection = sqlite3.connect(aside)
     try:
         connection.executescript(_SCHEMA)

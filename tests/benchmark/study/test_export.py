@@ -69,7 +69,7 @@ def test_an_unfinished_participant_counts_with_what_there_is():
 
 def test_the_table_says_how_many_were_counted_and_who_was_not():
     text = markdown(results(answers(1, "aaab", num_passed=3), answers(3, "bbbb", num_passed=0)))
-    assert "1 of 5 participants counted" in text
+    assert "Of 5 participants 2 began, 2 finished and 1 are counted" in text
     assert "Excluded: participant 3: missed 3 of 3 checks" in text
     assert "Left out: s-9: b: out of memory" in text
     assert "| a | 75.0 [" in text
@@ -79,7 +79,7 @@ def test_the_table_says_how_many_were_counted_and_who_was_not():
 def test_nobody_has_answered_yet():
     text = markdown(results())
     assert "| a | n/a | n/a | n/a |" in text
-    assert "0 of 5 participants counted" in text
+    assert "Of 5 participants 0 began" in text
 
 
 def test_the_crossed_interval_is_that_of_drawing_people_and_cases_one_by_one():

@@ -98,7 +98,7 @@ def test_each_page_shows_every_method_once_and_the_check_the_original_beside_bro
             frames = decoded(participant.client.get(address).content).astype(float)
             errors = {key: np.abs(frames - one).mean() for key, one in truth.items() if one.shape == frames.shape}
             best = min(errors, key=errors.__getitem__, default=("", ""))
-            found.append(best if errors and errors[best] < 4 else ("", "broken"))
+            found.append(best if errors and errors[best] < 15 else ("", "broken"))
         (case_id,) = {case_id for case_id, name in found if name != "broken"}
         assert page["text"] == bench.case(case_id).prompt
         reference = decoded(participant.client.get(page["reference"]).content).astype(float)
@@ -242,7 +242,8 @@ def test_the_documents_of_the_framework_are_not_served(study: Served):
         assert httpx.get(study.url + path).status_code == 404
 
 
-def test_the_file_holds_no_token(study: Served, material: Path):
+def test_the_file_holds_no_token_and_is_the_owners_alone(study: Served, material: Path):
+    assert {path.stat().st_mode & 0o777 for path in material.glob("study.db*") if path.is_file()} == {0o600}
     held = b"".join(path.read_bytes() for path in material.glob("study.db*") if path.is_file())
     for token in study.tokens:
         assert token.encode() not in held
