@@ -100,7 +100,7 @@ def test_object_is_clicked_filled_and_compared(page: Page, url: str, film: Film,
     assert f"{WIDTH} × {HEIGHT} px, {NUM_FRAMES} frames, 1.2 s, 25 fps" in facts
     find(page, film)
     address = page.run("document.querySelector('#overlay video').src")
-    (tmp_path / "overlay.mp4").write_bytes(httpx.get(address).raise_for_status().content)
+    (tmp_path / "overlay.mp4").write_bytes(httpx.get(address, timeout=60).raise_for_status().content)
     overlay = decoded(tmp_path / "overlay.mp4")
     before = decoded(film.path).astype(int)
     tinted = np.abs(overlay - before).max(axis=3) > 25
