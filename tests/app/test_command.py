@@ -16,7 +16,6 @@ from vpdata.app.limits import LimitSettings
 from vpdata.cli import main
 from vpdata.errors import StorageError
 
-
 # A busy machine may take seconds for a page.
 TIMEOUT_S = 60
 
