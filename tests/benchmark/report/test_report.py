@@ -2,20 +2,26 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from benchmark.__main__ import main
 from benchmark.bench import open_bench
+from benchmark.metrics.feature_files import TRUTH, write_features
+from benchmark.metrics.table import ScoreRow
 from benchmark.report.columns import columns_of
 from benchmark.report.published import published
 from benchmark.report.scores import read_scores
 from benchmark.report.tables import tables
 from benchmark.report.writing import ReportSettings, write_report
+from benchmark.results import Results
 from tests.benchmark.report.conftest import DARKER, REASON, Made, darker, make_results
 from tests.report.conftest import HOSTILE
+from vpdata import codec
 from vpdata.errors import ConfigError, RunError
 from vpdata.media.clips import ClipReader
 from vpdata.storage import Folder
@@ -210,3 +216,29 @@ def test_a_side_that_shows_nothing_is_refused() -> None:
 
 def test_text_of_others_ends_no_element(report) -> None:
     assert HOSTILE not in (report / "report.html").read_text()
+
+
+def test_fvid_is_the_distance_of_the_features_of_the_same_cases(made: Made, tmp_path) -> None:
+    shutil.copytree(made.results.root, tmp_path / "results")
+    results = Results(tmp_path / "results")
+    rows = pq.read_table(results.root / "scores.parquet").to_pylist()
+    for row in rows:
+        if row["metric"] == "fvid" and row["status"] == "n/a" and row["subset"] == "S":
+            row |= {"status": "ok", "reason": None, "count": 1, "model": "r3d_18: weights@1"}
+    pq.write_table(codec.to_table(rows, ScoreRow), results.root / "scores.parquet")
+    folder = Folder(results.root).child("features").child("r3d_18")
+    truth = {"s-0": 0.0, "s-1": 2.0, "s-2": 4.0}
+    write_features(folder, TRUTH, {TRUTH: vectors(truth)})
+    write_features(folder, "dark", {"raw": vectors({"s-0": 1.0, "s-1": 5.0, "s-2": 9.0})})
+    write_features(folder, "darker", {"raw": vectors({"s-0": 1.0, "s-1": 5.0})})
+    table = table_of(Made(bench=made.bench, results=results), subset="S", place="frame", output="raw")
+    # One feature: squared difference of the means plus that of the deviations, by hand.
+    assert cell_of(table, "dark", "FVID").value == pytest.approx((5 - 2) ** 2 + (4 - 2) ** 2)
+    darker_cell = cell_of(table, "darker", "FVID")
+    assert darker_cell.value == pytest.approx((3 - 1) ** 2 + (8**0.5 - 2**0.5) ** 2)
+    assert darker_cell.num_cases == 2
+    assert darker_cell.low is None
+
+
+def vectors(values: dict[str, float]) -> dict[str, np.ndarray]:
+    return {case: np.array([value], dtype=np.float32) for case, value in values.items()}
