@@ -115,7 +115,9 @@ def _text(
     from benchmark.report.numbers import quoted_number
 
     columns = [column for column in columns_of(protocol, "frame") if column.is_published]
-    lines, why = [], {}
+    lines: list[list[str]] = []
+    why: dict[str, str] = {}
+    reasons: dict[str, None] = {}
     for name, row in rows.items():
         method = methods[name]
         if name in tables:
@@ -123,6 +125,7 @@ def _text(
                 cells = row_cells(table, name)[: len(columns)]
                 output = "raw" if table.output == "raw" else "known pixels put back"
                 lines.append([text(row.label), output, *cells, f"{table.num_cases} of {row.subset}"])
+                reasons |= {cell.why: None for cell in table.rows[name][: len(columns)] if cell.why}
         else:
             why[name] = method if isinstance(method, str) else f"{bench.name} has no case of {row.subset}"
             lines.append([text(row.label), "cannot run: see below", *["n/a"] * len(columns), f"0 of {row.subset}"])
@@ -139,4 +142,6 @@ def _text(
             "## Rows that cannot run",
             "\n".join(f"- {text(rows[name].label)}: {text(one)}" for name, one in why.items()),
         ]
+    if reasons:
+        parts += ["## Why numbers are missing, or are not of all cases", "\n".join(f"- {text(one)}" for one in reasons)]
     return "\n\n".join(parts) + "\n"
