@@ -11,6 +11,8 @@ from benchmark.bench import Subset
 from benchmark.methods.settings import MethodSettings
 from benchmark.report.published import NUM_COLUMNS
 from benchmark.studies.altered_masks import MaskAlteration
+from vpdata.backbones.identity_saving import CONFIG_FILE as ADAPTER_FILE
+from vpdata.backbones.saving import CONFIG_FILE as ENCODER_FILE
 from vpdata.config import fill, read_yaml
 from vpdata.errors import BackendError
 from vpdata.inpaint.settings import InpaintSettings, with_trained
@@ -66,9 +68,10 @@ def method_of(
     """The method that the row is, run as `run_in` says; or which weights are missing, and how they are made."""
     if row.encoder is None:
         return row.unavailable or ""
-    for name in (row.encoder, row.id_adapter):
-        if name is not None and not list((trained / name).glob("*/config.json")):
-            return _how_to_train(row, trained / name, is_adapter=name == row.id_adapter)
+    if not (trained / row.encoder / "context_encoder" / ENCODER_FILE).is_file():
+        return _how_to_train("context_encoder", row.train, trained / row.encoder)
+    if row.id_adapter and not (trained / row.id_adapter / "id_adapter" / ADAPTER_FILE).is_file():
+        return _how_to_train("id_adapter", None, trained / row.id_adapter)
     options = with_trained({**shared, **row.options}, str(trained / row.encoder))
     options |= {"id_adapter": None}
     if row.id_adapter is not None:
@@ -90,9 +93,6 @@ def method_of(
     )
 
 
-def _how_to_train(row: AblationRow, folder: Path, *, is_adapter: bool) -> str:
-    if is_adapter:
-        config, given = "configs/train/id_adapter.yaml", ""
-    else:
-        config, given = "configs/train/context_encoder.yaml", f" --set {row.train}" if row.train else ""
-    return f"no weights in {folder}; vpdata train --config {config}{given} --set output={folder}"
+def _how_to_train(stage: str, setting: str | None, folder: Path) -> str:
+    given = f" --set {setting}" if setting else ""
+    return f"no weights in {folder}; vpdata train --config configs/train/{stage}.yaml{given} --set output={folder}"

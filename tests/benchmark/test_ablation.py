@@ -24,9 +24,11 @@ def made(tmp_path_factory):
 def trained(root, *names):
     """What of trained parts is looked at before they are loaded."""
     for name in names:
-        stage = "id_adapter" if name == "id_adapter" else "context_encoder"
-        (root / name / stage).mkdir(parents=True)
-        (root / name / stage / "config.json").write_text("{}")
+        is_adapter = name == "id_adapter"
+        folder = root / name / ("id_adapter" if is_adapter else "context_encoder")
+        folder.mkdir(parents=True)
+        # As `vpdata train` names them.
+        (folder / ("id_adapter_config.json" if is_adapter else "config.json")).write_text("{}")
     return root
 
 
