@@ -13,7 +13,7 @@ from vpdata.backbones.port import Backbone, Conditions
 from vpdata.backbones.sampler import sample
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.backbones.text_encoder import pad_text
-from vpdata.errors import ConfigError
+from vpdata.errors import ConfigError, RunError
 from vpdata.inpaint.any_length import MadeWindow, Request, inpaint_any_length
 from vpdata.inpaint.diffusion import DiffusionWindows, Prompts, SamplingSettings, as_frames, as_video
 from vpdata.inpaint.windows import Window, plan_windows
@@ -165,6 +165,14 @@ def test_identity_is_taken_from_the_window_before_and_from_nowhere_else(name):
     hidden = MadeWindow(window=before, frames=video[::-1].copy(), mask=np.zeros_like(mask))
     without = parts.windows().inpaint(Request(window=window, frames=video, mask=mask, previous=hidden))
     assert np.array_equal(without, parts.windows().inpaint(alone))
+
+
+def test_model_that_gives_no_numbers_stops_by_name():
+    parts = Parts("wan")
+    with torch.no_grad():
+        parts.model.encoder.outputs[0].bias.fill_(torch.nan)
+    with pytest.raises(RunError, match="frames 0 to 9: .* no numbers"):
+        parts.windows().inpaint(first_window(9))
 
 
 def test_frames_survive_the_way_to_tensors_and_back():

@@ -17,7 +17,7 @@ from vpdata.backbones.inpainting import Context, InpaintingBackbone
 from vpdata.backbones.latent_masks import cells, pack, union_over_groups
 from vpdata.backbones.port import Conditions
 from vpdata.backbones.sampler import KnownLatents, Velocity, guided, sample
-from vpdata.errors import ConfigError
+from vpdata.errors import ConfigError, RunError
 from vpdata.inpaint.any_length import Frames, MadeWindow, Masks, Request
 from vpdata.inpaint.windows import Window
 
@@ -82,13 +82,22 @@ class DiffusionWindows:
 
     @torch.inference_mode()
     def inpaint(self, request: Request) -> Frames:
-        """See `WindowModel`. ConfigError where the backbone must be given a first frame and none can be painted."""
+        """See `WindowModel`. ConfigError where the backbone must be given a first frame and none can be painted.
+
+        RunError where the models gave values that are no numbers.
+        """
         num_frames = len(request.frames)
         frames, mask = self._filled_up(request.frames, request.mask)
         if self._spec.takes_first_frame and mask[0].any():
             frames[0], mask[0] = self._painted(frames[0], mask[0]), False
         latents = self._sampled(request, frames, mask)
-        return as_frames(self._codec.decode(latents))[:num_frames]
+        video = self._codec.decode(latents)
+        if not torch.isfinite(video).all():
+            raise RunError(
+                f"frames {request.window.start} to {request.window.stop}: the models gave values that are no numbers; set "
+                "backbone.dtype: float32 (or bfloat16 instead of float16), or try other weights"
+            )
+        return as_frames(video)[:num_frames]
 
     def _sampled(self, request: Request, frames: Frames, mask: Masks) -> Tensor:
         window, backbone = request.window, self._model.backbone
