@@ -171,7 +171,7 @@ def test_model_that_gives_no_numbers_stops_by_name():
     parts = Parts("wan")
     with torch.no_grad():
         parts.model.encoder.outputs[0].bias.fill_(torch.nan)
-    with pytest.raises(RunError, match="frames 0 to 9: .* no numbers"):
+    with pytest.raises(RunError, match=r"frames 0 to 9: .* no numbers"):
         parts.windows().inpaint(first_window(9))
 
 

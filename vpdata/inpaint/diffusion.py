@@ -94,8 +94,8 @@ class DiffusionWindows:
         video = self._codec.decode(latents)
         if not torch.isfinite(video).all():
             raise RunError(
-                f"frames {request.window.start} to {request.window.stop}: the models gave values that are no numbers; set "
-                "backbone.dtype: float32 (or bfloat16 instead of float16), or try other weights"
+                f"frames {request.window.start} to {request.window.stop}: the models gave values that are no numbers; "
+                "set backbone.dtype: float32 (or bfloat16 instead of float16), or try other weights"
             )
         return as_frames(video)[:num_frames]
 
