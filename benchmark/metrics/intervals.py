@@ -1,8 +1,8 @@
-"""Means over clips, how sure they are, and how sure one method's lead over another is."""
+"""Means over clips, and how sure they are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,15 +37,6 @@ def pooled_bootstrap(clips: Sequence[Sums], *, seed: int = 0) -> Interval:
     return _interval(
         np.array([clip.sum for clip in clips]), np.array([clip.count for clip in clips], dtype=float), seed
     )
-
-
-def paired_difference(first: Mapping[str, float], second: Mapping[str, float], *, seed: int = 0) -> Interval:
-    """Of the first method's value less the second's, clip by clip, over the ids of the clips that both have.
-
-    Clips differ far more than methods do, so this interval is much narrower than the two methods' own suggest.
-    ValueError where they share no clip.
-    """
-    return bootstrap([first[clip] - second[clip] for clip in sorted(first.keys() & second.keys())], seed=seed)
 
 
 def crossed_bootstrap(values: NDArray[np.float64], *, seed: int = 0) -> Interval:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark.metrics.intervals import bootstrap, paired_difference, pooled_bootstrap
+from benchmark.metrics.intervals import bootstrap, pooled_bootstrap
 from benchmark.metrics.sums import Sums
 
 
@@ -33,25 +33,9 @@ def test_pooled_clips_weigh_by_their_counts():
     assert pooled_bootstrap(equal) == bootstrap([2.0, 3.0])
 
 
-def test_a_small_lead_on_every_clip_is_sure_although_clips_differ_widely():
-    rng = np.random.default_rng(2)
-    clips = {f"clip-{index}": value for index, value in enumerate(rng.normal(20, 5, size=30))}
-    better = {name: value + rng.normal(0.3, 0.1) for name, value in clips.items()}
-    lead = paired_difference(better, clips)
-    assert 0.2 < lead.low < lead.mean < lead.high < 0.4
-    first, second = bootstrap(list(better.values())), bootstrap(list(clips.values()))
-    assert first.low < second.high
-
-
-def test_a_difference_is_over_the_clips_that_both_have():
-    found = paired_difference({"a": 3.0, "b": 5.0, "c": 100.0}, {"a": 1.0, "b": 1.0, "d": 7.0})
-    assert (found.mean, found.num_clips) == (3.0, 2)
-
-
 def test_no_clip_is_an_error():
     for call in (
         lambda: bootstrap([]),
-        lambda: paired_difference({"a": 1.0}, {"b": 1.0}),
         lambda: pooled_bootstrap([]),
     ):
         with pytest.raises(ValueError, match="got no clip"):
