@@ -17,7 +17,7 @@ from vpdata.models.torch_settings import Device, Dtype
 Item = TypeVar("Item")
 Ready = TypeVar("Ready")
 Answer = TypeVar("Answer")
-Network = TypeVar("Network", bound=torch.nn.Module)
+Network = TypeVar("Network", bound="torch.nn.Module")
 
 _log = logging.getLogger(__name__)
 
