@@ -64,7 +64,7 @@ def test_a_killed_actor_is_replaced_and_changes_no_byte(
     sources: Path, local_results: dict[str, str], tmp_path: Path
 ) -> None:
     driver = start_driver(sources, tmp_path / "run", kind="ray", sleep_s=0.2)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not (actors := _actors_of(driver.pid)) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.5)
