@@ -42,7 +42,7 @@ class JumpScore:
     inside: Interval
     """dB that PSNR in the hole changes by from one frame to the next, both made by one window alone."""
     across: Interval
-    """The same from the last frame of one window alone, over those that two windows share, to the first of the next."""
+    """The mean of these from the last frame of one window alone, over the shared ones, to the next window's own."""
     excess: Interval
     """`across` less `inside`, clip by clip; the target is at most 0."""
 
