@@ -16,7 +16,7 @@ from benchmark.footage import scene
 from benchmark.studies.clips import WINDOW_FRAMES, Clip
 from benchmark.studies.linear_codec import STRIDE_PX, STRIDE_T, LinearCodec, to_video
 from vpdata.backbones.latent_masks import pack, union_over_groups
-from vpdata.media.mask_mix import KindWeights, MaskMix, draw_mask
+from vpdata.media.mask_mix import KindWeights, MaskMix, continued, draw_mask
 from vpdata.train.batch import Batch, IdSource
 from vpdata.train.randomness import seed_of
 
@@ -25,16 +25,19 @@ TEXT_DIM = 8
 SHAPES = MaskMix(
     weights=KindWeights(track=0, tracks=0, all_tracks=0, box=1, ellipse=1, brush=1, davis=1, inverted=0, full_frame=0),
     own_path_frac=1.0,
+    continued_frac=0.0,
 )
 OBJECTS = MaskMix(
     weights=KindWeights(track=1, tracks=0, all_tracks=0, box=0, ellipse=0, brush=0, davis=0, inverted=0, full_frame=0),
     erode_frac=0.0,
+    continued_frac=0.0,
 )
 HoleKind = Literal["passer-by", "shape", "object"]
 """passer-by: the outline of an object that crosses another clip, as if it were to be removed, so that the truth is
 known and much of what it hides is seen in other frames; shape: a box, ellipse, brush strokes or smooth shape that
 wanders slowly; object: an object of the clip with a rim, which is seen nowhere else in the window."""
 _KIND_SHARES: dict[HoleKind, float] = {"passer-by": 0.5, "shape": 0.25, "object": 0.25}
+_CONTINUED_FRAC = MaskMix().continued_frac
 _PASSING_FRAMES = 18
 """In which a passer-by crosses the whole frame."""
 _NUM_PASSERS_BY = 2000
@@ -47,7 +50,9 @@ def draw_hole(
     """Bool `[F, H, W]` for a window with these tracks `[K, F, H, W]`; without `passers_by` one is drawn anew."""
     num_frames, height_px, width_px = clip_tracks.shape[1:]
     if kind != "passer-by":
-        return draw_mask(list(clip_tracks), SHAPES if kind == "shape" else OBJECTS, seed=0, key=key).mask
+        return draw_mask(
+            list(clip_tracks), SHAPES if kind == "shape" else OBJECTS, stride_t=STRIDE_T, seed=0, key=key
+        ).mask
     random = np.random.default_rng(list(hashlib.sha256(key.encode()).digest()))
     if passers_by is None:
         passing = draw_passer_by(random, height_px=height_px, width_px=width_px)
@@ -132,7 +137,7 @@ class TrainingWindows:
             frames, tracks = self._drawn(self._clips, ordinal)
             kind = self._kind(ordinal, has_object=bool(tracks.any()))
             hole = draw_hole(tracks, kind, key=f"{self._seed}.{ordinal}", passers_by=self._passers_by)
-            windows.append(Window(frames=frames, hole=hole))
+            windows.append(Window(frames=frames, hole=self._continued(hole, ordinal)))
         return to_batch(windows, self._codec, ordinals=ordinals)
 
     def pairs(self, step: int) -> Batch:
@@ -148,6 +153,11 @@ class TrainingWindows:
         draw = np.random.default_rng(seed_of(self._seed, ordinal=ordinal, purpose="variant"))
         kind: HoleKind = draw.choice(list(_KIND_SHARES), p=list(_KIND_SHARES.values()))
         return "passer-by" if kind == "object" and not has_object else kind
+
+    def _continued(self, hole: BoolArray, ordinal: int) -> BoolArray:
+        """For some windows, the hole as it is where one goes on from the window before."""
+        rng = np.random.default_rng((self._seed, ordinal, 13))
+        return continued(rng, hole, stride_t=STRIDE_T) if rng.random() < _CONTINUED_FRAC else hole
 
     def ordinals(self, step: int) -> list[int]:
         """Of the samples of a step."""

@@ -175,7 +175,7 @@ def test_windows_that_the_backbone_does_not_take_are_refused_before_anything_run
 
 def test_pair_masks_that_leave_the_object_are_refused() -> None:
     for kind in ("davis", "inverted", "full_frame"):
-        with pytest.raises(ValueError, match="do not follow the object"):
+        with pytest.raises(ValueError, match="need not hide the object"):
             EncodeSettings(pair_masks=mix(**{kind: 1}))
 
 

@@ -28,7 +28,11 @@ WINDOWS = WindowSettings(height_px=64, width_px=96, fps=FPS, num_frames=9, pairs
 def mix(**weights: float) -> MaskMix:
     """Of these kinds, with objects as they are."""
     return MaskMix(
-        weights=KindWeights(**(dict.fromkeys(KINDS, 0.0) | weights)), own_path_frac=0, dilate_px=(0, 0), erode_frac=0
+        weights=KindWeights(**(dict.fromkeys(KINDS, 0.0) | weights)),
+        own_path_frac=0,
+        dilate_px=(0, 0),
+        erode_frac=0,
+        continued_frac=0,
     )
 
 

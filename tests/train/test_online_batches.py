@@ -22,7 +22,9 @@ from vpdata.train.planned import LoaderSettings
 HEIGHT, WIDTH = 32, 48
 WINDOWS = WindowSettings(height_px=HEIGHT, width_px=WIDTH, num_frames=5, pairs=((5, 5, 5),))
 NOTHING = {item.name: 0.0 for item in fields(KindWeights)}
-PLAIN = MaskMix(weights=KindWeights(**(NOTHING | {"all_tracks": 1.0})), dilate_px=(0, 0), erode_frac=0.0)
+PLAIN = MaskMix(
+    weights=KindWeights(**(NOTHING | {"all_tracks": 1.0})), dilate_px=(0, 0), erode_frac=0.0, continued_frac=0.0
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -75,9 +75,13 @@ class MaskMix:
     """Radius by which it is eroded instead."""
     erode_frac: float = 0.15
     """Share of the objects' own masks that are eroded and not dilated."""
+    continued_frac: float = 0.25
+    """Share of the masks that leave some whole latent frames at the start known, as where `vpdata inpaint` goes on from
+    the window before. A model that never saw such masks does not go on from what it is given: the learning study's
+    PSNR fell by 2 dB at the border."""
 
     def __post_init__(self) -> None:
-        for name in ("own_path_frac", "erode_frac"):
+        for name in ("own_path_frac", "erode_frac", "continued_frac"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"got {name} {getattr(self, name)}, wanted 0 to 1")
         for name, least in (("shape_scale", 1.0), ("dilate_px", 0), ("erode_px", 0)):
@@ -87,7 +91,7 @@ class MaskMix:
 
 
 def around_an_object(mix: MaskMix) -> MaskMix:
-    """The same mix without the kinds that need not show the object they are drawn for; at least its own mask is left.
+    """The same mix without what need not hide the object that a mask is drawn for; at least its own mask is left.
 
     For ID pairs, in which one object is hidden in the target and looked up in the source.
     """
@@ -95,7 +99,7 @@ def around_an_object(mix: MaskMix) -> MaskMix:
     if not any(kept.values()):
         kept["track"] = 1.0
     nothing = {item.name: 0.0 for item in fields(KindWeights)}
-    return replace(mix, weights=KindWeights(**(nothing | kept)), own_path_frac=0.0)
+    return replace(mix, weights=KindWeights(**(nothing | kept)), own_path_frac=0.0, continued_frac=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,15 +113,33 @@ class DrawnMask:
     """Which of the tracks given it was made of, rising; empty for shapes on their own path and for the full frame."""
 
 
-def draw_mask(tracks: Sequence[BoolArray], mix: MaskMix, *, seed: int, key: str) -> DrawnMask:
+def draw_mask(tracks: Sequence[BoolArray], mix: MaskMix, *, stride_t: int, seed: int, key: str) -> DrawnMask:
     """A mask for a window with these tracks, each bool `[F, H, W]`: a pure function of all its arguments.
 
     Kinds that need an object, or several, are drawn only where so many are seen in the window. The mask is empty only
-    if no object is seen and the mix has no kind that does without; a frame of it also where its object is absent.
+    if no object is seen and the mix has no kind that does without; a frame of it also where its object is absent, and
+    where the mask is of a window that goes on from another. `stride_t` is of the codec, in frames per latent frame.
     """
     if not len(tracks):
         raise ValueError(f"{key}: got no tracks, wanted one or more")
     rng = np.random.default_rng(list(hashlib.sha256(f"{seed}.{key}".encode()).digest()))
+    drawn = _drawn(rng, tracks, mix)
+    if rng.uniform() < mix.continued_frac:
+        return replace(drawn, mask=continued(rng, drawn.mask, stride_t=stride_t))
+    return drawn
+
+
+def continued(rng: np.random.Generator, mask: BoolArray, *, stride_t: int) -> BoolArray:
+    """The mask `[F, H, W]` without its first `stride_t * k + 1` frames, k drawn; as it is if nothing would be left."""
+    last = (len(mask) - 2) // stride_t
+    known = stride_t * int(rng.integers(0, last + 1)) + 1 if last >= 0 else 0
+    left = mask.copy()
+    left[:known] = False
+    return left if left.any() else mask
+
+
+def _drawn(rng: np.random.Generator, tracks: Sequence[BoolArray], mix: MaskMix) -> DrawnMask:
+    """A mask of the whole window."""
     present = [index for index, track in enumerate(tracks) if track.any()]
     kind, is_on_own_path = _drawn_kind(rng, mix, num_present=len(present))
     if kind is None:

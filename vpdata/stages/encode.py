@@ -50,6 +50,7 @@ class EncodeSettings:
                 track=0.6, tracks=0, all_tracks=0, box=0.2, ellipse=0.2, brush=0, davis=0, inverted=0, full_frame=0
             ),
             own_path_frac=0,
+            continued_frac=0,
         )
     )
     """Of the target of an ID pair, whose hole must hold the one object that the source shows."""
@@ -64,11 +65,11 @@ class EncodeSettings:
     def __post_init__(self) -> None:
         if self.num_variants < 1:
             raise ValueError(f"num_variants: got {self.num_variants}, wanted at least 1")
-        weights = self.pair_masks.weights
-        if self.pair_masks.own_path_frac or weights.davis or weights.inverted or weights.full_frame:
+        mix, weights = self.pair_masks, self.pair_masks.weights
+        if mix.own_path_frac or mix.continued_frac or weights.davis or weights.inverted or weights.full_frame:
             raise ValueError(
-                "pair_masks: got kinds that do not follow the object; wanted own_path_frac, davis, inverted and "
-                "full_frame of 0"
+                "pair_masks: got masks that need not hide the object; wanted own_path_frac, continued_frac, davis, "
+                "inverted and full_frame of 0"
             )
 
 

@@ -134,7 +134,7 @@ def _drawn(
 ) -> list[Variant]:
     variants = []
     for number in range(num_variants):
-        drawn = draw_mask(list(window.masks), mix, seed=seed, key=f"{key}.{number}")
+        drawn = draw_mask(list(window.masks), mix, stride_t=spec.stride_t, seed=seed, key=f"{key}.{number}")
         mask = _without_given_frame(drawn.mask, spec)
         if mask.any():
             variants.append(Variant(mask=mask, kind=drawn.kind, tracks=tuple(ids[index] for index in drawn.tracks)))
@@ -165,7 +165,7 @@ def _drawn_pairs(
     pairs = []
     for number in range(num_variants):
         index = int(order[number % len(order)])
-        drawn = draw_mask([target.masks[index]], mix, seed=seed, key=f"{clip}.target.{number}")
+        drawn = draw_mask([target.masks[index]], mix, stride_t=spec.stride_t, seed=seed, key=f"{clip}.target.{number}")
         hole = _without_given_frame(drawn.mask, spec)
         if hole.any():
             shown = Variant(mask=source.masks[index], kind="track", tracks=(ids[index],))
