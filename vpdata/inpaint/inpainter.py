@@ -226,7 +226,7 @@ class Inpainter:
         return window_needs(
             transformer=weights_bytes(settings.backbone, "transformer"),
             num_blocks=spec.num_blocks,
-            text_encoder=weights_bytes(settings.backbone, "text_encoder"),
+            text_encoder=sum(weights_bytes(settings.backbone, part) for part in ("text_encoder", "text_encoder_2")),
             trained=sum(file.stat().st_size for folder in trained for file in Path(folder).glob("*.safetensors")),
             dim=spec.dim,
             num_tokens=frames * cells // (spec.patch[1] * spec.patch[2]),
