@@ -168,6 +168,14 @@ def computed_workers() -> dict[str, int]:
     return {stage: int(number.replace(",", "")) for stage, number in rows}
 
 
+def test_open_pools_are_shared_out_as_the_computed_ones():
+    shared_out = planned([], nodes_of_the_ray_job()).workers
+    for stage, num_workers in computed_workers().items():
+        assert num_workers <= shared_out[stage], stage
+    for stage in ("detect", "track", "caption"):
+        assert shared_out[stage] == pytest.approx(computed_workers()[stage], abs=1)
+
+
 def test_the_ray_job_has_the_computed_workers_and_its_nodes_hold_them_at_once():
     words = shlex.split(yaml.safe_load(RAY_JOB.read_text())["spec"]["entrypoint"])
     plan = planned(words[words.index("--config") :], nodes_of_the_ray_job())

@@ -18,6 +18,17 @@ def test_stages_that_fit_run_at_once_and_share_what_is_left_in_turn() -> None:
     assert plan.workers == {"cut": 3, "detect": 2}
 
 
+def test_slower_stages_get_more_workers_in_proportion() -> None:
+    slow = Resources(cpus=1, memory_gb=1, s_per_clip=6)
+    plan = make_plan({"detect": CPU, "track": slow, "caption": CPU}, [Node(cpus=8, memory_gb=100)])
+    assert plan.workers == {"detect": 1, "track": 6, "caption": 1}
+    # A worker more for `track` no longer fits, one for the others does.
+    wide = Resources(cpus=3, memory_gb=1, s_per_clip=30)
+    assert make_plan({"detect": CPU, "track": wide}, [Node(cpus=9, memory_gb=100)]).workers == {"detect": 3, "track": 2}
+    with pytest.raises(ValueError, match="s_per_clip: got 0, wanted more than 0"):
+        Resources(s_per_clip=0)
+
+
 def test_stages_that_do_not_fit_at_once_each_get_everything_in_turn() -> None:
     plan = make_plan({"cut": CPU, "detect": CPU, "track": CPU}, [Node(cpus=2, memory_gb=100)])
     assert plan.groups == (("cut",), ("detect",), ("track",))

@@ -50,17 +50,20 @@ def make_plan(needs: Mapping[str, Resources], nodes: Sequence[Node], *, at_once:
 
 
 def _grown(needs: Mapping[str, Resources], least: Mapping[str, int], nodes: Sequence[Node]) -> dict[str, int]:
-    """More workers for each stage in turn, as long as there is room; those of a fixed pool stay."""
+    """More workers as long as there is room, the next always for the stage that the others would wait for longest.
+
+    Those of a fixed pool stay.
+    """
     workers = dict(least)
     growing = [stage for stage, need in needs.items() if need.workers is None]
     most = max(1, int(sum(node.cpus for node in nodes)))
     while growing:
-        for stage in list(growing):
-            more = workers | {stage: workers[stage] + 1}
-            if more[stage] <= most and _fits(needs, more, nodes):
-                workers = more
-            else:
-                growing.remove(stage)
+        slowest = max(growing, key=lambda stage: needs[stage].s_per_clip / workers[stage])
+        more = workers | {slowest: workers[slowest] + 1}
+        if more[slowest] <= most and _fits(needs, more, nodes):
+            workers = more
+        else:
+            growing.remove(slowest)
     return workers
 
 

@@ -28,7 +28,10 @@ class Resources:
     gpu_memory_gb: float = 0.0
     """Summed per GPU in the plan; of a shared GPU torch gets no more (0: no bound). Ray does not fence GPU memory."""
     workers: int | None = None
-    """Fixed size of the pool; None: as many as the cluster has room for."""
+    """Fixed size of the pool; None: as many as the cluster has room for, beside the other stages."""
+    s_per_clip: float = 1.0
+    """About how long one worker takes for a clip. Of pools without a fixed size the slower gets more workers, in
+    proportion; equal numbers, as of the defaults, give equal pools."""
     timeout_s: float = 600.0
     """Longest time one item may take alone."""
 
@@ -39,7 +42,7 @@ class Resources:
             raise ValueError(
                 f"workers: got {self.workers}, wanted at least 1, or null for as many as there is room for"
             )
-        for name in ("cpus", "memory_gb", "timeout_s"):
+        for name in ("cpus", "memory_gb", "s_per_clip", "timeout_s"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: got {getattr(self, name):g}, wanted more than 0")
         if self.gpu_memory_gb < 0:
