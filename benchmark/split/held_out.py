@@ -43,7 +43,7 @@ def write_split(
     Clips that rules or the search for duplicates dropped count too: a long case may show them, and what looks like them
     may have been kept in their place.
     """
-    looks, videos_of = _looks(run)
+    looks, videos_of, hash_of = _looks(run)
     shown = [one for one in looks if videos_of[one.id] in videos]
     shown += [Looks(id=clip.id, phash=clip.phash) for clip in long_clips if clip.id not in videos_of]
     others = [one for one in looks if one.id in packed and packed[one.id] not in videos]
@@ -56,7 +56,7 @@ def write_split(
         look_alike_frac=settings.look_alike_frac,
         look_alike_cosine=settings.look_alike_cosine,
     )
-    rows = [SplitRow(kind="video", id=video) for video in videos]
+    rows = [SplitRow(kind="video", id=video, content_hash=hash_of[video]) for video in videos]
     rows += [SplitRow(kind="clip", id=one.id, phash=one.phash, embedding=one.embedding) for one in shown]
     rows += [
         SplitRow(kind="look_alike", id=one.id, like=one.like, distance_frac=one.distance_frac, cosine=one.cosine)
@@ -72,9 +72,13 @@ def write_split(
     )
 
 
-def _looks(run: Run) -> tuple[list[Looks], dict[str, str]]:
-    """How every clip looks that the run ever cut, and its video; RunError where the run's stages are gone."""
-    cut = _columns(run, "cut", ["id", "clip.phash", "clip.video.id"]).flatten().flatten()
+def _looks(run: Run) -> tuple[list[Looks], dict[str, str], dict[str, str]]:
+    """How every clip looks that the run ever cut, its video, and the hash of each video's file.
+
+    RunError where the run's stages are gone.
+    """
+    columns = ["id", "clip.phash", "clip.video.id", "clip.video.content_hash"]
+    cut = _columns(run, "cut", columns).flatten().flatten()
     if not len(cut):
         raise RunError(f"{run.folder.uri}: got no clips in {layout.STAGE_FOLDERS['cut']}, wanted the whole run")
     filtered = _columns(run, "filter", ["id", "embedding"]).flatten()
@@ -83,7 +87,9 @@ def _looks(run: Run) -> tuple[list[Looks], dict[str, str]]:
         Looks(id=clip, phash=phash, embedding=values.get(clip))
         for clip, phash in zip(cut["id"].to_pylist(), cut["clip.phash"].to_pylist(), strict=True)
     ]
-    return looks, dict(zip(cut["id"].to_pylist(), cut["clip.video.id"].to_pylist(), strict=True))
+    videos = cut["clip.video.id"].to_pylist()
+    hash_of = dict(zip(videos, cut["clip.video.content_hash"].to_pylist(), strict=True))
+    return looks, dict(zip(cut["id"].to_pylist(), videos, strict=True)), hash_of
 
 
 def _columns(run: Run, stage: str, columns: list[str]) -> pa.Table:

@@ -103,3 +103,12 @@ def test_damaged_file_is_named_and_one_by_hand_cannot_be_proved(run, caplog):
     with caplog.at_level(logging.WARNING):
         assert check(run) == []
     assert "was not written by a benchmark" in caplog.text
+
+
+def test_bytes_of_a_held_out_video_are_known_though_no_clip_of_it_is_left(run):
+    clip = clips_of(run)[0]
+    gone = SplitRow(kind="video", id="0123456789abcdef", content_hash=clip.video.content_hash)
+    (problem,) = problems(run, [gone])
+    assert problem == (
+        f"splits/bench.parquet: {clip.id} is of a video with the same bytes as the held-out video {gone.id}"
+    )

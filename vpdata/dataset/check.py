@@ -15,6 +15,7 @@ import pyarrow as pa
 from av.error import FFmpegError
 
 from vpdata.dataset import annotations, index, layout
+from vpdata.dataset.check_benchmarks import check_benchmarks
 from vpdata.dataset.check_splits import check_splits
 from vpdata.dataset.run import Run, read_rows
 from vpdata.dataset.shards import END_OF_TAR, PackEntry, TarWriter, padded
@@ -41,8 +42,8 @@ class Problem:
 def check(run: Run) -> list[Problem]:
     """All that is wrong with a finished run, [] for nothing. RunError where the folder is no run.
 
-    Reads the plan, the index and every byte of every shard; the parts are not needed. Splits are looked at where all
-    that is well.
+    Reads the plan, the index and every byte of every shard; the parts are not needed. Splits, and the benchmarks that
+    lie in the run's folder, are looked at where all that is well.
     """
     run.config()
     if not run.folder.exists(layout.PACK_PLAN):
@@ -55,7 +56,8 @@ def check(run: Run) -> list[Problem]:
     for shard, ids in sorted(by_shard.items()):
         problems.extend(_check_shard(run, shard, ids))
     if not problems:
-        problems = [Problem(where=where, what=what) for where, what in check_splits(run)]
+        found = [*check_splits(run), *check_benchmarks(run)]
+        problems = [Problem(where=where, what=what) for where, what in found]
     return problems
 
 

@@ -77,7 +77,9 @@ def _problems(facts: SplitFacts, rows: Sequence[SplitRow], clips: Sequence[_Clip
             yield f"{row.id} is held out, and its video is not"
         if row.phash is None:
             yield f"{row.id} is held out without its perceptual hash: nothing shows what looks like it"
+    # A held-out video may have no clip in the index any more, so the split's own hashes count too.
     hashes = {clip.content_hash: clip.video_id for clip in clips if clip.video_id in videos}
+    hashes |= {row.content_hash: row.id for row in videos.values() if row.content_hash}
     left: list[_Clip] = []
     for clip in clips:
         name, row = clip.looks.id, listed.get(clip.looks.id)

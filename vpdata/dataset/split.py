@@ -43,6 +43,8 @@ class SplitRow:
 
     kind: Literal["video", "clip", "look_alike"]
     id: str
+    content_hash: str | None = None
+    """Of a video: SHA-256 of its file, 64 hex digits."""
     phash: str | None = None
     """Of a clip: what look-alikes are found by, and so is the next."""
     embedding: str | None = None

@@ -15,7 +15,7 @@ from benchmark.published import open_published
 from tests.runs import make_footage, make_run, make_source
 from vpdata.dataset.check import check
 from vpdata.dataset.reader import open_dataset
-from vpdata.dataset.split import read_split
+from vpdata.dataset.split import read_rows_of_split, read_split
 
 SMALL = (
     "num_short=3", "short_s=1", "num_long=0", "num_short_edits=2", "num_long_edits=0", "max_held_out_frac=0.75",
@@ -76,14 +76,17 @@ def test_cases_show_the_true_masks_and_stem_from_as_many_videos(made):
 def test_split_holds_out_the_videos_and_check_proves_it(made, run):
     split = read_split(f"{run.folder.uri}/splits/vpbench.parquet")
     bench = open_bench(made)
-    left = [
-        sample.record.clip
-        for sample in open_dataset(run.folder.uri)
-        if not split.holds_out(sample.id, video_id=sample.record.clip.video.id)
-    ]
+    clips = [sample.record.clip for sample in open_dataset(run.folder.uri)]
+    left = [clip for clip in clips if not split.holds_out(clip.id, video_id=clip.video.id)]
     assert len(left) == 1
     assert not {clip.video.id for clip in left} & {case.video_id for case in bench.cases}
     assert check(run) == []
+    read = read_rows_of_split(run.folder.child("splits"), "vpbench.parquet")
+    assert read is not None
+    hash_of = {clip.video.id: clip.video.content_hash for clip in clips}
+    assert {row.content_hash for row in read[1] if row.kind == "video"} == set(hash_of.values()) - {
+        hash_of[clip.video.id] for clip in left
+    }
     facts = facts_of(made)
     assert facts["held_out"] == {"num_videos": 3, "num_clips": 3, "num_look_alikes": 0, "num_left": 1}
     assert facts["run"]["name"] == "mine"
