@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,7 @@ from vpdata.errors import RunError
 from vpdata.inpaint.fit import Size, scale_frames, scale_masks
 from vpdata.media.clips import ClipReader
 from vpdata.media.masks import Mask, decode_mask
+from vpdata.records import is_valid_id
 from vpdata.storage import Folder
 
 Subset = Literal["S", "L", "edit-S", "edit-L", "davis"]
@@ -55,7 +57,9 @@ class Case:
     width_px: int
     height_px: int
     sha256: str | None = None
-    """Of the mp4, 64 hex digits; None in layouts of others."""
+    """Of the mp4, 64 hex digits; in layouts of others `sha256_of` the video's files."""
+    mask_sha256: str | None = None
+    """Of the mask's file, alike; None where the mask is drawn."""
     tracks: tuple[int, ...] = ()
     """Ids of the tracks that the mask is the union of; () for a region of no object."""
     caption: str
@@ -201,8 +205,11 @@ class FolderMedia:
     def each_mask(self, case: Case, indices: Sequence[int]) -> Iterator[Mask]:
         """As `masks`, one at a time."""
         name = mask_file(case.id)
+        data = self.folder.read(name)
         try:
-            stored = codec.from_json(self.folder.read(name), _MaskFile)
+            if case.mask_sha256 not in (None, hashlib.sha256(data).hexdigest()):
+                raise ValueError("it has other bytes than were written")
+            stored = codec.from_json(data, _MaskFile)
             if (stored.size, len(stored.counts)) != ((case.height_px, case.width_px), case.num_frames):
                 raise ValueError(
                     f"got {len(stored.counts)} masks of {stored.size[1]}x{stored.size[0]} px, wanted "
@@ -217,28 +224,65 @@ class FolderMedia:
 def open_bench(uri: str | Path) -> Bench:
     """A benchmark that `python -m benchmark make` wrote. RunError where the folder is none."""
     folder = Folder(uri)
-    facts = read_facts(folder)
-    table = pq.read_table(RangedFile(folder, CASES))
-    check_version(table.schema, where=f"{folder.uri}/{CASES}")
+    facts = _facts(folder)
     return Bench(
-        name=str(facts["name"]),
-        cases=tuple(codec.from_table(table, Case)),
+        name=facts["name"],
+        cases=_cases(folder),
         sampling=fill(Sampling, facts["sampling"], where=f"{folder.uri}/{FACTS}: sampling"),
         media=FolderMedia(folder),
     )
 
 
-def read_facts(folder: Folder) -> Mapping[str, Any]:
-    """What `bench.yaml` says; RunError where the folder is no finished benchmark."""
+def _facts(folder: Folder) -> Mapping[str, Any]:
+    """What `bench.yaml` says."""
     if not folder.exists(FACTS):
         raise RunError(f"{folder.uri} is no benchmark: it holds no {FACTS}; run `python -m benchmark make` first")
-    return yaml.safe_load(folder.read(FACTS))
+    try:
+        facts = yaml.safe_load(folder.read(FACTS))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunError(f"{folder.uri}/{FACTS} is damaged: {error}; make the benchmark again") from error
+    if not isinstance(facts, dict) or "sampling" not in facts or not is_valid_id(str(facts.get("name", ""))):
+        raise RunError(
+            f"{folder.uri}/{FACTS} is damaged: wanted a name of lower-case letters, digits and hyphens, and sampling; "
+            "make the benchmark again"
+        )
+    return facts
+
+
+def _cases(folder: Folder) -> tuple[Case, ...]:
+    where = f"{folder.uri}/{CASES}"
+    try:
+        table = pq.read_table(RangedFile(folder, CASES))
+        check_version(table.schema, where=where)
+        cases = tuple(codec.from_table(table, Case))
+    except (pa.ArrowException, msgspec.MsgspecError, ValueError) as error:
+        raise RunError(f"{where} is damaged: {error}; make the benchmark again") from error
+    for case in cases:
+        # Ids become names of files.
+        if not is_valid_id(case.id) or case.sha256 is None or case.mask_sha256 is None:
+            raise RunError(
+                f"{where}: the case {case.id!r} has no hash of its video or its mask, or an id of other signs than "
+                "lower-case letters, digits and hyphens; make the benchmark again"
+            )
+    return cases
 
 
 def cases_table(cases: Sequence[Case]) -> pa.Table:
     """Content of `cases.parquet`, in the order of the ids."""
     rows = sorted(cases, key=lambda case: case.id)
     return codec.to_table(rows, Case)
+
+
+def sha256_of(files: Iterable[Path]) -> str:
+    """64 hex digits of the SHA-256 of files, in their order. RunError where one cannot be read."""
+    digest = hashlib.sha256()
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise RunError(f"cannot read {path}: {error.strerror}") from error
+    return digest.hexdigest()
 
 
 def mask_json(counts: Sequence[str | None], *, height_px: int, width_px: int) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.bench import Bench, Case, Sampling
+from benchmark.bench import Bench, Case, Sampling, sha256_of
 from benchmark.split.regions import moving_region
 from vpdata.errors import ConfigError, RunError
 
@@ -53,7 +53,8 @@ def open_davis(
 ) -> Bench:
     """`JPEGImages/480p/<name>/*.jpg` and, for objects, `Annotations/480p/<name>/*.png` below `root`.
 
-    Random masks follow from seed and name alone. ConfigError where something of that layout is missing.
+    Random masks follow from seed and name alone. Every file is read once, for its hash: about 1 GB. ConfigError where
+    something of that layout is missing.
     """
     root = Path(root)
     folder = next((root / _FRAMES / one for one in _RESOLUTIONS if list((root / _FRAMES / one).glob("*/*.jpg"))), None)
@@ -68,11 +69,12 @@ def open_davis(
         frames_of[case.id] = paths
         if masks == "objects":
             annotations_of[case.id] = _annotations(root / _ANNOTATIONS / folder.name / sequence.name, paths)
+            case = replace(case, mask_sha256=sha256_of(annotations_of[case.id]))
         cases.append(case)
     if len(frames_of) < len(cases):
         raise ConfigError(f"{folder}: two sequences have names that differ only in signs other than letters and digits")
     return Bench(
-        name=f"davis-{masks}",
+        name="davis-objects" if masks == "objects" else f"davis-moving-{seed}",
         cases=tuple(sorted(cases, key=lambda case: case.id)),
         sampling=sampling or Sampling(),
         media=DavisMedia(frames_of, annotations_of, seed),
@@ -97,6 +99,7 @@ def _case(name: str, paths: Sequence[Path]) -> Case:
         fps=_FPS,
         height_px=first.shape[0],
         width_px=first.shape[1],
+        sha256=sha256_of(paths),
         # DAVIS has no captions; its names say what is to be seen.
         caption=f"A video of {words}.",
         object_caption=words,

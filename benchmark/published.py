@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.bench import Bench, Case, Category, Operation, Sampling, Subset
+from benchmark.bench import Bench, Case, Category, Operation, Sampling, Subset, sha256_of
 from vpdata.dataset import videopainter_files as files
 from vpdata.dataset.label_maps import LabelMaps
 from vpdata.errors import ConfigError, RejectItem, RunError
@@ -76,8 +77,8 @@ class PublishedMedia:
 def open_published(root: str | Path, *, sampling: Sampling = SAMPLING) -> Bench:
     """The cases of all four CSVs that are there. `root` is the folder `data/` of the published code.
 
-    ConfigError where there is none, and with the names of all files that are missing: an average over fewer cases would
-    not be that of the benchmark.
+    Every file is read once, for its hash. ConfigError where there is none, and with the names of all files that are
+    missing: an average over fewer cases would not be that of the benchmark.
     """
     root = Path(root)
     found: dict[Subset, Path] = {subset: root / name for subset, name in CSV_OF.items() if (root / name).is_file()}
@@ -86,16 +87,20 @@ def open_published(root: str | Path, *, sampling: Sampling = SAMPLING) -> Bench:
     cases: dict[str, Case] = {}
     rows: dict[str, _Row] = {}
     missing: list[str] = []
+    # Several masks and spans share a video.
+    hash_of = cache(sha256_of)
     for subset, path in found.items():
         for where, data in _lines(path):
             row = _row(data, where)
             try:
-                files.existing(root, files.video_uri(row.name))
-                maps = LabelMaps(files.existing(root, files.masks_uri(row.name)))
+                video, masks = (files.existing(root, uri(row.name)) for uri in (files.video_uri, files.masks_uri))
+                maps = LabelMaps(masks)
             except RejectItem as error:
                 missing.append(f"{where}: {error.detail}")
                 continue
-            case = _case(subset, row, data, maps, where)
+            case = replace(
+                _case(subset, row, data, maps, where), sha256=hash_of((video,)), mask_sha256=hash_of((masks,))
+            )
             if case.id in cases:
                 raise ConfigError(f"{where}: the case is listed twice: {row.name}, mask {row.mask_id}")
             cases[case.id], rows[case.id] = case, row

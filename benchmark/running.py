@@ -102,7 +102,7 @@ def record_of(name: str, settings: MethodSettings, bench: Bench) -> MethodRecord
 
 
 def fingerprint(bench: Bench) -> str:
-    """16 hex digits of its cases, videos included, and of how they are sampled."""
+    """16 hex digits of its name, of its cases with the hashes of their files, and of how they are sampled."""
     return hashlib.sha256(to_json([bench.name, bench.sampling, bench.cases])).hexdigest()[:16]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -134,9 +136,9 @@ class Maker:
         case = made.case
         _log.info("%s: %s, %d frames", case.id, case.operation or case.category, case.num_frames)
         self.output.write(video_file(case.id), made.mp4)
-        counts = mask_json(made.counts, height_px=case.height_px, width_px=case.width_px)
-        self.output.write(mask_file(case.id), counts)
-        return case
+        masks = mask_json(made.counts, height_px=case.height_px, width_px=case.width_px)
+        self.output.write(mask_file(case.id), masks)
+        return replace(case, mask_sha256=hashlib.sha256(masks).hexdigest())
 
     def _list(self, name: str, error: UnusableError) -> None:
         _log.warning("%s cannot be used: %s", name, error)

@@ -56,6 +56,8 @@ def make_bench(
         mp4 = _encoded(footage.frames)
         edit = {"operation": "swap", "instruction": "Put a green ball there.", "target_object": "a green ball",
                 "target_caption": "A green ball moves."} if subset == "edit-S" else {}  # fmt: skip
+        counts = [encode_mask(mask) for mask in masks[name]]
+        stored = mask_json(counts, height_px=height_px, width_px=width_px)
         cases.append(
             Case(
                 id=name,
@@ -68,6 +70,7 @@ def make_bench(
                 width_px=width_px,
                 height_px=height_px,
                 sha256=hashlib.sha256(mp4).hexdigest(),
+                mask_sha256=hashlib.sha256(stored).hexdigest(),
                 tracks=(1,),
                 caption=f"A {footage.labels[0]} moves over a dull background.",
                 object_caption=f"a {footage.labels[0]}",
@@ -76,8 +79,7 @@ def make_bench(
         )
         store = Folder(folder)
         store.write(video_file(name), mp4)
-        counts = [encode_mask(mask) for mask in masks[name]]
-        store.write(mask_file(name), mask_json(counts, height_px=height_px, width_px=width_px))
+        store.write(mask_file(name), stored)
     Folder(folder).write(CASES, parquet_bytes(cases_table(cases)))
     facts = {"name": "drawn", "seed": 0, "sampling": sampling or {}}
     Folder(folder).write(FACTS, yaml.safe_dump(facts).encode())

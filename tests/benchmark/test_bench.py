@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from benchmark.bench import Sampling, open_bench
+from benchmark.bench import Sampling, cases_table, open_bench
 from tests.benchmark.benches import make_bench
+from vpdata.dataset.run import parquet_bytes
 from vpdata.errors import ConfigError, RunError
 
 
@@ -65,15 +68,23 @@ def test_damage_is_named_with_the_file(tmp_path):
     bench = made.bench
     mask = tmp_path / "masks/s-0.json"
     whole = json.loads(mask.read_text())
+    empty = json.dumps({**whole, "counts": [None] * 9})
+    mask.write_text(empty)
+    with pytest.raises(
+        RunError, match=r"masks/s-0\.json: it has other bytes than were written; make the benchmark again"
+    ):
+        bench.masks(bench.case("s-0"))
+    unhashed = replace(bench.case("s-0"), mask_sha256=None)
+    assert not bench.masks(unhashed).any()
     mask.write_text(json.dumps({**whole, "counts": ["0Z", *whole["counts"][1:]]}))
     with pytest.raises(RunError, match=r"masks/s-0\.json: .*run lengths"):
-        bench.masks(bench.case("s-0"))
+        bench.masks(unhashed)
     mask.write_text(json.dumps({**whole, "counts": whole["counts"][:-1]}))
     with pytest.raises(RunError, match="got 8 masks of 64x48 px, wanted 9"):
-        bench.masks(bench.case("s-0"))
+        bench.masks(unhashed)
     mask.write_text("{")
     with pytest.raises(RunError, match=r"masks/s-0\.json"):
-        bench.masks(bench.case("s-0"))
+        bench.masks(unhashed)
     video = tmp_path / "videos/s-1.mp4"
     video.write_bytes(video.read_bytes()[:-5])
     with pytest.raises(RunError, match=r"videos/s-1\.mp4"):
@@ -89,3 +100,27 @@ def test_other_folders_and_sizes_are_refused(tmp_path):
     (made.folder / "bench.yaml").write_text("name: x\nsampling: {frames: 3}\n")
     with pytest.raises(ConfigError, match=r"unknown setting .*sampling\.frames"):
         open_bench(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[", "[name, sampling]", "name: drawn", "{name: ../up, sampling: {}}", "\xff"])
+def test_damaged_facts_are_named(tmp_path, text):
+    make_bench(tmp_path, num_short=1, num_long=0, num_edits=0)
+    (tmp_path / "bench.yaml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(RunError, match=r"(?s)bench\.yaml is damaged: .*; make the benchmark again"):
+        open_bench(tmp_path)
+
+
+def test_damaged_cases_are_named(tmp_path):
+    made = make_bench(tmp_path, num_short=1, num_long=0, num_edits=0)
+    table = pq.read_table(tmp_path / "cases.parquet")
+    (case,) = made.bench.cases
+    contents = {
+        "damaged": [b"garbage", parquet_bytes(table.drop_columns("clip_id"))],
+        "no hash of its": [parquet_bytes(table.drop_columns("mask_sha256"))],
+        "'../s-0' has .* an id of other signs": [parquet_bytes(cases_table([replace(case, id="../s-0")]))],
+    }
+    for message, files in contents.items():
+        for content in files:
+            (tmp_path / "cases.parquet").write_bytes(content)
+            with pytest.raises(RunError, match=rf"(?s)cases\.parquet.* {message}.*; make the benchmark again"):
+                open_bench(tmp_path)

@@ -7,11 +7,15 @@ import pickle
 
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from benchmark.__main__ import main
 from benchmark.davis import open_davis
 from benchmark.footage import scene
 from benchmark.opening import add_bench_options, bench_of
+from benchmark.results import MethodRecord, Outcome, Results
+from benchmark.running import fingerprint
 from tests.benchmark.benches import make_bench
 from vpdata.errors import ConfigError, RunError
 
@@ -80,6 +84,37 @@ def test_what_is_missing_or_damaged_is_named(davis, tmp_path):
     (davis / "JPEGImages/480p/empty").mkdir()
     with pytest.raises(ConfigError, match="the sequence empty has no frames"):
         open_davis(davis)
+
+
+def test_the_fingerprint_is_of_the_seed_and_of_every_file(davis):
+    def fingerprints():
+        benches = [open_davis(davis), open_davis(davis, seed=1), open_davis(davis, masks="objects")]
+        return [fingerprint(bench) for bench in benches]
+
+    before = fingerprints()
+    assert fingerprints() == before
+    assert len(set(before)) == 3
+    annotation = davis / "Annotations/480p/bear/00003.png"
+    cv2.imwrite(str(annotation), np.zeros((48, 80, 3), np.uint8))
+    assert [old == new for old, new in zip(before, fingerprints(), strict=True)] == [True, True, False]
+    (davis / "JPEGImages/480p/bear/00003.jpg").write_bytes((davis / "JPEGImages/480p/bear/00004.jpg").read_bytes())
+    assert not set(before) & set(fingerprints())
+
+
+def test_results_under_one_seed_are_not_scored_under_another(davis, tmp_path):
+    output = tmp_path / "results"
+    bench = open_davis(davis, seed=0, masks="moving")
+    results = Results(output)
+    results.begin(MethodRecord(name="copy", kind="copy", settings={}, bench=fingerprint(bench)))
+    for case in bench.cases:
+        results.keep("copy", case.id, bench.frames(case), Outcome(status="ok"), fps=case.fps)
+    statuses = []
+    for seed in ("0", "1"):
+        assert main(["score", "--davis", str(davis), "--davis-seed", seed, "--results", str(output)]) == 0
+        rows = pq.read_table(output / "scores.parquet").to_pylist()
+        statuses.append({row["status"] for row in rows if row["metric"] == "psnr"})
+        assert all("results on another benchmark" in row["reason"] for row in rows if row["status"] == "failed")
+    assert statuses == [{"ok"}, {"failed"}]
 
 
 def test_command_line_names_one_benchmark_in_any_layout(davis, tmp_path):

@@ -12,6 +12,7 @@ import pytest
 
 from benchmark.footage import scene, write_video
 from benchmark.published import open_published
+from benchmark.running import fingerprint
 from vpdata.errors import ConfigError, RunError
 
 FOOTAGE = scene("crossing", seed=1, num_frames=40, height_px=72, width_px=128, size_frac=0.4)
@@ -96,6 +97,18 @@ def test_rows_that_cannot_be_used_stop_the_reading_by_name(published, tmp_path, 
     write_csv(tmp_path / "our_video_inpaint.csv", row)
     with pytest.raises(ConfigError, match=words):
         open_published(tmp_path)
+
+
+def test_the_fingerprint_is_of_every_video_and_mask(published, tmp_path):
+    shutil.copytree(published, tmp_path, dirs_exist_ok=True)
+    found = [fingerprint(open_published(published)), fingerprint(open_published(tmp_path))]
+    assert found[0] == found[1]
+    videos, masks = (tmp_path / place for place in PLACES[VIDEVO])
+    write_video(videos / VIDEVO, FOOTAGE.frames[::-1])
+    found.append(fingerprint(open_published(tmp_path)))
+    np.savez_compressed(masks / "all_masks.npz", np.full(FOOTAGE.frames.shape[:3], 2, dtype=np.int32))
+    found.append(fingerprint(open_published(tmp_path)))
+    assert len(set(found)) == 3
 
 
 def test_other_folders_and_damaged_files_are_named(published, tmp_path):
