@@ -20,8 +20,8 @@ class MaskAlteration:
     """What becomes of the masks, for methods and metrics alike."""
 
     kind: Literal["resized", "squares"]
-    """`resized`: eroded or dilated, drawn for each case. `squares`: one on a random path, as large as the mask is on
-    average."""
+    """`resized`: eroded or dilated, drawn for each case and the same for every kernel. `squares`: one on a random path,
+    as large as the mask is on average."""
     kernel_px: int = 0
     """Of `resized`: diameter of a disk, at the stored size."""
 
@@ -37,7 +37,10 @@ class MaskAlteration:
 
 @dataclass(frozen=True, slots=True)
 class AlteredMedia:
-    """Frames as they are, masks altered; equal for equal case ids."""
+    """Frames as they are, masks altered; what is drawn follows from the case's id alone.
+
+    A frame on which erosion would leave nothing keeps its mask: without a hole every method would be perfect.
+    """
 
     media: Media
     alteration: MaskAlteration
@@ -46,11 +49,14 @@ class AlteredMedia:
         return self.media.frames(case, indices)
 
     def masks(self, case: Case, indices: Sequence[int]) -> NDArray[np.bool_]:
-        rng = np.random.default_rng(seed_of(f"{self.alteration.name} {case.id}"))
         if self.alteration.kind == "squares":
-            return _squares(rng, self.media.masks(case, range(case.num_frames)))[list(indices)]
-        resize = erode if rng.uniform() < 0.5 else dilate
+            return _squares(_rng(case), self.media.masks(case, range(case.num_frames)))[list(indices)]
+        resize = erode if self.erodes(case) else dilate
         return resize(self.media.masks(case, indices), self.alteration.kernel_px / 2)
+
+    def erodes(self, case: Case) -> bool:
+        """Whether the masks of a case shrink."""
+        return self.alteration.kind == "resized" and _rng(case).uniform() < 0.5
 
 
 def altered(bench: Bench, alteration: MaskAlteration | None) -> Bench:
@@ -58,6 +64,24 @@ def altered(bench: Bench, alteration: MaskAlteration | None) -> Bench:
     if alteration is None:
         return bench
     return replace(bench, name=f"{bench.name}-{alteration.name}", media=AlteredMedia(bench.media, alteration))
+
+
+def not_eroded(bench: Bench) -> dict[str, int]:
+    """Of an altered benchmark the cases, by id, and on how many stored frames the mask is too thin for the erosion that
+    they were drawn for, and stays as it is. Reads all their masks.
+    """
+    media = bench.media
+    if not isinstance(media, AlteredMedia):
+        return {}
+    num_frames: dict[str, int] = {}
+    for case in filter(media.erodes, bench.cases):
+        before, after = media.media.masks(case, range(case.num_frames)), bench.masks(case)
+        num_frames[case.id] = int((before.any(axis=(1, 2)) & (before == after).all(axis=(1, 2))).sum())
+    return {case: num for case, num in num_frames.items() if num}
+
+
+def _rng(case: Case) -> np.random.Generator:
+    return np.random.default_rng(seed_of(case.id))
 
 
 def _squares(rng: np.random.Generator, masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
