@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def facts_of(maker: Maker, cases: Sequence[Case], held_out: HeldOutFacts) -> dict[str, Any]:
     """Content of `bench.yaml`."""
     settings, run = maker.settings, maker.run
-    fills = [case for case in cases if case.operation is None]
+    fills = [case for case in cases if case.instruction is None]
     return {
         "name": settings.name,
         "seed": settings.seed,
@@ -54,10 +54,10 @@ def _warnings(settings: BenchSettings, cases: Sequence[Case], held_out: HeldOutF
                 f"{subset} has {sizes[subset]} of {num} cases: the run has no more clips that are long enough, and of "
                 f"which at most {settings.max_held_out_frac:.0%} may be held out"
             )
-    categories = {case.category for case in cases if case.operation is None}
+    categories = {case.category for case in cases if case.instruction is None}
     for category in CATEGORIES:
         if category not in categories:
-            yield f"no case shows {category}: the run has no clip of it that could be used"
+            yield f"no case shows {category}: no clip of it could be used, or there are fewer cases than categories"
     operations = {case.operation for case in cases}
     for operation in OPERATIONS if settings.num_short_edits + settings.num_long_edits >= len(OPERATIONS) else ():
         if operation not in operations:

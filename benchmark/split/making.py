@@ -98,8 +98,11 @@ class Maker:
         material, offer = self._material(subset, one.candidate.id), one.offer
         if subset == "L":
             # Followed anew, the shot has other tracks than its clips had.
-            offers = offers_of(to_builtins(material.record.tracks or ()))
-            offer = next((new for new in offers if new.category == offer.category), offers[0])
+            of_category = {new.category: new for new in offers_of(to_builtins(material.record.tracks or ()))}
+            if offer.category not in of_category:
+                detail = f"drawn as {offer.category}, and followed as a whole it shows {', '.join(of_category)} alone"
+                raise UnusableError("mask", detail)
+            offer = of_category[offer.category]
         return make_case(material, offer, subset=subset, max_s=self._max_s(subset), seed=self.settings.seed)
 
     def _edits(self, subset: Subset, cases: Sequence[Case], num: int, *, first_turn: int = 0) -> list[Case]:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from benchmark.bench import Sampling
+from benchmark.published import SAMPLING
 from vpdata.config import ModelChoice
 from vpdata.records import is_valid_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedSampling(Sampling):
+    """The published frames and size, each where nothing else is set."""
+
+    fps: Fraction | None = SAMPLING.fps
+    height_px: int | None = SAMPLING.height_px
+    width_px: int | None = SAMPLING.width_px
+    num_frames: int | None = SAMPLING.num_frames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BenchSettings:
-    """One YAML file such as `configs/vpbench.yaml`. The defaults are the published sizes."""
+    """One YAML file such as `configs/vpbench.yaml`. The defaults are the published sizes and sampling."""
 
     name: str = "vpbench"
     """Of the benchmark, and of its file in the run's `splits/`."""
@@ -42,7 +54,7 @@ class BenchSettings:
     captioner: ModelChoice | None = None
     """Writes the edits' instructions and target captions; None: the run's own, and templates where that is the embedded
     one, which follows no instruction."""
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: PublishedSampling = field(default_factory=PublishedSampling)
     """Which frames, and what size, methods and metrics use."""
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,16 @@ import pytest
 import yaml
 
 from benchmark.__main__ import main
-from benchmark.bench import open_bench
+from benchmark.bench import Sampling, open_bench
 from benchmark.published import open_published
+from benchmark.split.settings import BenchSettings
 from tests.runs import make_footage, make_run, make_source
+from vpdata.config import fill, read_yaml
 from vpdata.dataset.check import check
 from vpdata.dataset.reader import open_dataset
 from vpdata.dataset.split import read_rows_of_split, read_split
 
+CONFIGS = Path(__file__).parents[3] / "configs"
 SMALL = (
     "num_short=3", "short_s=1", "num_long=0", "num_short_edits=2", "num_long_edits=0", "max_held_out_frac=0.75",
     "look_alike_frac=0",
@@ -90,6 +94,16 @@ def test_split_holds_out_the_videos_and_check_proves_it(made, run):
     facts = facts_of(made)
     assert facts["held_out"] == {"num_videos": 3, "num_clips": 3, "num_look_alikes": 0, "num_left": 1}
     assert facts["run"]["name"] == "mine"
+
+
+def test_published_protocol_is_the_default_and_what_is_set_changes_no_more(made, run, tmp_path):
+    published = {"fps": "8/1", "height_px": 480, "width_px": 720, "num_frames": 49}
+    assert facts_of(made)["sampling"] == published
+    assert open_bench(made).sampling == Sampling(fps=Fraction(8), height_px=480, width_px=720, num_frames=49)
+    assert make(run.folder.uri, tmp_path / "b", "name=fewer", "sampling.num_frames=13") == 0
+    assert facts_of(tmp_path / "b")["sampling"] == {**published, "num_frames": 13}
+    assert fill(BenchSettings, read_yaml(CONFIGS / "vpbench.yaml")) == BenchSettings()
+    run.folder.child("splits").remove("fewer.parquet")
 
 
 def test_clips_that_look_like_the_benchmark_are_held_out_too(run, tmp_path):
