@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from benchmark.metrics.regions import Frame, Frames, Mask, Masks
 from benchmark.metrics.sums import NOTHING, Sums, total
@@ -32,6 +34,14 @@ def embed(images: Sequence[Frame | None], model: ClipModel) -> Embeddings:
     there = [image for image in images if image is not None]
     found = iter(model.embed_images(there)) if there else iter(())
     return [None if image is None else next(found) for image in images]
+
+
+def embed_stretched(images: Sequence[Frame], model: ClipModel) -> Embeddings:
+    """As VideoPainter's code has it: stretched to the network's square, colours left in [0, 1].
+
+    CLIP was trained on pictures less a mean and divided by a deviation, so cosines are higher than those of `embed`.
+    """
+    return list(model.embed_pixels([_stretched(image, model.image_size_px) for image in images]))
 
 
 def similarity(frames: Embeddings, texts: Sequence[str], model: ClipModel) -> Sums:
@@ -67,6 +77,11 @@ def hole_views(frames: Frames, holes: Masks) -> list[Frame | None]:
 def cut_out(frames: Frames, holes: Masks) -> list[Frame]:
     """The frames, black outside the hole."""
     return list(np.where(holes[..., None], frames, np.uint8(0)))
+
+
+def _stretched(image: Frame, side_px: int) -> Tensor:
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    return interpolate(pixels, (side_px, side_px), mode="bilinear", antialias=True)[0]
 
 
 def _view(frame: Frame, hole: Mask) -> Frame | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from benchmark.metrics.settings import ScoreSettings
+from benchmark.metrics.settings import ClipChoice, ScoreSettings
 from benchmark.metrics.temporal import FLOW
 from vpdata.config import public
 from vpdata.errors import BackendError
@@ -17,7 +17,7 @@ from vpdata.models.weights import Wanted, fetched_revision, is_path, locked, ref
 if TYPE_CHECKING:
     import torch
 
-    from benchmark.metrics.features import Network, VideoFeatures
+    from benchmark.metrics.features import VideoFeatures
     from benchmark.metrics.lpips import Lpips
     from vpdata.models.openclip.loading import ClipModel
 
@@ -28,6 +28,8 @@ class Networks:
 
     lpips: Lpips | None = None
     clip: ClipModel | None = None
+    consistency: ClipModel | None = None
+    """Of `temporal_consistency`; another one than `clip` under the paper's protocol only."""
     fvid: VideoFeatures | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
     """Metric to why it cannot be measured, with the command that helps."""
@@ -42,25 +44,33 @@ def open_networks(settings: ScoreSettings) -> Networks:
     names = {metric: ", ".join(map(_named, weights)) for metric, weights in wanted.items()}
     return Networks(
         lpips=None if "lpips" in missing else _open_lpips(settings),
-        clip=None if "clip_similarity" in missing else _open_clip(settings),
+        clip=None if "clip_similarity" in missing else _open_clip(settings.clip, settings),
+        consistency=None if "temporal_consistency" in missing else _open_clip(_consistency(settings), settings),
         fvid=None if "fvid" in missing else _open_fvid(settings),
         missing=missing,
         models={**names, "fvid": f"{fvid_network(settings)}: {names['fvid']}", "warping_error": FLOW},
     )
 
 
-def fvid_network(settings: ScoreSettings) -> Network:
-    """The network with its preparation: what a folder of features is called."""
-    is_published = settings.protocol == "paper" and settings.fvid.network == "i3d"
-    return "i3d-paper" if is_published else settings.fvid.network
+def fvid_network(settings: ScoreSettings) -> str:
+    """The network and, where it is not the default, the protocol: what a folder of features is called.
+
+    Each protocol is scored with its own dilations, so neither may overwrite what the other's report reads.
+    """
+    return settings.fvid.network if settings.protocol == "clean" else f"{settings.fvid.network}-{settings.protocol}"
+
+
+def _consistency(settings: ScoreSettings) -> ClipChoice:
+    return settings.paper_consistency if settings.protocol == "paper" else settings.clip
 
 
 def _wanted(settings: ScoreSettings) -> dict[str, list[Wanted]]:
-    clip: list[Wanted] = [(settings.clip.weights, settings.clip.revision)]
+    consistency, clip = ([(one.weights, one.revision)] for one in (_consistency(settings), settings.clip))
     return {
         "lpips": [(settings.lpips.trunk_weights, None), (settings.lpips.head_weights, None)],
         "clip_similarity": clip,
-        "temporal_consistency": clip,
+        **({"masked_clip_similarity": clip} if settings.protocol == "paper" else {}),
+        "temporal_consistency": consistency,
         "fvid": [(settings.fvid.weights, settings.fvid.revision)],
     }
 
@@ -111,17 +121,16 @@ def _open_lpips(settings: ScoreSettings) -> Lpips:
     )
 
 
-def _open_clip(settings: ScoreSettings) -> ClipModel:
+def _open_clip(choice: ClipChoice, settings: ScoreSettings) -> ClipModel:
     from vpdata.models.openclip.loading import load_clip
 
     device = "cuda" if _device(settings).type == "cuda" else "cpu"
-    return load_clip(settings.clip.weights, settings.clip.revision, device=device, dtype="float32")
+    return load_clip(choice.weights, choice.revision, device=device, dtype="float32")
 
 
 def _open_fvid(settings: ScoreSettings) -> VideoFeatures:
     from benchmark.metrics.features import VideoFeatures
 
     choice = settings.fvid
-    return VideoFeatures(
-        fvid_network(settings), weights=choice.weights, revision=choice.revision, device=_device(settings)
-    )
+    network = "i3d-paper" if settings.protocol == "paper" and choice.network == "i3d" else choice.network
+    return VideoFeatures(network, weights=choice.weights, revision=choice.revision, device=_device(settings))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from benchmark.metrics.networks import Networks
@@ -15,9 +17,10 @@ from benchmark.metrics.truth import Truth
 def measure(output: Frames, truth: Truth, networks: Networks) -> dict[Key, Sums]:
     """Every value is one frame's, so that a mean over cases is over all frames of all videos, and long ones weigh more.
 
-    `frame` is the whole frame. `one_sided` compares the unmasked truth with the output times (1 - mask): the mask is
-    applied to one side only, and the hole counts as error, whatever is in it. Captions are cut after 77 tokens. Where
-    the published PSNR of an exact copy is infinite, ours is 100 dB.
+    Only `temporal_consistency` has one value a video. `frame` is the whole frame. `one_sided` compares the unmasked
+    truth with the output times (1 - mask): the mask is applied to one side only, and the hole counts as error, whatever
+    is in it. `hole` is the frame with its outside blackened, not cropped. Captions are cut after 77 tokens. Where the
+    published PSNR of an exact copy is infinite, ours is 100 dB.
     """
     found: dict[Key, Sums] = {}
     for name, radii, video in truth.outputs(output):
@@ -27,8 +30,8 @@ def measure(output: Frames, truth: Truth, networks: Networks) -> dict[Key, Sums]
             for place, frames in places:
                 for metric, sums in _errors(frames, truth.frames, networks).items():
                     found[metric, place, name, radius] = sums
-            for place, sums in _clip(video, truth, holes, networks).items():
-                found["clip_similarity", place, name, radius] = sums
+            for metric, place, sums in _clip(video, truth, holes, networks):
+                found[metric, place, name, radius] = sums
     return found
 
 
@@ -47,14 +50,19 @@ def _of_frame(output: Frame, truth: Frame, networks: Networks) -> dict[str, floa
     return {**values, "lpips": networks.lpips(output, truth)[0]} if networks.lpips else values
 
 
-def _clip(video: Frames, truth: Truth, holes: Masks, networks: Networks) -> dict[Place, Sums]:
-    """`hole` is the frame with its outside blackened, not cropped, with the description of the object."""
-    if not networks.clip:
-        return {}
-    from benchmark.metrics.clip import cut_out, embed, similarity
+def _clip(video: Frames, truth: Truth, holes: Masks, networks: Networks) -> Iterator[tuple[str, Place, Sums]]:
+    if not networks.clip and not networks.consistency:
+        return
+    from benchmark.metrics.clip import consistency, cut_out, embed, embed_stretched, similarity
 
-    model, case = networks.clip, truth.case
-    return {
-        "frame": similarity(embed(list(video), model), [case.prompt], model),
-        "hole": similarity(embed(cut_out(video, holes), model), [case.object_prompt], model),
-    }
+    inside, case = cut_out(video, holes), truth.case
+    if model := networks.clip:
+        cut = embed(inside, model)
+        yield "clip_similarity", "frame", similarity(embed(list(video), model), [case.prompt], model)
+        yield "masked_clip_similarity", "hole", similarity(cut, [case.prompt], model)
+        yield "clip_similarity", "hole", similarity(cut, [case.object_prompt], model)
+    if model := networks.consistency:
+        places: tuple[tuple[Place, list[Frame]], ...] = (("frame", list(video)), ("hole", inside))
+        for place, frames in places:
+            cosine = consistency(embed_stretched(frames, model)).mean
+            yield "temporal_consistency", place, NOTHING if cosine is None else Sums(cosine, 1)

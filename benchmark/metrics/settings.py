@@ -13,7 +13,7 @@ Protocol = Literal["clean", "paper"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipChoice:
-    """The CLIP of `clip_similarity` and `temporal_consistency`."""
+    """A CLIP, of pictures and texts or of pictures alone."""
 
     weights: str = "timm/vit_large_patch14_clip_224.openai"
     """Hub id or folder of a checkpoint in open_clip's layout; the default is OpenAI's ViT-L/14, as in the paper."""
@@ -50,6 +50,9 @@ class ScoreSettings:
     dilate_px: tuple[int, ...] = (0,)
     """Radii by which the hole grows before regions are taken and known pixels put back; one set of scores for each."""
     clip: ClipChoice = field(default_factory=ClipChoice)
+    """Of all metrics that ask CLIP, but the one below."""
+    paper_consistency: ClipChoice = ClipChoice(weights="timm/vit_base_patch32_clip_224.openai")
+    """Of `temporal_consistency` under the paper's protocol, whose code takes OpenAI's ViT-B/32 there."""
     lpips: LpipsChoice = field(default_factory=LpipsChoice)
     fvid: FvidChoice = field(default_factory=FvidChoice)
     device: Device | None = None

@@ -41,6 +41,9 @@ METRICS = {
     "clip_similarity": Metric(
         unit="100 x cosine", range="value in [-100, 100]", is_higher_better=True, needs_truth=False
     ),
+    "masked_clip_similarity": Metric(
+        unit="100 x cosine", range="value in [-100, 100]", is_higher_better=True, needs_truth=False
+    ),
     "temporal_consistency": Metric(
         unit="cosine", range="value in [-1, 1]", is_higher_better=True, needs_truth=False, has_neighbours=True
     ),
@@ -64,7 +67,8 @@ PLACES: dict[Protocol, dict[str, tuple[Place, ...]]] = {
     },
     "paper": {
         **dict.fromkeys(_PIXELS, _WHOLE_AND_ONE_SIDED),
-        "clip_similarity": _WHOLE_AND_HOLE,
+        **dict.fromkeys(("clip_similarity", "temporal_consistency"), _WHOLE_AND_HOLE),
+        "masked_clip_similarity": ("hole",),
         "fvid": ("frame",),
     },
 }

@@ -41,7 +41,7 @@ class Column:
 
 
 def columns_of(protocol: Protocol, place: Place) -> tuple[Column, ...]:
-    """Those of the table of a region: the paper's eight, then others that are measured there."""
+    """Those of the table of a region: the paper's eight, then what its code or ours measures beside them."""
     measured = PLACES[protocol]
     published = (
         Column(name="PSNR", metric="psnr", place=place),
@@ -53,12 +53,21 @@ def columns_of(protocol: Protocol, place: Place) -> tuple[Column, ...]:
         Column(name="CLIP Sim (M)", metric="clip_similarity", place="hole"),
         Column(name="FVID", metric="fvid", place="frame"),
     )
+    coded = (
+        Column(name="CLIP Sim (M, caption)", metric="masked_clip_similarity", place="hole", is_published=False),
+        Column(name="Temporal consistency", metric="temporal_consistency", place="frame", digits=3, is_published=False),
+        Column(
+            name="Temporal consistency (M)", metric="temporal_consistency", place="hole", digits=3, is_published=False
+        ),
+    )
     others = (
         Column(name="Temporal consistency", metric="temporal_consistency", place=place, digits=3, is_published=False),
         Column(name="Warping error", metric="warping_error", place=place, factor=10_000.0, is_published=False),
         Column(name="Flicker", metric="flicker", place=place, factor=100.0, is_published=False),
         Column(name="Seam", metric="seam", place=place, factor=100.0, is_published=False),
     )
+    if protocol == "paper":
+        return (*published, *coded)
     return (*published, *(one for one in others if place in measured.get(one.metric, ())))
 
 

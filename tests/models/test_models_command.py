@@ -38,7 +38,7 @@ def test_the_catalogue_names_exactly_the_models_there_are():
     listed = {(one.role, one.name) for one in BUILTIN} | {pair for one in PUBLISHED for pair in one.models}
     backbones = {(role, name) for role, name in listed if role == "backbone"}
     assert {name for _, name in backbones} == set(get_args(Family))
-    metrics = {("metric", "fvid"), ("metric", "lpips")}
+    metrics = {("metric", "fvid"), ("metric", "lpips"), ("metric", "temporal_consistency")}
     assert metrics < listed
     assert listed - backbones - metrics == {(role, name) for role, known in MODELS.items() for name in known}
 

@@ -153,6 +153,13 @@ PUBLISHED = (
         url="https://github.com/sczhou/ProPainter/releases/download/v0.1.0/i3d_rgb_imagenet.pt",
     ),
     Published(
+        name="timm/vit_base_patch32_clip_224.openai",
+        licence="MIT",
+        size_gb=0.61,
+        models=(("metric", "temporal_consistency"),),
+        files=_OPEN_CLIP_FILES,
+    ),
+    Published(
         name="r3d_18",
         licence="BSD-3-Clause",
         size_gb=0.134,

@@ -63,6 +63,14 @@ class ClipModel:
         """float32 [N, D] of unit length, on the CPU, from at least one image."""
         return torch.stack(in_batches(images, batch_size=batch_size, ready=self._pixels, ask=self._embed_pixels))
 
+    def embed_pixels(self, pixels: Sequence[Tensor], *, batch_size: int = 64) -> Tensor:
+        """As `embed_images`, of float32 [3, S, S] that are the network's input already."""
+
+        def ready(some: Sequence[Tensor]) -> Tensor:
+            return to_device(torch.stack(list(some)).to(self._dtype), self._device)
+
+        return torch.stack(in_batches(pixels, batch_size=batch_size, ready=ready, ask=self._embed_pixels))
+
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """float32 [N, D] of unit length, on the CPU."""
         return torch.stack(halving(self._embed_texts, texts))
