@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,22 +19,32 @@ class Interval:
     """A mean over clips with the 95 % interval of its bootstrap."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    """None for fewer than two clips, which say nothing of others; and so is `high`."""
+    high: float | None
     num_clips: int
 
+    def scaled(self, factor: float) -> Interval:
+        """In another unit."""
+        low, high = (None if one is None else factor * one for one in (self.low, self.high))
+        return replace(self, mean=factor * self.mean, low=low, high=high)
+
+    def __format__(self, spec: str) -> str:
+        mean = format(self.mean, spec)
+        return mean if self.low is None or self.high is None else f"{mean} [{self.low:{spec}}, {self.high:{spec}}]"
+
     def __str__(self) -> str:
-        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return format(self, ".2f")
 
 
 def bootstrap(values: Sequence[float], *, seed: int = 0) -> Interval:
     """Percentile bootstrap over clips (Efron 1979), the same draws at every call; every clip weighs the same."""
-    return _interval(np.asarray(values, dtype=np.float64), np.ones(len(values)), seed)
+    return _resampled(np.asarray(values, dtype=np.float64), np.ones(len(values)), seed)
 
 
 def pooled_bootstrap(clips: Sequence[Sums], *, seed: int = 0) -> Interval:
     """As `bootstrap`, of the ratio of all sums to all counts: a clip weighs by what was measured in it."""
-    return _interval(
+    return _resampled(
         np.array([clip.sum for clip in clips]), np.array([clip.count for clip in clips], dtype=float), seed
     )
 
@@ -55,19 +65,19 @@ def crossed_bootstrap(values: NDArray[np.float64], *, seed: int = 0) -> Interval
     sums = ((raters @ filled) * clips).sum(axis=1)
     counts = ((raters @ judged) * clips).sum(axis=1)
     # A draw of few raters and few clips may hold none of the judgements that there are.
-    low, high = np.percentile(sums[counts > 0] / counts[counts > 0], _PERCENTILES)
-    return Interval(
-        mean=float(filled.sum() / judged.sum()),
-        low=float(low),
-        high=float(high),
-        num_clips=int(judged.any(axis=0).sum()),
-    )
+    means = sums[counts > 0] / counts[counts > 0]
+    return _interval(float(filled.sum() / judged.sum()), means, num_clips=int(judged.any(axis=0).sum()))
 
 
-def _interval(sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int) -> Interval:
+def _resampled(sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int) -> Interval:
     if not len(sums):
         raise ValueError("got no clip, wanted at least one")
     draws = np.random.default_rng(seed).integers(len(sums), size=(_NUM_RESAMPLES, len(sums)))
     means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
-    low, high = np.percentile(means, _PERCENTILES)
-    return Interval(mean=float(sums.sum() / counts.sum()), low=float(low), high=float(high), num_clips=len(sums))
+    return _interval(float(sums.sum() / counts.sum()), means, num_clips=len(sums))
+
+
+def _interval(mean: float, means: NDArray[np.float64], *, num_clips: int) -> Interval:
+    """Of the means of all resamples."""
+    low, high = np.percentile(means, _PERCENTILES).tolist() if num_clips > 1 else (None, None)
+    return Interval(mean=mean, low=low, high=high, num_clips=num_clips)

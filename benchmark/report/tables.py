@@ -22,7 +22,7 @@ class Cell:
 
     value: float | None = None
     low: float | None = None
-    """Of the 95 % interval over cases, and so is `high`; None for FVID, which is no mean."""
+    """Of the 95 % interval over cases, and so is `high`; None for FVID, which is no mean, and for a single case."""
     high: float | None = None
     num_cases: int = 0
     """How many it is of."""
@@ -76,11 +76,14 @@ def mean_cell(rows: Sequence[ScoreRow], column: Column) -> Cell:
     """Sum of all sums over sum of all counts, of the cases that were measured."""
     measured = [sums for row in rows if (sums := sums_of(row))]
     why = why_not(rows, len(measured))
-    if not measured:
+    return _cell(measured, column, why)
+
+
+def _cell(sums: Sequence[Sums], column: Column, why: str | None) -> Cell:
+    if not sums:
         return Cell(why=why)
-    interval = pooled_bootstrap(measured)
-    value, low, high = (column.factor * one for one in (interval.mean, interval.low, interval.high))
-    return Cell(value=value, low=low, high=high, num_cases=len(measured), why=why)
+    interval = pooled_bootstrap(sums).scaled(column.factor)
+    return Cell(value=interval.mean, low=interval.low, high=interval.high, num_cases=len(sums), why=why)
 
 
 def why_not(rows: Sequence[ScoreRow], num_measured: int) -> str | None:
@@ -137,11 +140,7 @@ def _difference(scores: Scores, table: Table, method: str, reference: str, colum
     own, other = (scores.of(one, table.subset, _key(column, table)) for one in (method, reference))
     pairs = [(a, b) for case in own if (a := sums_of(own[case])) and (b := sums_of(other[case]))]
     why = why_not(list(own.values()), len(pairs)) or why_not(list(other.values()), len(pairs))
-    if not pairs:
-        return Cell(why=why)
-    interval = pooled_bootstrap([Sums(a.sum - b.sum * a.count / b.count, a.count) for a, b in pairs])
-    value, low, high = (column.factor * one for one in (interval.mean, interval.low, interval.high))
-    return Cell(value=value, low=low, high=high, num_cases=len(pairs), why=why)
+    return _cell([Sums(a.sum - b.sum * a.count / b.count, a.count) for a, b in pairs], column, why)
 
 
 def _key(column: Column, table: Table) -> Key:

@@ -13,6 +13,7 @@ import numpy as np
 from benchmark.metrics.intervals import Interval, crossed_bootstrap
 from benchmark.study.agreement import krippendorff_alpha
 from benchmark.study.ballots import ORIGINAL, QUESTIONS, Question
+from benchmark.study.published import published_study
 from benchmark.study.store import Answer, Facts, Store
 from vpdata.codec import to_json
 from vpdata.storage import Folder
@@ -75,7 +76,9 @@ def write_results(store: Store, folder: Path) -> str:
     files = Folder(folder)
     files.write("results.json", to_json(results))
     files.write("results.md", text.encode())
-    files.write("answers.csv", _csv(answers, results.turnout))
+    with files.writing("answers.csv") as path:
+        path.touch(mode=0o600)  # who answered what and when: the owner's alone, as is the study
+        path.write_bytes(_csv(answers, results.turnout))
     return text
 
 
@@ -98,8 +101,8 @@ def analyse(facts: Facts, answers: Sequence[Answer], num_pages: dict[int, int]) 
 
 
 def markdown(results: StudyResults) -> str:
-    """One table: a row a method, in the paper's order of questions."""
-    facts, turnout = results.facts, results.turnout
+    """One table: a row a method, in the paper's order of questions, and the paper's own shares below."""
+    facts, turnout, paper = results.facts, results.turnout, published_study()
     started = [one for one in turnout if one.num_answered]
     excluded = [one for one in started if one.excluded]
     head = "| method | " + " | ".join(NAMES[outcome.question] for outcome in results.outcomes) + " |"
@@ -115,6 +118,13 @@ def markdown(results: StudyResults) -> str:
         f"{len(started) - len(excluded)} are counted, with all that they answered.",
         "", head, "|---" * (1 + len(results.outcomes)) + "|", *rows,
         f"| Krippendorff's alpha | {agreement} |",
+        *(
+            f"| *quoted, {row.task}: {row.method}* | "
+            + " | ".join(f"{getattr(row, outcome.question):.1f}" for outcome in results.outcomes) + " |"
+            for row in paper.of(facts.subsets)
+        ),
+        "", f"Quoted rows: {paper.source}; {paper.setting}. A share depends on what a method is compared with, so they "
+        "are not comparable with the rows above, whatever the name.",
         "", results.rule,
         *(f"Excluded: participant {one.participant}: {one.excluded}" for one in excluded),
         *(f"Left out: {case_id}: {reason}" for case_id, reason in sorted(facts.left_out.items())),
@@ -165,7 +175,7 @@ def _outcome(question: Question, votes: Sequence[Answer], facts: Facts) -> Outco
 
 
 def _percent(share: Interval | None) -> str:
-    return "n/a" if share is None else f"{100 * share.mean:.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+    return "n/a" if share is None else f"{share.scaled(100):.1f}"
 
 
 def _csv(answers: Sequence[Answer], turnout: Sequence[Turnout]) -> bytes:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark.metrics.intervals import bootstrap, pooled_bootstrap
+from benchmark.metrics.intervals import bootstrap, crossed_bootstrap, pooled_bootstrap
 from benchmark.metrics.sums import Sums
 
 
@@ -42,6 +42,14 @@ def test_no_clip_is_an_error():
             call()
 
 
-def test_one_clip_has_an_interval_without_width():
-    found = bootstrap([3.0])
-    assert (found.low, found.mean, found.high) == (3.0, 3.0, 3.0)
+def test_one_clip_has_a_mean_and_no_interval():
+    for found in (bootstrap([3.0]), pooled_bootstrap([Sums(6.0, 2)]), crossed_bootstrap(np.full((4, 1), 3.0))):
+        assert (found.low, found.mean, found.high) == (None, 3.0, None)
+        assert str(found) == "3.00"
+    assert str(bootstrap([3.0, 3.0])) == "3.00 [3.00, 3.00]"
+
+
+def test_another_unit_is_another_scale():
+    found = bootstrap([1.0, 2.0, 3.0])
+    assert f"{found.scaled(100):.0f}" == "200 [100, 300]"
+    assert bootstrap([3.0]).scaled(100) == bootstrap([300.0])
