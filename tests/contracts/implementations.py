@@ -65,6 +65,15 @@ def _tiny_clip(role: Role) -> Any:
         return models.maker(role, ModelChoice(name="openclip", options=options))()
 
 
+def _tiny_nsfw() -> Any:
+    pytest.importorskip("transformers")
+    from tests.models.tiny_vit import save_tiny_vit
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"weights": str(save_tiny_vit(Path(folder))), "device": "cpu", "dtype": "float32"}
+        return models.maker("scorer", ModelChoice(name="nsfw", options=options))()
+
+
 def _tiny_raft() -> Any:
     pytest.importorskip("torchvision")
     from tests.models.tiny_raft import save_raft
@@ -95,6 +104,7 @@ TINY: dict[Role, dict[str, Callable[[], Any]]] = {
         "sam2-package": partial(_tiny_sam2, "sam2-package", "sam2"),
     },
     "scorer": {
+        "nsfw": _tiny_nsfw,
         "openclip": partial(_tiny_clip, "scorer"),
         "raft": _tiny_raft,
         "text_overlay": partial(_from_its_wheel, "scorer", "text_overlay", "rapidocr"),

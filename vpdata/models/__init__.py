@@ -67,6 +67,7 @@ MODELS: dict[Role, dict[str, Entry]] = {
     },
     "scorer": {
         "embedded": Entry("embedded.measures:FrameMeasuresSettings", "embedded.measures:FrameMeasures"),
+        "nsfw": Entry(f"{_HUGGING_FACE}:NsfwSettings", "huggingface.nsfw:NsfwClassifier"),
         "openclip": Entry(f"{_CLIP}:ClipScoresSettings", "openclip.scores:ClipScores"),
         "raft": Entry("raft_settings:RaftSettings", "raft:RaftMotion"),
         "text_overlay": Entry("text_overlay_settings:TextOverlaySettings", "text_overlay:TextOverlay"),

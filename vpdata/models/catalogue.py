@@ -62,6 +62,7 @@ class Builtin:
 _DINO = (("detector", "grounding-dino"),)
 _OWL = (("detector", "owlv2"),)
 _SAM = (("mask_tracker", "sam2"), ("mask_tracker", "sam2-package"))
+_NSFW = (("scorer", "nsfw"),)
 _VLM = (("captioner", "vlm"), ("tagger", "vlm"))
 _CLIP = (("scorer", "openclip"), ("text_scorer", "openclip"), ("embedder", "openclip"), ("tagger", "openclip"))
 _COGVIDEOX = (("backbone", "cogvideox"),)
@@ -92,6 +93,8 @@ PUBLISHED = (
     Published(name="Qwen/Qwen2.5-VL-32B-Instruct", licence="Apache-2.0", size_gb=66.9, models=_VLM),
     Published(name="Qwen/Qwen2.5-VL-3B-Instruct", licence="Qwen Research Licence", size_gb=7.5, models=_VLM),
     Published(name="Qwen/Qwen2.5-VL-72B-Instruct", licence="Qwen Licence", size_gb=146.8, models=_VLM),
+    Published(name="Falconsai/nsfw_image_detection", licence="Apache-2.0", size_gb=0.34, models=_NSFW),
+    Published(name="AdamCodd/vit-base-nsfw-detector", licence="Apache-2.0", size_gb=0.34, models=_NSFW),
     _clip("timm/vit_large_patch14_clip_224.openai", "MIT"),
     _clip("laion/CLIP-ViT-L-14-laion2B-s32B-b82K", "MIT"),
     _clip("laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K", "MIT"),

@@ -32,12 +32,16 @@ from transformers import (
     Sam2VideoProcessor,
     Sam2VideoVideoProcessor,
     SwinConfig,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessor,
 )
 
 from vpdata.models.prompts import read_prompt
 from vpdata.models.vocabularies import read_vocabulary
 
 DETECTOR, TRACKER, CAPTIONER, CLIP, HEAD = "detector", "tracker", "captioner", "clip", "aesthetic-head"
+CLASSIFIER = "nsfw-classifier"
 """Names of the folders."""
 _SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
 _VIDEO = "<|video_pad|>"
@@ -64,6 +68,7 @@ class Sizes:
     language: Mapping[str, Any]
     vision: Mapping[str, Any]
     clip: Mapping[str, Any]
+    classifier: Mapping[str, Any]
 
 
 FULL = Sizes(
@@ -108,8 +113,9 @@ FULL = Sizes(
         "deepstack_visual_indexes": [8, 16, 24],
     },
     clip=open_clip.get_model_config("ViT-L-14-quickgelu") or {},
+    classifier={},
 )
-"""Grounding DINO base, SAM 2.1 large, Qwen3-VL-8B and OpenAI's CLIP ViT-L/14, as published."""
+"""Grounding DINO base, SAM 2.1 large, Qwen3-VL-8B, OpenAI's CLIP ViT-L/14 and a ViT-B/16, as published."""
 
 TINY = Sizes(
     swin={"image_size": 64, "window_size": 4, "embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2]},
@@ -157,6 +163,14 @@ TINY = Sizes(
         "quick_gelu": True,
         "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+    },
+    classifier={
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "image_size": 32,
+        "patch_size": 8,
     },
 )
 
@@ -223,15 +237,23 @@ def clip(sizes: Sizes) -> nn.Module:
     return open_clip.CLIP(**sizes.clip)
 
 
+def classifier(sizes: Sizes) -> nn.Module:
+    """A ViT that tells unsafe pictures from others."""
+    id2label = {0: "normal", 1: "nsfw"}
+    label2id = {label: number for number, label in id2label.items()}
+    return ViTForImageClassification(ViTConfig(**sizes.classifier, id2label=id2label, label2id=label2id))
+
+
 NETWORKS: Mapping[str, Callable[[Sizes], nn.Module]] = {
     DETECTOR: detector,
     TRACKER: tracker,
     CAPTIONER: captioner,
     CLIP: clip,
+    CLASSIFIER: classifier,
 }
 
 NETWORKS_OF: Mapping[str, tuple[str, ...]] = {
-    "detect": (CLIP, DETECTOR),
+    "detect": (CLIP, CLASSIFIER, DETECTOR),
     "track": (TRACKER,),
     "caption": (CAPTIONER, CLIP),
 }
@@ -277,6 +299,9 @@ def _processor(name: str, sizes: Sizes) -> Any:
     if name == TRACKER:
         size = {"height": sizes.tracker_side_px, "width": sizes.tracker_side_px}
         return Sam2VideoProcessor(Sam2ImageProcessor(size=size), Sam2VideoVideoProcessor(size=size))
+    if name == CLASSIFIER:
+        side_px: int = sizes.classifier.get("image_size", 224)
+        return ViTImageProcessor(size={"height": side_px, "width": side_px})
     size = {"shortest_edge": 65536, "longest_edge": 16777216}
     images = Qwen2VLImageProcessor(patch_size=16, size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3)
     return Qwen3VLProcessor(images, _chat_tokenizer(sizes), Qwen3VLVideoProcessor(), chat_template=_CHAT)

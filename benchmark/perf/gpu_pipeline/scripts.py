@@ -23,6 +23,8 @@ from transformers import (
     GroundingDinoProcessor,
     Sam2VideoModel,
     Sam2VideoProcessor,
+    ViTForImageClassification,
+    ViTImageProcessor,
 )
 from transformers.utils.logging import disable_progress_bar
 
@@ -32,7 +34,6 @@ from benchmark.perf.gpu_pipeline.workload import TrueClip
 from vpdata.media.clips import ClipReader
 from vpdata.media.masks import decode_mask, encode_mask
 from vpdata.models.object_views import alone, outlined
-from vpdata.models.openclip.safety import SAFE, UNSAFE
 from vpdata.models.prompts import read_prompt
 from vpdata.models.text_overlay import TextOverlay, TextOverlaySettings
 from vpdata.models.vocabularies import read_vocabulary
@@ -115,10 +116,12 @@ class _Detection:
         self._clip = _Clip(weights, device)
         self._names = read_vocabulary("lvis")
         self._name_vectors = self._clip.texts([f"a photo of a {name}." for name in self._names])
-        self._safety_vectors = self._clip.texts([*UNSAFE, *SAFE])
         head = load_file(weights / checkpoints.HEAD / "model.safetensors")
         self._head = head["weight"].to(device)
         self._overlay = TextOverlay(TextOverlaySettings())
+        self._pictures: Any = ViTImageProcessor.from_pretrained(weights / checkpoints.CLASSIFIER)
+        classifier: Any = ViTForImageClassification.from_pretrained(weights / checkpoints.CLASSIFIER)
+        self._classifier: Any = classifier.to(device, _dtype(device)).eval()
         folder = weights / checkpoints.DETECTOR
         self._processor: Any = GroundingDinoProcessor.from_pretrained(folder)
         self._model: Any = GroundingDinoForObjectDetection.from_pretrained(folder).to(device).eval()  # type: ignore[arg-type]
@@ -139,7 +142,10 @@ class _Detection:
 
     def _scores(self, seen: np.ndarray, vectors: torch.Tensor) -> None:
         (vectors @ self._head.T).mean().item()
-        (vectors @ self._safety_vectors.T).softmax(dim=-1)[:, : len(UNSAFE)].sum(dim=-1).max().item()
+        for batch in _chunks(list(seen), self._batch_size):
+            pixels = self._pictures(list(batch), return_tensors="pt")["pixel_values"]
+            logits = self._classifier(pixels.to(self._device, self._classifier.dtype)).logits
+            logits.softmax(dim=-1)[:, 1].max().item()
         self._overlay.score(seen[::2], fps=0.5)
         vectors.mean(dim=0).cpu()
 

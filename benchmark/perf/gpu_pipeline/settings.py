@@ -28,7 +28,9 @@ def settings_on(weights: Path, *, is_tiny: bool) -> BuildConfig:
     detect["detector"]["options"] = {"weights": str(weights / checkpoints.DETECTOR), "min_score": 1.0, **here}
     for scorer in detect["scorers"]:
         if scorer["name"] == "openclip":
-            scorer["options"] = {**clip, "aesthetic_head": str(weights / checkpoints.HEAD)}
+            scorer["options"] |= {**clip, "aesthetic_head": str(weights / checkpoints.HEAD)}
+        if scorer["name"] == "nsfw":
+            scorer["options"] = {"weights": str(weights / checkpoints.CLASSIFIER), **here}
     detect["embedder"]["options"] = clip
     track["tracker"]["options"] = {"weights": str(weights / checkpoints.TRACKER), **here}
     track["min_score"] = 0.0

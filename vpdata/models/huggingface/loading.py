@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from safetensors import SafetensorError
-from transformers import PretrainedConfig, PreTrainedModel, ProcessorMixin
+from transformers import BaseImageProcessor, PretrainedConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils.logging import disable_progress_bar
 
 from vpdata.errors import BackendError
@@ -14,7 +14,7 @@ from vpdata.models.gpu import moved, torch_device, torch_dtype
 from vpdata.models.torch_settings import Device, Dtype
 
 Model = TypeVar("Model", bound=PreTrainedModel)
-Processor = TypeVar("Processor", bound=ProcessorMixin)
+Processor = TypeVar("Processor", bound=ProcessorMixin | BaseImageProcessor)
 
 
 def load_model(kind: type[Model], folder: Path, *, device: Device, dtype: Dtype) -> Model:

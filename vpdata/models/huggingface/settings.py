@@ -37,6 +37,33 @@ class GroundingDinoSettings(FetchedSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NsfwSettings(FetchedSettings):
+    """Options of `NsfwClassifier`."""
+
+    weights: str = "Falconsai/nsfw_image_detection"
+    """A ViT for the classification of images."""
+    dtype: Dtype = "bfloat16"
+    sample_fps: float = 1.0
+    """Frames per second that are looked at."""
+    batch_size: int = 32
+    """Frames in one forward pass."""
+    unsafe_labels: tuple[str, ...] = ("nsfw",)
+    """Of the classifier's labels those that are unsafe."""
+
+    def __post_init__(self) -> None:
+        if self.sample_fps <= 0:
+            raise ValueError(f"sample_fps: got {self.sample_fps}, wanted more than 0")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size: got {self.batch_size}, wanted at least 1")
+        if not self.unsafe_labels:
+            raise ValueError("unsafe_labels: got none, wanted one or more of the classifier's labels")
+
+    def card(self, role: str) -> ModelCard:
+        """What a run says about this model."""
+        return self.weights_card(role, name="nsfw", package="transformers", options=to_plain(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Owlv2Settings(FetchedSettings):
     """Options of `Owlv2`."""
 
