@@ -1,4 +1,4 @@
-"""`python -m benchmark study`: serves a study, and exports what people answered."""
+"""`python -m benchmark study`: serves a study, renews lost links, and exports what people answered."""
 
 from __future__ import annotations
 
@@ -43,6 +43,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     serve.add_argument("--port", type=_count, default=8600, help="0 picks a free one (default: 8600)")
     serve.add_argument("--public-url", metavar="URL", help="where people reach the page, through your TLS proxy")
     serve.set_defaults(study=_serve)
+    links = actions.add_parser("links", help="new links for people who lost theirs: the old ones end, answers stay")
+    links.add_argument("study_path", metavar="DB", help="a study; it may be running")
+    links.add_argument("--participants", metavar="N,N", type=_numbers, required=True, help="whose")
+    links.add_argument(
+        "--url", default="http://127.0.0.1:8600", help="where the page is reached (default: %(default)s)"
+    )
+    links.set_defaults(study=_links)
     export = actions.add_parser("export", help="write what people answered, with intervals and agreement")
     export.add_argument("study_path", metavar="DB", help="a study; it may be running")
     export.add_argument("--output", metavar="DIR", help="default: DB.results")
@@ -109,11 +116,22 @@ def _print_study(store: Store, invitations: dict[int, str], url: str) -> None:
     for case_id, reason in sorted(facts.left_out.items()):
         print(f"left out: {case_id}: {reason}")
     print(f"{len(store.participants)} participants, {len(invitations)} of them new")
-    for number, token in invitations.items():
-        print(f"participant {number}: {url}/#{token}")
+    _print_links(invitations, url)
     if invitations:
         print("keep these links: a link is a participant's way back too, and only hashes of them are stored")
     print(f"serving on {url}; Ctrl-C stops it, and the same command goes on", flush=True)
+
+
+def _print_links(tokens: dict[int, str], url: str) -> None:
+    for number, token in tokens.items():
+        print(f"participant {number}: {url}/#{token}")
+
+
+def _links(args: argparse.Namespace) -> int:
+    from benchmark.study.store import Store
+
+    _print_links(Store(args.study_path).invite_again(args.participants), args.url.rstrip("/"))
+    return 0
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -163,6 +181,10 @@ def _count(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError(f"got {number}, wanted 0 or more")
     return number
+
+
+def _numbers(text: str) -> list[int]:
+    return [_positive(number) for number in text.split(",")]
 
 
 def _positive(text: str) -> int:

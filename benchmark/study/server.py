@@ -50,13 +50,19 @@ def build_app(store: Store, *, allowed_hosts: Sequence[str]) -> FastAPI:
     folder = videos_folder(store.path)
     own, failures = Quota(per_s=5, burst=100), Quota(per_s=0.5, burst=30)
 
+    def stranger(request: Request, asks: str, status: int) -> HTTPException:
+        """What one is told whose token or address nobody was given. A right one is never refused for the wrong ones of
+        others behind the same address.
+        """
+        if failures.allows((asks, request.client.host if request.client else "")):
+            return HTTPException(status, f"unknown {asks}")
+        return HTTPException(429, f"too many unknown {asks}s")
+
     def participant(request: Request) -> int:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         number = store.participant_of(token) if scheme.lower() == "bearer" else None
         if number is None:
-            # A right token is never refused for the wrong ones of others behind the same address.
-            known = failures.allows(request.client.host if request.client else "")
-            raise HTTPException(401, "unknown invitation") if known else HTTPException(429, "too many wrong tokens")
+            raise stranger(request, "invitation", 401)
         if not own.allows(number):
             raise HTTPException(429, "too many requests")
         return number
@@ -85,10 +91,10 @@ def build_app(store: Store, *, allowed_hosts: Sequence[str]) -> FastAPI:
         store.answer(number, answers.ballot, cast("dict[Question, int]", places))
 
     @app.get("/videos/{video_id}")
-    def video(video_id: str) -> Response:
+    def video(video_id: str, request: Request) -> Response:
         found = store.video(video_id)
         if found is None:
-            raise HTTPException(404, "no such video")
+            raise stranger(request, "video", 404)
         number, file = found
         if not own.allows(number):
             raise HTTPException(429, "too many requests")

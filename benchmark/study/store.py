@@ -134,7 +134,7 @@ class Store:
 
     def invite(self, ballots: Mapping[int, Sequence[Ballot]]) -> dict[int, str]:
         """Add participants with their pages, all or none; number to token. The tokens are stored nowhere."""
-        tokens = {number: f"{number}-{secrets.token_urlsafe(_TOKEN_BYTES)}" for number in ballots}
+        tokens = {number: _new_token(number) for number in ballots}
         with self._writing() as connection:
             for number, token in tokens.items():
                 connection.execute("INSERT INTO participants VALUES (?, ?)", (number, _hash(token)))
@@ -150,6 +150,21 @@ class Store:
                             for place, shown in enumerate(ballot.shown)
                         ],
                     )
+        return tokens
+
+    def invite_again(self, participants: Sequence[int]) -> dict[int, str]:
+        """New tokens for participants who are there, all or none; the old ones are refused from now on, answers stay.
+
+        ConfigError for a number that nobody has.
+        """
+        if unknown := [number for number in participants if number not in self.participants]:
+            raise ConfigError(f"got the participants {unknown}, wanted some of 1 to {len(self.participants)}")
+        tokens = {number: _new_token(number) for number in participants}
+        with self._writing() as connection:
+            connection.executemany(
+                "UPDATE participants SET token_hash = ? WHERE number = ?",
+                [(_hash(token), number) for number, token in tokens.items()],
+            )
         return tokens
 
     def participant_of(self, token: str) -> int | None:
@@ -314,6 +329,10 @@ def _connect(path: Path) -> sqlite3.Connection:
         raise ConfigError(f"{path} is no study: {error}") from error
     connection.execute("PRAGMA synchronous = FULL")
     return connection
+
+
+def _new_token(participant: int) -> str:
+    return f"{participant}-{secrets.token_urlsafe(_TOKEN_BYTES)}"
 
 
 def _hash(token: str) -> bytes:

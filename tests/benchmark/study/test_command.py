@@ -52,6 +52,33 @@ def test_the_same_command_goes_on_with_what_was_answered_and_invites_only_new_pe
         assert before["answered"] == 1
 
 
+def test_a_lost_link_is_replaced_while_the_study_runs_and_its_answers_stay(folder: Path, capsys):
+    with served(folder, participants=2) as server:
+        lost, other = server.tokens
+        assert Participant(server, lost).answer(1).status_code == 204
+        command = ["study", "links", str(folder / "study.db"), "--participants"]
+        assert main([*command, "1", "--url", f"{server.url}/"]) == 0
+        number, link = capsys.readouterr().out.strip().split(": ", 1)
+        assert number == "participant 1"
+        assert link.startswith(f"{server.url}/#1-")
+        assert Participant(server, lost).client.get("/api/page").status_code == 401
+        assert Participant(server, link.partition("#")[2]).page()["answered"] == 1
+        assert Participant(server, other).page()["answered"] == 0
+        assert main([*command, "1,3"]) == 1
+        assert "got the participants [3], wanted some of 1 to 2" in capsys.readouterr().err
+        assert Participant(server, link.partition("#")[2]).page()["answered"] == 1
+
+
+def test_asking_for_videos_that_nobody_has_is_slowed_down_and_holds_up_no_participant(folder: Path):
+    with served(folder, participants=1) as server, httpx.Client(base_url=server.url) as stranger:
+        codes = [stranger.get(f"/videos/{number}").status_code for number in range(60)]
+        assert codes[0] == 404
+        assert codes[-1] == 429
+        participant = Participant(server, server.tokens[0])
+        for address in participant.page()["page"]["videos"]:
+            assert participant.client.get(address).status_code == 200
+
+
 @pytest.mark.slow
 def test_no_answer_that_was_confirmed_is_lost_when_the_server_is_killed(folder: Path):
     """Four people answer without pause while the process is killed; then it is started again."""
@@ -104,6 +131,7 @@ def test_export_while_the_study_runs(study: Served, material: Path, newcomer, tm
     results = json.loads((out / "results.json").read_text())
     assert results["facts"]["methods"] == list(METHODS)
     assert (out / "results.md").read_text() in done.stdout
+    assert (out / "answers.csv").stat().st_mode & 0o777 == 0o600
     rows = (out / "answers.csv").read_text().splitlines()
     store = Store(material / "study.db")
     assert len(rows) >= 1 + 15

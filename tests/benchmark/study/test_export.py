@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from benchmark.metrics.intervals import crossed_bootstrap
 from benchmark.study.ballots import BROKEN, ORIGINAL, QUESTIONS
 from benchmark.study.export import StudyResults, analyse, markdown
+from benchmark.study.published import published_study
 from benchmark.study.store import Answer, Facts
 
 CASES = ("s-0", "s-1", "s-2", "s-3")
@@ -74,6 +77,24 @@ def test_the_table_says_how_many_were_counted_and_who_was_not():
     assert "Left out: s-9: b: out of memory" in text
     assert "| a | 75.0 [" in text
     assert "more than a third" in text
+
+
+def test_the_paper_s_own_shares_stand_below_marked_and_of_the_same_task():
+    rows = [(row.task, row.method) for row in published_study().rows]
+    assert len(set(rows)) == len(rows) == 8
+    for task in ("inpainting", "editing"):
+        of_task = [row for row in published_study().rows if row.task == task]
+        for question in QUESTIONS:
+            assert sum(getattr(row, question) for row in of_task) == pytest.approx(100), "each answer names one of four"
+    found = results(answers(1, "aaab", num_passed=3))
+    text = markdown(replace(found, facts=replace(FACTS, subsets=("S", "L"))))
+    assert "| *quoted, inpainting: VideoPainter* | 74.2 | 82.5 | 87.4 |" in text
+    assert "quoted, editing" not in text
+    assert "arXiv:2503.05639v3" in text
+    text = markdown(replace(found, facts=replace(FACTS, subsets=("edit-S",))))
+    assert "| *quoted, editing: ReVideo* | 12.5 | 14.1 | 11.3 |" in text
+    assert "quoted, inpainting" not in text
+    assert markdown(found).count("| *quoted, ") == 8, "a study of all subsets asks for both"
 
 
 def test_nobody_has_answered_yet():
