@@ -5,25 +5,38 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from benchmark.report.columns import Column
 from benchmark.report.facts import Facts
-from benchmark.report.numbers import MISSING, SUBSETS, number, quoted_number, title
+from benchmark.report.numbers import MISSING, SUBSETS, number, quoted_number, reasons_of, title
 from benchmark.report.tables import Cell, Table
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
 }  # fmt: skip
 _PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
 
 
 def latex(facts: Facts, tables: Sequence[Table]) -> str:
-    """One `tabular` for each table of means, in the order given; comments say what the numbers are of."""
+    """One `tabular` for each table of means, in the order given, and their footnotes.
+
+    Comments say what the numbers are of.
+    """
+    means = [table for table in tables if table.reference is None]
+    notes = reasons_of(cell for table in means for row in table.rows for cell, _ in _published(table, row))
     lines = [f"protocol {facts.protocol}", facts.frames, *(f"{one.name}: {one.given}" for one in facts.methods)]
     comments = "".join(f"% {' '.join(line.split())}\n" for line in lines)
-    return "\n".join([comments, *(_tabular(table) for table in tables if table.reference is None)])
+    footnotes = [rf"{{\footnotesize\noindent {_mark(why, notes)} {_escaped(why)}\par}}" for why in notes]
+    return "\n".join([comments, *(_tabular(table, notes) for table in means), *footnotes, ""])
 
 
-def _tabular(table: Table) -> str:
+def _published(table: Table, method: str) -> list[tuple[Cell, Column]]:
+    """The cells of a row in the paper's columns."""
+    pairs = zip(table.rows[method], table.columns, strict=True)
+    return [(cell, column) for cell, column in pairs if column.is_published]
+
+
+def _tabular(table: Table, notes: Sequence[str]) -> str:
     columns = [column for column in table.columns if column.is_published]
     heads = [rf"{column.head.rpartition(' ')[0]} ${_arrow(column.is_higher_better)}$" for column in columns]
     lines = [
@@ -33,8 +46,8 @@ def _tabular(table: Table) -> str:
         _row(["", *heads]),
         r"\midrule",
     ]
-    for method, cells in table.rows.items():
-        values = [_cell(table, cells[index], index) for index in range(len(columns))]
+    for method in table.rows:
+        values = [f"{_cell(table, *one)}{_mark(one[0].why, notes)}" for one in _published(table, method)]
         lines.append(_row([_escaped(method), *values]))
     if table.quoted:
         lines.append(r"\midrule")
@@ -44,13 +57,17 @@ def _tabular(table: Table) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _cell(table: Table, cell: Cell, index: int) -> str:
+def _cell(table: Table, cell: Cell, column: Column) -> str:
     if cell.value is None:
         return MISSING
-    value = number(cell.value, table.columns[index])
+    value = number(cell.value, column)
     value = rf"\textbf{{{value}}}" if cell.is_best else value
     fewer = cell.num_cases < table.num_cases
-    return rf"{value}\textsuperscript{{{cell.num_cases}/{table.num_cases}}}" if fewer else value
+    return f"{value} ({cell.num_cases}/{table.num_cases})" if fewer else value
+
+
+def _mark(why: str | None, notes: Sequence[str]) -> str:
+    return rf"\textsuperscript{{{notes.index(why) + 1}}}" if why else ""
 
 
 def _arrow(is_higher_better: bool) -> str:
@@ -62,4 +79,4 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return _PATTERN.sub(lambda match: _SPECIAL[match[0]], text)
+    return _PATTERN.sub(lambda match: _SPECIAL[match[0]], " ".join(text.split()))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from benchmark.report.facts import Facts, MethodFacts
-from benchmark.report.numbers import MISSING, SUBSETS, coverage, interval, number, quoted_number, title
+from benchmark.report.numbers import MISSING, SUBSETS, coverage, interval, number, quoted_number, reasons_of, title
 from benchmark.report.published import published
 from benchmark.report.tables import Cell, Table
 
@@ -14,26 +14,30 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#|~!])")
 
 
 def markdown(facts: Facts, tables: Sequence[Table]) -> str:
-    """Facts, methods, all tables by subset, what could not be measured, and what failed."""
+    """Facts, methods, all tables by subset, what could not be measured, what failed, and the footnotes of the tables."""
+    notes = reasons_of(cell for table in tables for cells in table.rows.values() for cell in cells)
     parts = [f"# {text(facts.bench)}", *_lead(facts), "## Methods", _methods(facts.methods)]
     for subset in dict.fromkeys(table.subset for table in tables):
         parts.append(f"## {SUBSETS[subset]}")
         for table in tables:
             if table.subset == subset:
-                parts += [f"### {text(title(table)).capitalize()}", markdown_table(table)]
+                parts += [f"### {text(title(table)).capitalize()}", markdown_table(table, notes)]
     if facts.missing:
         parts.append("## Not measured")
         parts += [f"- {text(metric)}: {text(why)}" for metric, why in facts.missing.items()]
     if facts.failed:
         rows = [[text(one) for one in row] for row in facts.failed]
         parts += ["## Results that cannot be used", grid(["method", "case", "reason"], rows)]
+    parts += [f"[^{number}]: {text(why)}" for number, why in enumerate(notes, start=1)]
     return "\n\n".join(parts) + "\n"
 
 
-def markdown_table(table: Table) -> str:
-    """Methods, then the quoted rows."""
+def markdown_table(table: Table, notes: Sequence[str]) -> str:
+    """Methods, then the quoted rows; `notes` are the document's footnotes."""
     heads = ["method", *(column.head for column in table.columns), "cases"]
-    rows = [[text(method), *row_cells(table, method), coverage(table, cells)] for method, cells in table.rows.items()]
+    rows = [
+        [text(method), *row_cells(table, method, notes), coverage(table, cells)] for method, cells in table.rows.items()
+    ]
     for row in table.quoted:
         values = [quoted_number(value) for value in row.values]
         blanks = [""] * (len(table.columns) - len(values))
@@ -41,10 +45,11 @@ def markdown_table(table: Table) -> str:
     return grid(heads, rows)
 
 
-def row_cells(table: Table, method: str) -> list[str]:
-    """The numbers of one method, in the order of the columns."""
+def row_cells(table: Table, method: str, notes: Sequence[str] = ()) -> list[str]:
+    """The numbers of one method, in the order of the columns, with the marks of those footnotes."""
     cells = table.rows[method]
-    return [_cell(table, cells, index, table.reference is not None) for index in range(len(cells))]
+    marks = [f"[^{notes.index(cell.why) + 1}]" if cell.why in notes else "" for cell in cells]
+    return [f"{_cell(table, cells, index, table.reference is not None)}{mark}" for index, mark in enumerate(marks)]
 
 
 def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

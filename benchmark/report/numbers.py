@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from benchmark.report.columns import PLACE_NAMES, Column
 from benchmark.report.tables import Cell, Table
 
@@ -30,6 +32,11 @@ def interval(cell: Cell, column: Column, *, is_signed: bool = False) -> str | No
     if cell.low is None or cell.high is None:
         return None
     return f"[{number(cell.low, column, is_signed=is_signed)}, {number(cell.high, column, is_signed=is_signed)}]"
+
+
+def reasons_of(cells: Iterable[Cell]) -> list[str]:
+    """Why numbers are missing or to be taken with care, each reason once: footnotes, numbered from 1."""
+    return list(dict.fromkeys(cell.why for cell in cells if cell.why))
 
 
 def title(table: Table) -> str:

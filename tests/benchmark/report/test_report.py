@@ -133,7 +133,6 @@ def test_latex_has_balanced_rows(report) -> None:
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert all(len(re.findall(r"(?<!\\)&", row)) == 8 for row in rows)
     assert r"VideoPainter (quoted, Table 2) & 23.32 & 0.89 & 6.85" in text
-    assert r"\textsuperscript{2/3}" in text
     assert "% dark: hole grown by 3 px, first frame not given" in text
 
 
