@@ -14,7 +14,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#|~!])")
 
 
 def markdown(facts: Facts, tables: Sequence[Table]) -> str:
-    """Facts, methods, all tables by subset, what could not be measured, what failed, and the footnotes of the tables."""
+    """Facts, methods, all tables by subset, what could not be measured, what failed, and the tables' footnotes."""
     notes = reasons_of(cell for table in tables for cells in table.rows.values() for cell in cells)
     parts = [f"# {text(facts.bench)}", *_lead(facts), "## Methods", _methods(facts.methods)]
     for subset in dict.fromkeys(table.subset for table in tables):
