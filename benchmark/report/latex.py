@@ -54,7 +54,7 @@ def _tabular(table: Table, notes: Sequence[str]) -> str:
         lines.append(r"\midrule")
     for row in table.quoted:
         values = [quoted_number(value) for value in row.values]
-        lines.append(_row([rf"{_escaped(row.method)} (quoted, Table {row.table})", *values]))
+        lines.append(_row([rf"{_escaped(row.method)} (quoted, Table {_escaped(row.where)})", *values]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 

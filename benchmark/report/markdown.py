@@ -41,7 +41,7 @@ def markdown_table(table: Table, notes: Sequence[str]) -> str:
     for row in table.quoted:
         values = [quoted_number(value) for value in row.values]
         blanks = [""] * (len(table.columns) - len(values))
-        rows.append([f"*{text(row.method)}, quoted: table {row.table}*", *values, *blanks, "quoted"])
+        rows.append([f"*{text(row.method)}, quoted: table {text(row.where)}*", *values, *blanks, "quoted"])
     return grid(heads, rows)
 
 
@@ -71,8 +71,8 @@ def _lead(facts: Facts) -> Iterator[str]:
             f"- Holes grown by {', '.join(map(str, facts.dilate_px))} px before regions are taken and known pixels put "
             "back.",
             *(f"- {text(metric)}: {text(model)}." for metric, model in facts.models.items()),
-            f"- Brackets hold 95 % intervals of a bootstrap over cases. Quoted rows: {text(published().source)}; other "
-            "cases, and a setting that the paper does not state.",
+            "- Brackets hold 95 % intervals of a bootstrap over cases. Quoted rows are of the published VPBench, in a "
+            f"setting that the paper does not state: {text(published().source)}.",
         ]
     )
 

@@ -10,7 +10,7 @@ from benchmark.report.tables import Cell, Table
 SUBSETS = {
     "S": "VPBench-S, inpainting",
     "L": "VPBench-L, inpainting",
-    "davis": "DAVIS, inpainting under random masks",
+    "davis": "DAVIS, inpainting",
     "edit-S": "VPBench-Edit, short",
     "edit-L": "VPBench-Edit, long",
 }

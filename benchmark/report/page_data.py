@@ -40,7 +40,7 @@ def table_data(table: Table) -> dict[str, Any]:
         "quoted": [
             {
                 "method": row.method,
-                "table": row.table,
+                "table": row.where,
                 "cells": [quoted_number(value) for value in row.values],
             }
             for row in table.quoted

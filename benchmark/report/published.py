@@ -21,6 +21,13 @@ class Quoted:
     method: str
     values: tuple[float, ...]
     """PSNR, SSIM, LPIPS, MSE, MAE, CLIP Sim, CLIP Sim (M), FVID."""
+    masks: str = ""
+    """Whose they are, where ours may be others."""
+
+    @property
+    def where(self) -> str:
+        """The table, and under which masks."""
+        return f"{self.table}, under {self.masks} masks" if self.masks else self.table
 
     def __post_init__(self) -> None:
         if len(self.values) != NUM_COLUMNS:
