@@ -29,14 +29,18 @@ def main(args: argparse.Namespace) -> int:
     """Score, and print what was measured and what was not."""
     import logging
 
+    from benchmark.metrics.paper_setting import unlike_published
     from benchmark.metrics.scorer import TABLES, Scorer
     from benchmark.results import open_results
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings, networks = opened(args)
-    scorer = Scorer(bench_of(args), open_results(args.results), settings, networks)
+    bench = bench_of(args)
+    scorer = Scorer(bench, open_results(args.results), settings, networks)
     if settings.protocol == "paper":
         print("protocol paper: VideoPainter's published definitions, their one-sided mask included, for its tables")
+        if unlike := unlike_published(bench):
+            print(f"warning: {unlike}")
     for metric, why in networks.missing.items():
         print(f"n/a: {metric}: {why}")
     tally = scorer.score()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmark.bench import Bench
+from benchmark.metrics.paper_setting import unlike_published
 from benchmark.metrics.settings import Protocol
 from benchmark.report.scores import Scores
 from benchmark.results import MethodRecord, Outcome, Results
@@ -70,7 +71,7 @@ def facts_of(bench: Bench, results: Results, scores: Scores) -> Facts:
     usable = [row for row in rows if row.status == "n/a" and row.reason]
     return Facts(
         bench=bench.name,
-        protocol=PROTOCOLS[scores.protocol],
+        protocol=_protocol(bench, scores.protocol),
         frames=_frames(bench, scores),
         dilate_px=scores.dilate_px,
         methods=tuple(_method(results, scores, name, failed) for name in scores.methods),
@@ -78,6 +79,11 @@ def facts_of(bench: Bench, results: Results, scores: Scores) -> Facts:
         missing={row.metric: row.reason or "" for row in usable if row.metric not in measured},
         failed=failed,
     )
+
+
+def _protocol(bench: Bench, protocol: Protocol) -> str:
+    unlike = unlike_published(bench) if protocol == "paper" else None
+    return f"{PROTOCOLS[protocol]}; warning: {unlike}" if unlike else PROTOCOLS[protocol]
 
 
 def _frames(bench: Bench, scores: Scores) -> str:
