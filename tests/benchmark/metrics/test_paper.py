@@ -109,9 +109,7 @@ def test_what_is_missing_names_the_networks_of_the_code(made, capsys, monkeypatc
 def test_another_setting_than_the_published_one_is_told_where_scores_are_made_and_shown(made, capsys, monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
     bench, results = made
-    unlike = (
-        "not the published setting: 64x48 px instead of 720x480 px on 1 of 1 cases, 12 fps instead of 8 fps"
-    )
+    unlike = "not the published setting: 64x48 px instead of 720x480 px on 1 of 1 cases, 12 fps instead of 8 fps"
     score(made)
     assert capsys.readouterr().out.count(f"warning: {unlike}") == 1
     score(made, protocol="clean")
