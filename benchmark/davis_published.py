@@ -70,6 +70,8 @@ def open_published_davis(root: str | Path) -> Bench:
         if number not in captions:
             raise ConfigError(f"{root}/{_CAPTIONS}: got no row {number}, wanted the captions of {name}")
         case = _case(name, frames, masks, captions[number])
+        if case.id in frames_of:
+            raise ConfigError(f"{root}: got two sequences {name!r}, by letters and digits alone; rename one of them")
         cases.append(case)
         frames_of[case.id], masks_of[case.id] = frames, masks
     return Bench(
