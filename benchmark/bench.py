@@ -76,6 +76,11 @@ class Case:
     """Of what should be under the mask."""
 
     @property
+    def is_edit(self) -> bool:
+        """Whether what is under the mask is to become something else, so that nothing tells what is true there."""
+        return self.instruction is not None
+
+    @property
     def prompt(self) -> str:
         """What a method is told of the whole video."""
         return self.caption if self.target_caption is None else self.target_caption
@@ -165,6 +170,12 @@ class Bench:
     def masks(self, case: Case) -> NDArray[np.bool_]:
         """The mask on all stored frames, bool [T, H, W]. RunError where it cannot be read."""
         return self.media.masks(case, range(case.num_frames))
+
+    def shape(self, case: Case) -> tuple[int, int, int]:
+        """Frames, height and width of what `sampled` gives, without reading it."""
+        sampling = self.sampling
+        num_frames = len(sampling.frames_of(case))
+        return num_frames, sampling.height_px or case.height_px, sampling.width_px or case.width_px
 
     def sampled(self, case: Case) -> Sampled:
         """What a method gets of the case, and what its result is compared with."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -54,8 +54,8 @@ class MethodRecord:
     """How far the hole that the method was given reaches around the case's mask; negative where it was shrunk."""
     first_frame_given: bool = False
     """Whether the true first frame was given, with no hole in it."""
-    weights: Mapping[str, str] = field(default_factory=dict)
-    """What is known of the model's weights: a name to a hash or a revision."""
+    weights: Mapping[str, str] | None = field(default_factory=dict)
+    """What is known of the model's weights: a name to a hash or a revision. None: there are none, and no results."""
     code_version: str = ""
 
     @property
@@ -97,19 +97,34 @@ class Results:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Names, sorted."""
-        found = sorted(path.parent.name for path in self.root.glob(f"*/{METHOD_FILE}"))
-        return tuple(check_name(name) for name in found)
+        """Names of all folders with results, sorted, whether `method` knows what made them or not."""
+        patterns = (METHOD_FILE, "*.json", "*.mkv")
+        return tuple(sorted({path.parent.name for one in patterns for path in self.root.glob(f"*/{one}")}))
 
-    def method(self, name: str) -> MethodRecord:
-        """ConfigError where the file is damaged, or of another method: a folder that was renamed."""
-        path = self.root / check_name(name) / METHOD_FILE
-        record = fill(MethodRecord, read_yaml(path), where=str(path))
+    def method(self, name: str, *, bench: str | None = None) -> MethodRecord:
+        """ConfigError where the file is missing, damaged, or of another method: a folder that was renamed.
+
+        With `bench`, the fingerprint of a benchmark, also where the results are not on that one.
+        """
+        path, where = self.root / check_name(name) / METHOD_FILE, f"{name}/{METHOD_FILE}"
+        if not path.is_file():
+            raise ConfigError(f"{where} is missing, so nothing says what made these results; --redo makes them anew")
+        record = fill(MethodRecord, read_yaml(path), where=where)
         if record.name != name:
             raise ConfigError(
-                f"{path} is of the method {record.name!r}, but lies in the folder of {name!r}; change both or neither"
+                f"{where} is of the method {record.name!r}, but lies in the folder of {name!r}; change both or neither"
             )
+        if bench not in (None, record.bench):
+            raise ConfigError(f"results on another benchmark: got {record.bench}, wanted {bench}; run it anew")
         return record
+
+    def fingerprint(self, method: str, case_ids: Iterable[str]) -> str:
+        """16 hex digits of what made the results, and of the outcomes of these cases with their videos' hashes."""
+        digest = hashlib.sha256()
+        for name in (METHOD_FILE, *(f"{case_id}.json" for case_id in case_ids)):
+            path = self.root / method / name
+            digest.update(hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest())
+        return digest.hexdigest()[:16]
 
     def outcome(self, method: str, case_id: str) -> Outcome:
         """A case without a file, or with a damaged one, has failed too."""
@@ -148,18 +163,24 @@ class Results:
         return decode_lossless(data, shape=outcome.shape)
 
     def begin(self, record: MethodRecord, *, redo: bool = False) -> None:
-        """Claim the method's folder. With results of other settings in it, `redo` drops them; else RunError."""
+        """Claim the method's folder. With results of other or unknown settings in it, `redo` drops them; else RunError,
+        or ConfigError as from `method`.
+        """
         files = self._files(record.name)
-        if files.exists(METHOD_FILE):
-            old = self.method(record.name).decides
-            changed = [key for key, value in record.decides.items() if old.get(key) != value]
-            if changed and not redo:
-                raise RunError(
-                    f"{files.uri} holds results of another {record.name!r}: {', '.join(changed)} differ; give one of "
-                    "the two another name, or --redo to drop these results"
-                )
         if redo:
             files.remove_all()
+        if record.name in self.methods:
+            old = self.method(record.name)
+            if record.weights is None or old.weights is None:
+                # Nothing is made without weights, so that failures alone can come beside what is there.
+                known = old.weights if record.weights is None else record.weights
+                record, old = replace(record, weights=known), replace(old, weights=known)
+            changed = [key for key, value in record.decides.items() if old.decides[key] != value]
+            if changed:
+                raise RunError(
+                    f"{record.name}/{METHOD_FILE} is of another {record.name!r}: {', '.join(changed)} differ; give one "
+                    "of the two another name, or --redo to drop the results that are there"
+                )
         files.write(METHOD_FILE, yaml.safe_dump(to_plain(record), sort_keys=False, allow_unicode=True).encode())
 
     def keep(self, method: str, case_id: str, frames: Frames, outcome: Outcome, *, fps: Fraction) -> None:
@@ -187,10 +208,10 @@ class Results:
 
 
 def open_results(root: str | Path) -> Results:
-    """For reading; ConfigError where no method has results there."""
+    """For reading; ConfigError where nothing has results there."""
     results = Results(root)
     if not results.methods:
-        raise ConfigError(f"{root} holds no results: no folder in it has a {METHOD_FILE}; wanted an output of `run`")
+        raise ConfigError(f"{root} holds no results of any method; wanted an output of `run`")
     return results
 
 

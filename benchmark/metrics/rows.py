@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from benchmark.bench import Case
 from benchmark.metrics.networks import Networks
 from benchmark.metrics.settings import Protocol
 from benchmark.metrics.sums import NOTHING, Sums
 from benchmark.metrics.table import METRICS, Key, ScoreRow, Status, planned
 from benchmark.metrics.truth import Truth
+from benchmark.results import Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,38 +20,41 @@ class RowMaker:
 
     method: str
     first_frame_given: bool
-    truth: Truth
+    case: Case
+    shape: Shape
+    """Of what is compared."""
     protocol: Protocol
+    dilate_px: tuple[int, ...]
     networks: Networks
 
-    def measured(self, found: Mapping[Key, Sums]) -> tuple[ScoreRow, ...]:
+    def measured(self, found: Mapping[Key, Sums], truth: Truth) -> tuple[ScoreRow, ...]:
         """A row for each planned key: its sums, or why there are none."""
         rows: list[ScoreRow] = []
-        for key in planned(self.protocol, tuple(self.truth.holes)):
+        for key in planned(self.protocol, self.dilate_px):
             sums = found.get(key, NOTHING)
-            why = self._why_not(key, sums)
+            why = self._why_not(key, sums, truth)
             rows.append(self._row(key, NOTHING if why else sums, status="n/a" if why else "ok", reason=why))
         return tuple(rows)
 
     def failed(self, reason: str) -> tuple[ScoreRow, ...]:
         """The same rows for a result that has no usable frames."""
-        keys = planned(self.protocol, tuple(self.truth.holes))
+        keys = planned(self.protocol, self.dilate_px)
         return tuple(self._row(key, NOTHING, status="failed", reason=reason) for key in keys)
 
-    def _why_not(self, key: Key, sums: Sums) -> str | None:
+    def _why_not(self, key: Key, sums: Sums, truth: Truth) -> str | None:
         metric, place, _, radius = key
-        case, about = self.truth.case, METRICS[metric]
+        case, about = self.case, METRICS[metric]
         if metric in self.networks.missing:
             return self.networks.missing[metric]
-        if self.protocol == "clean" and case.operation and about.needs_truth and place != "known":
-            return f"an edit ({case.operation}) has no truth inside its hole"
+        if self.protocol == "clean" and case.is_edit and about.needs_truth and place != "known":
+            return f"an edit{f' ({case.operation})' if case.operation else ''} has no truth inside its hole"
         if sums.count:
             return None
-        if about.has_neighbours and len(self.truth.frames) < 2:
+        if about.has_neighbours and len(truth.frames) < 2:
             return "a single frame has no neighbours"
         if metric == "clip_similarity" and not (case.prompt if place == "frame" else case.object_prompt).strip():
             return "the case has no text for it"
-        holes = self.truth.holes[radius]
+        holes = truth.holes[radius]
         if not holes.any():
             return "the hole is empty on every frame"
         if holes.all():
@@ -58,11 +63,11 @@ class RowMaker:
 
     def _row(self, key: Key, sums: Sums, *, status: Status, reason: str | None) -> ScoreRow:
         metric, place, output, radius = key
-        num_frames, height_px, width_px = self.truth.frames.shape[:3]
+        num_frames, height_px, width_px = self.shape
         return ScoreRow(
             method=self.method,
-            case=self.truth.case.id,
-            subset=self.truth.case.subset,
+            case=self.case.id,
+            subset=self.case.subset,
             protocol=self.protocol,
             metric=metric,
             region=place,

@@ -30,12 +30,14 @@ from benchmark.results import BadResult, MethodRecord, Results
 from benchmark.running import fingerprint
 from vpdata import codec
 from vpdata.config import to_plain
-from vpdata.errors import ConfigError
+from vpdata.errors import ConfigError, RunError, StorageError
 from vpdata.storage import Folder
 
 VERSION = 1
 """Goes up when a metric changes, so that everything is measured anew."""
 TABLES: dict[Protocol, str] = {"clean": "scores.parquet", "paper": "scores-paper.parquet"}
+STATE = "scored"
+"""Key of a table's metadata that holds `state_of` what it is of, as JSON."""
 _MEASURES = {"clean": clean.measure, "paper": paper.measure}
 
 _log = logging.getLogger(__name__)
@@ -66,7 +68,7 @@ class Tally:
     num_kept: int = 0
     """Measured by an earlier call."""
     num_failed: int = 0
-    """Of all results, those without usable frames."""
+    """Of all results, those without usable frames; a case that cannot be read has none."""
 
 
 class Scorer:
@@ -79,19 +81,26 @@ class Scorer:
 
     def score(self) -> Tally:
         """Measure what is missing or changed, then write the table and the files of features."""
+        # Before anything is read: what changes meanwhile makes these scores those of something else.
+        state = state_of(self._bench, self._results)
         tally = Tally()
         records = {method: self._record(method) for method in self._results.methods}
         found: dict[str, dict[str, Scored]] = {method: {} for method in (TRUTH, *records)}
         for case in self._bench.cases:
-            truth, fingerprint = self._truth(case)
-            found[TRUTH][case.id] = self._scored_truth(truth, fingerprint)
-            for method, record in records.items():
-                scored, is_new = self._scored(method, record, truth, fingerprint)
-                found[method][case.id] = scored
-                tally.num_scored += is_new
-                tally.num_kept += not is_new
-                tally.num_failed += scored.has_failed
-        self._write_table([row for method in records for scored in found[method].values() for row in scored.rows])
+            try:
+                truth, fingerprint = self._truth(case)
+            except (RunError, StorageError) as error:
+                _log.warning("%s cannot be read: %s", case.id, error)
+                for method, record in records.items():
+                    rows = self._rows(method, record, case).failed(f"the case itself cannot be read: {error}")
+                    found[method][case.id] = Scored(fingerprint="", rows=rows)
+            else:
+                found[TRUTH][case.id] = self._scored_truth(truth, fingerprint)
+                for method, record in records.items():
+                    found[method][case.id] = self._scored(method, record, truth, fingerprint, tally)
+        results = [scored for method in records for scored in found[method].values()]
+        tally.num_failed = sum(scored.has_failed for scored in results)
+        self._write_table([row for scored in results for row in scored.rows], state)
         for method, cases in found.items():
             self._write_features(method, cases)
         return tally
@@ -99,14 +108,9 @@ class Scorer:
     def _record(self, method: str) -> MethodRecord | str:
         """What made the results, or why none of them can be used."""
         try:
-            record = self._results.method(method)
+            return self._results.method(method, bench=fingerprint(self._bench))
         except ConfigError as error:
             return str(error)
-        if record.bench != (wanted := fingerprint(self._bench)):
-            return (
-                f"results on another benchmark: got {record.bench}, wanted {wanted} ({self._bench.name}); run it anew"
-            )
-        return record
 
     def _truth(self, case: Case) -> tuple[Truth, str]:
         """A case, and a fingerprint of all that decides its scores beside the results."""
@@ -124,33 +128,38 @@ class Scorer:
             self._keep(TRUTH, truth.case.id, kept)
         return kept
 
-    def _scored(self, method: str, record: MethodRecord | str, truth: Truth, fingerprint: str) -> tuple[Scored, bool]:
-        """What was measured, and whether it was measured now."""
+    def _scored(self, method: str, record: MethodRecord | str, truth: Truth, fingerprint: str, tally: Tally) -> Scored:
+        """What was measured, now or by an earlier call."""
+        rows = self._rows(method, record, truth.case)
+        if isinstance(record, str):
+            return Scored(fingerprint="", rows=rows.failed(record))
         case_id, video = truth.case.id, self._results.video(method, truth.case.id)
         outcome = codec.to_json(self._results.outcome(method, case_id))
-        identity = record.encode() if isinstance(record, str) else codec.to_json(record.first_frame_given)
         content = video.read_bytes() if video.is_file() else b""
-        fingerprint = _digest(fingerprint.encode(), identity, outcome, content)
+        fingerprint = _digest(fingerprint.encode(), codec.to_json(record.first_frame_given), outcome, content)
         kept = self._read(method, case_id, fingerprint)
         if kept is not None:
-            return kept, False
-        measured = self._measured(method, record, truth, fingerprint)
+            tally.num_kept += 1
+            return kept
+        measured = self._measured(method, rows, truth, fingerprint)
         self._keep(method, case_id, measured)
-        return measured, True
+        tally.num_scored += 1
+        return measured
 
-    def _measured(self, method: str, record: MethodRecord | str, truth: Truth, fingerprint: str) -> Scored:
-        rows = RowMaker(
+    def _rows(self, method: str, record: MethodRecord | str, case: Case) -> RowMaker:
+        return RowMaker(
             method=method,
             first_frame_given=not isinstance(record, str) and record.first_frame_given,
-            truth=truth,
+            case=case,
+            shape=self._bench.shape(case),
             protocol=self._settings.protocol,
+            dilate_px=self._settings.dilate_px,
             networks=self._networks,
         )
-        if isinstance(record, str):
-            return Scored(fingerprint=fingerprint, rows=rows.failed(record))
-        num_frames, height_px, width_px = truth.frames.shape[:3]
+
+    def _measured(self, method: str, rows: RowMaker, truth: Truth, fingerprint: str) -> Scored:
         try:
-            output = self._results.frames(method, truth.case.id, shape=(num_frames, height_px, width_px))
+            output = self._results.frames(method, truth.case.id, shape=rows.shape)
         except BadResult as error:
             return Scored(fingerprint=fingerprint, rows=rows.failed(str(error)))
         _log.info("%s on %s", method, truth.case.id)
@@ -162,7 +171,7 @@ class Scorer:
             for name, radii, _ in truth.outputs(output)
             for radius in radii
         }
-        return Scored(fingerprint=fingerprint, rows=rows.measured({**sums, **counted}), features=features)
+        return Scored(fingerprint=fingerprint, rows=rows.measured({**sums, **counted}, truth), features=features)
 
     def _features(self, videos: Mapping[str, Frames]) -> dict[str, Vector]:
         network = self._networks.fvid
@@ -183,11 +192,12 @@ class Scorer:
     def _keep(self, method: str, case_id: str, scored: Scored) -> None:
         self._kept.child(method).write(f"{case_id}.json", codec.to_json(scored))
 
-    def _write_table(self, rows: list[ScoreRow]) -> None:
+    def _write_table(self, rows: list[ScoreRow], state: Mapping[str, str]) -> None:
         table = codec.to_table(rows, ScoreRow)
-        ranges = {f"range of {name}": metric.range for name, metric in METRICS.items()}
+        metadata = {f"range of {name}": metric.range for name, metric in METRICS.items()}
+        metadata |= {"protocol": self._settings.protocol, STATE: codec.to_json(state).decode()}
         with self._root.writing(TABLES[self._settings.protocol]) as path:
-            pq.write_table(table.replace_schema_metadata({"protocol": self._settings.protocol, **ranges}), path)
+            pq.write_table(table.replace_schema_metadata(metadata), path)
 
     def _write_features(self, method: str, cases: Mapping[str, Scored]) -> None:
         outputs: dict[str, dict[str, np.ndarray]] = {}
@@ -196,6 +206,13 @@ class Scorer:
                 outputs.setdefault(name, {})[case_id] = np.array(vector, dtype=np.float32)
         if outputs:
             write_features(self._root.child("features").child(fvid_network(self._settings)), method, outputs)
+
+
+def state_of(bench: Bench, results: Results) -> dict[str, str]:
+    """What scores are of, as fingerprints by name: the benchmark, and the results of each method."""
+    case_ids = [case.id for case in bench.cases]
+    of_methods = {f"results of {method}": results.fingerprint(method, case_ids) for method in results.methods}
+    return {"benchmark": fingerprint(bench), **of_methods}
 
 
 def _digest(*parts: bytes | memoryview) -> str:

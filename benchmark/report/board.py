@@ -16,6 +16,7 @@ from benchmark.metrics.settings import Protocol, ScoreSettings
 from benchmark.metrics.table import Output, Place
 from benchmark.report.columns import columns_of
 from benchmark.report.facts import Facts, MethodFacts, facts_of
+from benchmark.report.reasons import public_reason
 from benchmark.report.scores import read_scores
 from benchmark.report.tables import Cell, Table, finished, tables
 from benchmark.results import Results
@@ -107,7 +108,10 @@ class Board:
 
 
 def measured_board(bench: Bench, results: Results, settings: ScoreSettings, networks: Networks) -> Board:
-    """A board of these results alone, measured anew: scores that lie beside them are not read."""
+    """A board of these results alone, measured anew: scores that lie beside them are not read.
+
+    RunError for results that are on another benchmark, or that nothing is known of.
+    """
     with tempfile.TemporaryDirectory(prefix="leaderboard-") as scratch:
         for method in results.methods:
             Path(scratch, method).symlink_to((results.root / method).absolute(), target_is_directory=True)
@@ -115,6 +119,8 @@ def measured_board(bench: Bench, results: Results, settings: ScoreSettings, netw
         Scorer(bench, fresh, settings, networks).score()
         scores = read_scores(bench, fresh, settings.protocol)
         facts, means = facts_of(bench, fresh, scores), list(tables(scores))
+    if unusable := [f"{method.name}: {method.problem}" for method in facts.methods if method.problem]:
+        raise RunError(f"results that cannot be used are on no leaderboard: {'; '.join(unusable)}")
     return Board(
         bench=bench.name,
         fingerprint=fingerprint(bench),
@@ -127,7 +133,7 @@ def measured_board(bench: Bench, results: Results, settings: ScoreSettings, netw
             methods=(),
             failed=(),
             models={metric: model for metric, model in networks.models.items() if metric not in networks.missing},
-            missing=dict(networks.missing),
+            missing={metric: public_reason(why, results.root) for metric, why in networks.missing.items()},
         ),
         entries=tuple(_entry(facts, means, method) for method in facts.methods),
     )

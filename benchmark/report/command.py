@@ -13,7 +13,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", metavar="DIR", required=True, help="a folder that `score` has scored")
     parser.add_argument("--output", metavar="DIR", help="folder of the report (default: the results')")
     parser.add_argument("--protocol", choices=("clean", "paper"), default="clean", help="of the scores that are shown")
-    parser.add_argument("--reference", metavar="METHOD", help="whom others differ from (default: the first by name)")
+    parser.add_argument("--reference", metavar="METHOD", help="whom others differ from (default: the first usable)")
     parser.add_argument("--side", metavar="PX", type=int, default=240, help="longest short side of a player's video")
     parser.add_argument("--no-videos", action="store_true", help="tables and numbers alone, in seconds")
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from benchmark.bench import Bench
 from benchmark.metrics.paper_setting import unlike_published
 from benchmark.metrics.settings import Protocol
+from benchmark.report.reasons import public_reason
 from benchmark.report.scores import Scores
 from benchmark.results import MethodRecord, Outcome, Results
+from benchmark.running import fingerprint
 from vpdata.errors import ConfigError
 
 PROTOCOLS: dict[Protocol, str] = {
@@ -59,7 +61,10 @@ class Facts:
 
 
 def facts_of(bench: Bench, results: Results, scores: Scores) -> Facts:
-    """From the records of the methods and the rows of the table."""
+    """From the records of the methods and the rows of the table.
+
+    A method whose results nothing can be said of, or that are on another benchmark, has no time and no memory.
+    """
     failed = tuple(
         (method, case.id, next(iter(scores.rows[method, case.id].values())).reason or "")
         for method in scores.methods
@@ -74,7 +79,7 @@ def facts_of(bench: Bench, results: Results, scores: Scores) -> Facts:
         protocol=_protocol(bench, scores.protocol),
         frames=_frames(bench, scores),
         dilate_px=scores.dilate_px,
-        methods=tuple(_method(results, scores, name, failed) for name in scores.methods),
+        methods=tuple(_method(results, scores, name, failed, fingerprint(bench)) for name in scores.methods),
         models={row.metric: row.model for row in rows if row.model and row.metric in measured},
         missing={row.metric: row.reason or "" for row in usable if row.metric not in measured},
         failed=failed,
@@ -96,14 +101,15 @@ def _frames(bench: Bench, scores: Scores) -> str:
     return f"{length} a case at {rate}, {named}{' and others' if len(sizes) > 3 else ''}"
 
 
-def _method(results: Results, scores: Scores, name: str, failed: Sequence[tuple[str, str, str]]) -> MethodFacts:
-    problem, record = None, None
+def _method(
+    results: Results, scores: Scores, name: str, failed: Sequence[tuple[str, str, str]], bench: str
+) -> MethodFacts:
+    problem, record, good = None, None, []
     try:
-        record = results.method(name)
+        record = results.method(name, bench=bench)
+        good = [outcome for case in scores.cases if (outcome := results.outcome(name, case.id)).status == "ok"]
     except ConfigError as error:
-        problem = str(error)
-    outcomes = [results.outcome(name, case.id) for case in scores.cases]
-    good = [outcome for outcome in outcomes if outcome.status == "ok"]
+        problem = public_reason(str(error), results.root)
     seconds = [outcome.seconds for outcome in good if outcome.seconds is not None]
     return MethodFacts(
         name=name,
@@ -114,7 +120,7 @@ def _method(results: Results, scores: Scores, name: str, failed: Sequence[tuple[
         seconds=sum(seconds) / len(seconds) if seconds else None,
         peak_memory_mb=_peak(good),
         machine=next((outcome.machine for outcome in good if outcome.machine), None),
-        weights=", ".join(f"{part} {value}" for part, value in record.weights.items()) if record else "",
+        weights=_weights(record) if record else "",
         problem=problem,
     )
 
@@ -124,6 +130,12 @@ def _peak(outcomes: Sequence[Outcome]) -> float | None:
     on_gpu = [outcome.peak_gpu_memory_mb for outcome in outcomes if outcome.peak_gpu_memory_mb is not None]
     on_host = [outcome.peak_memory_mb for outcome in outcomes if outcome.peak_memory_mb is not None]
     return max(on_gpu or on_host, default=None)
+
+
+def _weights(record: MethodRecord) -> str:
+    if record.weights is None:
+        return "not there"
+    return ", ".join(f"{part} {value}" for part, value in record.weights.items())
 
 
 def _given(record: MethodRecord) -> str:

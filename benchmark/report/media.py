@@ -7,7 +7,7 @@ measured is lossless.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -44,8 +44,12 @@ class CaseMedia:
     num_frames: int
 
 
-def case_media(bench: Bench, results: Results, case: Case, *, dilate_px: int, side_px: int) -> CaseMedia:
-    """Equal input gives equal bytes; results that cannot be used have no tile. RunError where the case is damaged."""
+def case_media(
+    bench: Bench, results: Results, case: Case, *, methods: Sequence[str], dilate_px: int, side_px: int
+) -> CaseMedia:
+    """Equal input gives equal bytes; results that cannot be used have no tile. RunError or StorageError where the case
+    cannot be read.
+    """
     sampled = bench.sampled(case)
     num_frames, height_px, width_px = sampled.masks.shape
     small = min(side_px, height_px, width_px)
@@ -54,7 +58,7 @@ def case_media(bench: Bench, results: Results, case: Case, *, dilate_px: int, si
         TRUTH: _shrunk(sampled.frames, small),
         HOLE: _shrunk(_tinted(sampled.frames, holes), small),
     }
-    for method in results.methods:
+    for method in methods:
         try:
             output = results.frames(method, case.id, shape=(num_frames, height_px, width_px))
         except BadResult:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmark.bench import Bench, Case
-from benchmark.metrics.scorer import TABLES
+from benchmark.metrics.scorer import STATE, TABLES, state_of
 from benchmark.metrics.settings import Protocol
 from benchmark.metrics.sums import Sums
 from benchmark.metrics.table import Key, ScoreRow, planned
+from benchmark.report.reasons import public_reason
 from benchmark.results import Results
 from vpdata import codec
 from vpdata.errors import RunError
@@ -50,28 +51,30 @@ def sums_of(row: ScoreRow) -> Sums | None:
 
 
 def read_scores(bench: Bench, results: Results, protocol: Protocol) -> Scores:
-    """What `score` wrote last. RunError where it is not of all these methods and cases."""
+    """What `score` wrote last. RunError where it is of another benchmark, or of other results than are there now."""
     path = results.root / TABLES[protocol]
     again = f"run `python -m benchmark score --protocol {protocol}` on {results.root}"
     if not path.is_file():
         raise RunError(f"{path} does not exist; {again} first")
     try:
-        read = list(codec.from_table(pq.read_table(path), ScoreRow))
+        table = pq.read_table(path)
+        state = codec.from_json((table.schema.metadata or {}).get(STATE.encode(), b"{}"), dict[str, str])
+        read = list(codec.from_table(table, ScoreRow))
     except (pa.ArrowException, ValueError, KeyError) as error:
         raise RunError(f"{path} is damaged: {error}; {again} again") from error
+    now = state_of(bench, results)
+    if other := sorted(name for name in state.keys() | now.keys() if state.get(name) != now.get(name)):
+        raise RunError(f"{path} is not of what is there now: {', '.join(other)} differ; {again} again")
     found: dict[tuple[str, str], dict[Key, ScoreRow]] = {}
     for row in read:
+        if row.reason is not None:
+            row = replace(row, reason=public_reason(row.reason, results.root))
         found.setdefault((row.method, row.case), {})[row.metric, row.region, row.output, row.dilate_px] = row
     dilate_px = tuple(sorted({row.dilate_px for row in read}))
     wanted = {(method, case.id) for method in results.methods for case in bench.cases}
     keys = set(planned(protocol, dilate_px))
-    complete = {one for one, rows in found.items() if rows.keys() == keys}
-    if other := sorted(wanted ^ complete):
-        method, case = other[0]
-        raise RunError(
-            f"{path} is not of what is there now: {len(other)} pairs of a method and a case differ, such as {method} "
-            f"on {case}; {again} again"
-        )
+    if {one for one, rows in found.items() if rows.keys() == keys} != wanted:
+        raise RunError(f"{path} is damaged: it lacks rows of some methods and cases; {again} again")
     return Scores(
         root=results.root,
         protocol=protocol,

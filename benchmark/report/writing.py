@@ -12,7 +12,7 @@ from benchmark.metrics.settings import Protocol
 from benchmark.report.facts import Facts, facts_of
 from benchmark.report.latex import latex
 from benchmark.report.markdown import markdown
-from benchmark.report.media import case_media
+from benchmark.report.media import CaseMedia, case_media
 from benchmark.report.numbers import SUBSETS
 from benchmark.report.page_data import case_data, measures_of, table_data
 from benchmark.report.published import published
@@ -20,7 +20,7 @@ from benchmark.report.scores import read_scores
 from benchmark.report.tables import Table, tables
 from benchmark.results import Results, check_name
 from vpdata.config import nearest
-from vpdata.errors import ConfigError
+from vpdata.errors import ConfigError, RunError, StorageError
 from vpdata.report.document import document
 from vpdata.storage import Folder
 
@@ -35,7 +35,7 @@ class ReportSettings:
 
     protocol: Protocol = "clean"
     reference: str | None = None
-    """Whom other methods differ from; None: the first by name."""
+    """Whom other methods differ from; None: the first by name that has a usable result."""
     side_px: int = 240
     """Longest short side of a player's video."""
     has_videos: bool = True
@@ -51,11 +51,8 @@ def write_report(bench: Bench, results: Results, output: Folder, settings: Repor
     RunError where the scores are not of these methods and cases, ConfigError for an unknown reference.
     """
     scores = read_scores(bench, results, settings.protocol)
-    reference = settings.reference or scores.methods[0]
-    if reference not in scores.methods:
-        known = ", ".join(scores.methods)
-        raise ConfigError(f"got the reference {reference!r}, wanted one of {known}{nearest(reference, scores.methods)}")
-    facts, made = facts_of(bench, results, scores), list(tables(scores, reference))
+    facts = facts_of(bench, results, scores)
+    made = list(tables(scores, _reference(settings, facts)))
     output.write(MARKDOWN, markdown(facts, made).encode())
     output.write(LATEX, latex(facts, made).encode())
     # The old page goes first and the new one comes last, so that there is never a page whose videos are not its own.
@@ -64,11 +61,17 @@ def write_report(bench: Bench, results: Results, output: Folder, settings: Repor
     media: dict[str, dict[str, Any]] = {}
     if settings.has_videos:
         folder = output.child(MEDIA)
+        usable = [method.name for method in facts.methods if method.problem is None]
         for case in scores.cases:
             _log.info("videos of %s", case.id)
-            media[case.id] = _write_media(
-                folder, bench, results, case, dilate_px=scores.dilate_px[0], side_px=settings.side_px
-            )
+            try:
+                videos = case_media(
+                    bench, results, case, methods=usable, dilate_px=scores.dilate_px[0], side_px=settings.side_px
+                )
+            except (RunError, StorageError) as error:
+                _log.warning("no videos of %s: %s", case.id, error)
+                continue
+            media[case.id] = _write_media(folder, case, videos, dilate_px=scores.dilate_px[0])
     measures = measures_of(scores)
     shown = Shown(
         facts=facts,
@@ -79,6 +82,16 @@ def write_report(bench: Bench, results: Results, output: Folder, settings: Repor
     )
     output.write(PAGE, bench_page(shown))
     return facts
+
+
+def _reference(settings: ReportSettings, facts: Facts) -> str:
+    names = [method.name for method in facts.methods]
+    if settings.reference is None:
+        return next((method.name for method in facts.methods if method.num_ok), names[0])
+    if settings.reference not in names:
+        near = nearest(settings.reference, names)
+        raise ConfigError(f"got the reference {settings.reference!r}, wanted one of {', '.join(names)}{near}")
+    return settings.reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +120,8 @@ def bench_page(shown: Shown) -> bytes:
     return document("benchmark.report", "bench", title=f"{shown.facts.bench} · VPBench", blocks={"bench": page})
 
 
-def _write_media(
-    folder: Folder, bench: Bench, results: Results, case: Case, *, dilate_px: int, side_px: int
-) -> dict[str, Any]:
+def _write_media(folder: Folder, case: Case, media: CaseMedia, *, dilate_px: int) -> dict[str, Any]:
     """Write the files; what the page must know of them."""
-    media = case_media(bench, results, case, dilate_px=dilate_px, side_px=side_px)
     name = check_name(case.id)
     folder.write(f"{name}.mp4", media.video)
     folder.write(f"{name}.jpg", media.poster)

@@ -125,12 +125,50 @@ def test_results_of_other_settings_are_not_mixed(results: Results) -> None:
     results.begin(replace(TELEA, code_version="2"))
     assert results.has_outcome("telea", "red-ball")
     other = replace(TELEA, settings={"radius_px": 5.0}, dilate_px=8)
-    with pytest.raises(RunError, match=r"settings, dilate_px differ; .* --redo"):
+    with pytest.raises(
+        RunError, match=r"telea/method\.yaml is of another 'telea': settings, dilate_px differ; .* --redo"
+    ):
         results.begin(other)
     assert results.has_outcome("telea", "red-ball")
     results.begin(other, redo=True)
     assert results.method("telea") == other
     assert not results.has_outcome("telea", "red-ball")
+
+
+def test_results_that_nothing_is_known_of_are_listed_and_not_added_to(results: Results) -> None:
+    results.root.joinpath("telea/method.yaml").unlink()
+    results.root.joinpath("My Method").mkdir()
+    results.root.joinpath("My Method/red-ball.mkv").write_bytes(b"")
+    results.root.joinpath("scored/clean").mkdir(parents=True)
+    results.root.joinpath("scores.parquet").write_bytes(b"")
+    assert results.methods == ("My Method", "telea")
+    with pytest.raises(ConfigError, match=r"telea/method\.yaml is missing"):
+        results.method("telea")
+    with pytest.raises(ConfigError, match="got the name 'My Method'"):
+        results.method("My Method")
+    with pytest.raises(ConfigError, match=r"telea/method\.yaml is missing.*--redo"):
+        results.begin(TELEA)
+    results.begin(TELEA, redo=True)
+    assert results.method("telea") == TELEA
+    assert not results.has_outcome("telea", "red-ball")
+
+
+def test_results_on_another_benchmark_are_told(results: Results) -> None:
+    assert results.method("telea", bench="0123") == TELEA
+    with pytest.raises(ConfigError, match="results on another benchmark: got 0123, wanted 4567"):
+        results.method("telea", bench="4567")
+
+
+def test_the_fingerprint_is_of_all_that_is_known_of_the_results(results: Results, frames: Frames) -> None:
+    found = [results.fingerprint("telea", cases) for cases in (["red-ball"], ["red-ball", "blue-box"])]
+    results.keep("telea", "blue-box", frames, OK, fps=FPS)
+    found.append(results.fingerprint("telea", ["red-ball", "blue-box"]))
+    results.keep("telea", "red-ball", 255 - frames, OK, fps=FPS)
+    found.append(results.fingerprint("telea", ["red-ball", "blue-box"]))
+    results.begin(replace(TELEA, code_version="2"))
+    found.append(results.fingerprint("telea", ["red-ball", "blue-box"]))
+    assert len(set(found)) == 5
+    assert results.fingerprint("telea", ["red-ball", "blue-box"]) == found[-1]
 
 
 def test_a_folder_that_was_renamed_is_refused(results: Results) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from fractions import Fraction
 
 import numpy as np
@@ -226,6 +227,36 @@ def test_two_methods_with_one_name_and_results_on_another_benchmark_are_told(mad
         assert {row["status"] for row in rows} == {"failed"}
         assert all(reason in row["reason"] for row in rows)
     assert mean_of(results, method="copy", case="s-0", metric="mse", region="hole", output="raw") == 0
+
+
+def test_results_without_a_record_or_a_proper_name_are_rows_with_the_reason(made, results):
+    (results.root / "darker/method.yaml").unlink()
+    (results.root / "copy").rename(results.root / "My Method")
+    score(made, results)
+    for method, reason in (("darker", "darker/method.yaml is missing"), ("My Method", "got the name 'My Method'")):
+        rows = rows_of(results, method=method)
+        assert {row["case"] for row in rows} == {case.id for case in made.bench.cases}
+        assert {row["status"] for row in rows} == {"failed"}
+        assert all(reason in row["reason"] for row in rows)
+
+
+@pytest.mark.parametrize("name", ["videos/s-0.mp4", "masks/s-0.json"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_case_that_cannot_be_read_costs_no_other(made, results, tmp_path, name, is_there, capsys):
+    folder = tmp_path / "bench"
+    shutil.copytree(made.folder, folder)
+    if is_there:
+        (folder / name).write_bytes((folder / name).read_bytes()[:-5])
+    else:
+        (folder / name).unlink()
+    assert main(["score", "--bench", str(folder), "--results", str(results.root)]) == 0
+    assert "2 have no usable frames" in capsys.readouterr().out
+    for method in ("copy", "darker"):
+        rows = rows_of(results, method=method, case="s-0")
+        assert {(row["status"], row["num_frames"], row["height_px"]) for row in rows} == {("failed", 6, 48)}
+        assert all(row["reason"].startswith("the case itself cannot be read: ") for row in rows)
+        assert name in rows[0]["reason"]
+        assert mean_of(results, method=method, case="s-1", metric="mse", region="hole", output="raw") >= 0
 
 
 def test_only_what_is_missing_or_changed_is_measured(made, results, capsys):

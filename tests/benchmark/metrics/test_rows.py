@@ -36,8 +36,16 @@ def rows_of(output, frames, masks, *, networks=None, protocol="clean", **changes
     networks = networks or Networks()
     truth = Truth.of(case_of(len(frames), **changes), frames, masks, dilate_px=(0,))
     measure = {"clean": clean.measure, "paper": paper.measure}[protocol]
-    maker = RowMaker(method="m", first_frame_given=False, truth=truth, protocol=protocol, networks=networks)
-    return maker.measured(measure(output, truth, networks))
+    maker = RowMaker(
+        method="m",
+        first_frame_given=False,
+        case=truth.case,
+        shape=(len(frames), HEIGHT_PX, WIDTH_PX),
+        protocol=protocol,
+        dilate_px=(0,),
+        networks=networks,
+    )
+    return maker.measured(measure(output, truth, networks), truth)
 
 
 def reasons(rows, *metrics, region=None):
@@ -88,6 +96,14 @@ def test_a_case_without_words_has_no_similarity(tmp_path):
     assert reasons(rows, "clip_similarity", region="hole") == {"the case has no text for it"}
     assert reasons(rows, "clip_similarity", region="frame") == {None}
     assert reasons(rows, "temporal_consistency") == {None}
+
+
+def test_an_edit_of_a_layout_that_names_no_operation_has_no_true_hole():
+    rows = rows_of(*real_clip(), instruction="Turn the ball into a dog.")
+    pixels = ("psnr", "ssim", "mse", "mae", "warping_error", "flicker")
+    for region in ("frame", "hole"):
+        assert reasons(rows, *pixels, region=region) == {"an edit has no truth inside its hole"}
+    assert reasons(rows, *pixels, region="known") == {None}
 
 
 def test_an_edit_is_compared_with_what_it_should_become(tmp_path):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from benchmark.__main__ import main
+from tests.benchmark.benches import make_bench
 from tests.benchmark.report.conftest import Made, make_results
 from vpdata.models.weights import VARIABLE
 
@@ -56,6 +57,19 @@ def test_adding_twice_changes_nothing_and_one_name_is_one_method(made: Made, tmp
     assert board.read_bytes() == before
     assert add(made, tmp_path / "second", board, "--replace") == 0
     assert "hole grown by 9 px" in board.read_text()
+
+
+def test_results_on_another_benchmark_or_of_nobody_are_refused(made: Made, tmp_path, capsys) -> None:
+    board = tmp_path / "board.json"
+    other = make_bench(tmp_path / "bench", num_short=1, num_long=0, num_edits=0, num_frames=6)
+    make_results(other.folder, tmp_path / "elsewhere", ("dark",))
+    assert add(made, tmp_path / "elsewhere", board) == 1
+    assert "on no leaderboard: dark: results on another benchmark" in capsys.readouterr().err
+    make_results(made.bench, tmp_path / "first", ("dark",))
+    (tmp_path / "first/dark/method.yaml").unlink()
+    assert add(made, tmp_path / "first", board) == 1
+    assert "on no leaderboard: dark: dark/method.yaml is missing" in capsys.readouterr().err
+    assert not board.exists()
 
 
 def test_what_was_measured_otherwise_is_refused(made: Made, tmp_path, capsys) -> None:

@@ -3,6 +3,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,10 +18,11 @@ from benchmark.metrics.feature_files import TRUTH, write_features
 from benchmark.metrics.table import ScoreRow
 from benchmark.report.columns import columns_of
 from benchmark.report.published import published
+from benchmark.report.reasons import public_reason
 from benchmark.report.scores import read_scores
 from benchmark.report.tables import tables
 from benchmark.report.writing import ReportSettings, write_report
-from benchmark.results import Results
+from benchmark.results import Outcome, Results
 from tests.benchmark.report.conftest import DARKER, REASON, Made, darker, make_results
 from tests.report.conftest import HOSTILE
 from vpdata import codec
@@ -179,14 +183,68 @@ def test_equal_input_gives_equal_bytes_and_leaves_nothing_old(report, made: Made
 
 def test_scores_of_something_else_are_refused(made: Made, tmp_path) -> None:
     results = make_results(made.bench, tmp_path, ("dark",))
+    bench, again = open_bench(made.bench), r"differ; run `python -m benchmark score --protocol clean` on"
+    assert read_scores(bench, results, "clean").methods == ("dark",)
+    frames = results.frames("dark", "s-1")
+    results.keep("dark", "s-1", 255 - frames, Outcome(status="ok", seconds=2.0), fps=Fraction(12))
+    with pytest.raises(RunError, match=rf"not of what is there now: results of dark {again}"):
+        read_scores(bench, results, "clean")
+    results.keep("dark", "s-1", frames, Outcome(status="ok", seconds=2.0), fps=Fraction(12))
+    changed = replace(bench, cases=(replace(bench.cases[0], mask_sha256="0" * 64), *bench.cases[1:]))
+    with pytest.raises(RunError, match=rf"not of what is there now: benchmark {again}"):
+        read_scores(changed, results, "clean")
     (tmp_path / "dark").rename(tmp_path / "other")
-    with pytest.raises(RunError, match=r"not of what is there now: 8 pairs .* `python -m benchmark score"):
-        read_scores(open_bench(made.bench), results, "clean")
+    with pytest.raises(RunError, match=rf"not of what is there now: results of dark, results of other {again}"):
+        read_scores(bench, results, "clean")
+    table = pq.read_table(tmp_path / "scores.parquet")
+    (tmp_path / "other").rename(tmp_path / "dark")
+    pq.write_table(table.slice(1), tmp_path / "scores.parquet")
+    with pytest.raises(RunError, match="damaged: it lacks rows"):
+        read_scores(bench, results, "clean")
     (tmp_path / "scores.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(RunError, match="damaged"):
         read_scores(open_bench(made.bench), results, "clean")
     with pytest.raises(RunError, match=r"scores-paper\.parquet does not exist"):
         read_scores(open_bench(made.bench), results, "paper")
+
+
+def test_what_cannot_be_used_is_told_and_does_not_spoil_the_rest(made: Made, tmp_path) -> None:
+    root, bench = tmp_path / "results", tmp_path / "bench"
+    shutil.copytree(made.bench, bench)
+    shutil.copytree(made.results.root, root)
+    for name in ("aaa", "Bad Name"):
+        shutil.copytree(root / "dark", root / name)
+    (root / "aaa/method.yaml").unlink()
+    (bench / "videos/s-1.mp4").unlink()
+    where = ["--bench", str(bench), "--results", str(root)]
+    assert main(["score", *where]) == 0
+    facts = write_report(open_bench(bench), Results(root), Folder(tmp_path / "report"), ReportSettings(side_px=32))
+    problems = {method.name: method.problem for method in facts.methods}
+    assert "got the name 'Bad Name'" in problems.pop("Bad Name")
+    assert "aaa/method.yaml is missing" in problems.pop("aaa")
+    assert problems == {"dark": None, "darker": None, "truth": None}
+    assert [(one.seconds, one.peak_memory_mb, one.num_ok) for one in facts.methods[:2]] == [(None, None, 0)] * 2
+    text = (tmp_path / "report/report.md").read_text()
+    assert "difference from dark, case by case" in text
+    assert "| aaa | s-0 | aaa/method.yaml is missing" in text
+    assert str(tmp_path) not in text
+    assert str(tmp_path) not in (tmp_path / "report/report.html").read_text()
+    assert sorted(path.name for path in (tmp_path / "report/report").glob("*.mp4")) == [
+        "edit-s-0.mp4", "s-0.mp4", "s-2.mp4",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("/home/ann/results/dark/method.yaml is missing", "dark/method.yaml is missing"),
+        ("no weights in /home/ann/vpdata/mine; see https://a.org/b/c", "no weights in mine; see https://a.org/b/c"),
+        ('File "/opt/x/run.py", line 3: 30000/1001 fps, timm/vit', 'File "run.py", line 3: 30000/1001 fps, timm/vit'),
+        ("open('~/models/a.pt'), s3://bucket/a/b, masks/s-0.json", "open('a.pt'), s3://bucket/a/b, masks/s-0.json"),
+    ],
+)
+def test_reasons_hold_no_folders_of_the_machine(reason, shown) -> None:
+    assert public_reason(reason, Path("/home/ann/results")) == shown
 
 
 def test_command_writes_all_and_names_what_is_not_in_it(made: Made, tmp_path, capsys) -> None:
@@ -220,11 +278,13 @@ def test_text_of_others_ends_no_element(report) -> None:
 def test_fvid_is_the_distance_of_the_features_of_the_same_cases(made: Made, tmp_path) -> None:
     shutil.copytree(made.results.root, tmp_path / "results")
     results = Results(tmp_path / "results")
-    rows = pq.read_table(results.root / "scores.parquet").to_pylist()
+    table = pq.read_table(results.root / "scores.parquet")
+    rows = table.to_pylist()
     for row in rows:
         if row["metric"] == "fvid" and row["status"] == "n/a" and row["subset"] == "S":
             row |= {"status": "ok", "reason": None, "count": 1, "model": "r3d_18: weights@1"}
-    pq.write_table(codec.to_table(rows, ScoreRow), results.root / "scores.parquet")
+    changed = codec.to_table(rows, ScoreRow).replace_schema_metadata(table.schema.metadata)
+    pq.write_table(changed, results.root / "scores.parquet")
     folder = Folder(results.root).child("features").child("r3d_18")
     truth = {"s-0": 0.0, "s-1": 2.0, "s-2": 4.0}
     write_features(folder, TRUTH, {TRUTH: vectors(truth)})
