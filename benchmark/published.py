@@ -72,6 +72,8 @@ class PublishedMedia:
             return np.stack([labels == row.mask_id for number, labels in maps if number in wanted])
         except RejectItem as error:
             raise RunError(f"{self.root}/{files.masks_uri(row.name)}: {error.detail}") from error
+        except OSError as error:
+            raise RunError(f"cannot read {self.root}/{files.masks_uri(row.name)}: {error.strerror}") from error
 
 
 def open_published(root: str | Path, *, sampling: Sampling = SAMPLING) -> Bench:

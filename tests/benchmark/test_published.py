@@ -124,6 +124,11 @@ def test_other_folders_and_damaged_files_are_named(published, tmp_path):
         (masks / "all_masks.npz").write_bytes(whole[1][:-100])
         with pytest.raises(RunError, match=r"all_masks\.npz cannot be read"):
             bench.masks(bench.cases[1])
+        (videos / PEXELS).unlink()
+        (masks / "all_masks.npz").unlink()
+        for read, name in ((bench.frames, PEXELS), (bench.masks, "all_masks.npz")):
+            with pytest.raises(RunError, match=name):
+                read(bench.cases[1])
     finally:
         (videos / PEXELS).write_bytes(whole[0])
         (masks / "all_masks.npz").write_bytes(whole[1])
