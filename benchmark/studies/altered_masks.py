@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -10,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.bench import Bench, Case, Media
+from vpdata.errors import RunError, StorageError
 from vpdata.media.mask_mix import dilate, erode
 from vpdata.media.moving_shapes import BOX, draw_filled, wandering_boxes
 from vpdata.stages.track import seed_of
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +64,17 @@ class AlteredMedia:
 
 
 def altered(bench: Bench, alteration: MaskAlteration | None) -> Bench:
-    """The benchmark under altered masks, with a name of its own; None alters nothing."""
+    """The benchmark under altered masks, with a name of its own; None alters nothing.
+
+    Warns of the cases of `not_eroded`.
+    """
     if alteration is None:
         return bench
-    return replace(bench, name=f"{bench.name}-{alteration.name}", media=AlteredMedia(bench.media, alteration))
+    made = replace(bench, name=f"{bench.name}-{alteration.name}", media=AlteredMedia(bench.media, alteration))
+    if thin := not_eroded(made):
+        cases = ", ".join(f"{case} ({num} frames)" for case, num in thin.items())
+        _log.warning("%s: masks stay as they are where nothing would be left of them: %s", made.name, cases)
+    return made
 
 
 def not_eroded(bench: Bench) -> dict[str, int]:
@@ -75,7 +86,10 @@ def not_eroded(bench: Bench) -> dict[str, int]:
         return {}
     num_frames: dict[str, int] = {}
     for case in filter(media.erodes, bench.cases):
-        before, after = media.media.masks(case, range(case.num_frames)), bench.masks(case)
+        try:
+            before, after = media.media.masks(case, range(case.num_frames)), bench.masks(case)
+        except (RunError, StorageError):
+            continue  # the outcome of every method on this case says so
         num_frames[case.id] = int((before.any(axis=(1, 2)) & (before == after).all(axis=(1, 2))).sum())
     return {case: num for case, num in num_frames.items() if num}
 

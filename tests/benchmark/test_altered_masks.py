@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
+
 import pytest
 
+from benchmark.bench import open_bench
 from benchmark.studies.altered_masks import MaskAlteration, altered, not_eroded
 from tests.benchmark.benches import make_bench
 
@@ -32,13 +36,24 @@ def test_a_case_is_eroded_by_every_kernel_or_dilated_by_every_one(made):
     assert shrunk
 
 
-def test_no_case_is_left_without_a_hole_and_those_too_thin_are_named(made):
+def test_no_case_is_left_without_a_hole_and_those_too_thin_are_named(made, caplog):
     shrunk = {
         case for case, mask in made.masks.items() if resized(made, 4).masks(made.bench.case(case)).sum() < mask.sum()
     }
-    bench = resized(made, 64)
+    with caplog.at_level(logging.WARNING):
+        bench = resized(made, 64)
+    for case in shrunk:
+        assert f"{case} (4 frames)" in caplog.text
     for case in bench.cases:
         assert bench.masks(case).any(axis=(1, 2)).all()
     assert not_eroded(bench) == dict.fromkeys(sorted(shrunk), 4)
     assert not_eroded(resized(made, 4)) == {}
     assert not_eroded(made.bench) == not_eroded(altered(made.bench, MaskAlteration(kind="squares"))) == {}
+
+
+def test_case_whose_masks_are_gone_stops_no_other(made, tmp_path):
+    shutil.copytree(made.folder, tmp_path / "bench")
+    bench = open_bench(tmp_path / "bench")
+    thin = not_eroded(resized(made, 64))
+    (tmp_path / "bench/masks" / f"{min(thin)}.json").unlink()
+    assert not_eroded(altered(bench, MaskAlteration(kind="resized", kernel_px=64))).keys() == thin.keys() - {min(thin)}
