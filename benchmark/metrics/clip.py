@@ -39,7 +39,7 @@ def embed(images: Sequence[Frame | None], model: ClipModel) -> Embeddings:
 def embed_stretched(images: Sequence[Frame], model: ClipModel) -> Embeddings:
     """As VideoPainter's code has it: stretched to the network's square, colours left in [0, 1].
 
-    CLIP was trained on pictures less a mean and divided by a deviation, so cosines are higher than those of `embed`.
+    CLIP was trained on pictures less a mean and divided by a deviation, so these compare with no other embeddings.
     """
     return list(model.embed_pixels([_stretched(image, model.image_size_px) for image in images]))
 
