@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from contextlib import nullcontext
 
 import vpdata
 from benchmark.bench import Bench, Case
@@ -16,7 +16,7 @@ from benchmark.opening import add_bench_options, bench_of
 from benchmark.results import MethodRecord, Outcome, Results
 from vpdata.codec import to_json
 from vpdata.config import public, to_plain
-from vpdata.errors import ConfigError
+from vpdata.errors import BackendError, ConfigError, RunError
 
 _log = logging.getLogger(__name__)
 
@@ -36,69 +36,92 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Exit status 0 if every case of every method has a result, 1 if some failed or nothing could be run."""
+    """Exit status 0 if every case of every method has a result, 1 if some failed or were not run."""
     logging.basicConfig(format="%(message)s")
     _log.setLevel(logging.INFO)
     bench = bench_of(args)
     methods = read_methods(args.config, _listed(args.methods), overrides=args.overrides)
     cases = _chosen(bench, _listed(args.cases))
-    results = run(bench, methods, Path(args.output), cases=cases, redo=args.redo, retry=args.retry)
-    outcomes = {name: [results.outcome(name, case.id) for case in cases] for name in methods}
-    for name, of_cases in outcomes.items():
-        print(summary(name, of_cases))
-    return int(any(outcome.status == "failed" for of_cases in outcomes.values() for outcome in of_cases))
+    results = Results(args.output)
+    refused = run(bench, methods, results, cases=cases, redo=args.redo, retry=args.retry)
+    has_failed = bool(refused)
+    for name in methods:
+        outcomes = [results.outcome(name, case.id) for case in cases]
+        has_failed |= any(outcome.status == "failed" for outcome in outcomes)
+        print(f"{name}: not run: {refused[name]}" if name in refused else summary(name, outcomes))
+    return int(has_failed)
 
 
 def run(
     bench: Bench,
     methods: Mapping[str, MethodSettings],
-    output: Path,
+    results: Results,
     *,
     cases: Sequence[Case] | None = None,
     redo: bool = False,
     retry: bool = False,
-) -> Results:
+) -> dict[str, str]:
     """Run methods, by name, one after the other, on all cases or on those given.
 
     A case that is finished is left as it is, with `retry` only if it did not fail. With `redo` all results of these
-    methods are dropped first; without, results of other settings under a name are a RunError. Faults of a method are
-    outcomes of its cases.
+    methods are dropped first. Faults of a method are outcomes of its cases, and so are weights that are not there and
+    a machine that is too small. Returns why others were not run, by name, such as for results of other settings that
+    are there under it; those are as they were.
     """
     # Both take seconds to import, and mistakes on the command line should show before.
-    from benchmark.methods.crew import Crew, num_workers
+    from benchmark.methods.crew import Crew
     from benchmark.methods.worker import Job
     from vpdata.engine.ray import connected
 
-    results = Results(output.absolute())
+    problems: dict[str, str] = {}
+    refused: dict[str, str] = {}
     for name, settings in methods.items():
-        results.begin(record_of(name, settings, bench), redo=redo)
-    with connected():
-        for settings in methods.values():
-            num_workers(settings)
-        for name, settings in methods.items():
-            todo = [case for case in cases or bench.cases if not _is_finished(results, name, case, retry=retry)]
+        try:
+            record, problems[name] = record_of(name, settings, bench)
+            # Without weights nothing could take the place of what is there.
+            results.begin(record, redo=redo and not problems[name])
+        except (BackendError, ConfigError, RunError) as error:
+            refused[name] = str(error)
+            _log.error("%s is not run: %s", name, error)
+    chosen = bench.cases if cases is None else cases
+    todo = {
+        name: [case for case in chosen if not _is_finished(results, name, case, retry=retry)]
+        for name in methods
+        if name not in refused
+    }
+    # Where nothing can be run, no cluster is started, which takes seconds.
+    needs_cluster = any(of_method and not problems[name] for name, of_method in todo.items())
+    with connected() if needs_cluster else nullcontext():
+        for name, of_method in todo.items():
 
             def tell(case: Case, outcome: Outcome, name: str = name) -> None:
                 _log.info("%s, %s: %s", name, case.id, outcome.reason or f"{outcome.seconds:.1f} s")
 
-            job = Job(name=name, settings=settings, bench=bench, results=results.root)
-            Crew(job, tell).run(todo)
-    return results
+            job = Job(name=name, settings=methods[name], bench=bench, results=results.root.absolute())
+            Crew(job, tell, problem=problems[name]).run(of_method)
+    return refused
 
 
-def record_of(name: str, settings: MethodSettings, bench: Bench) -> MethodRecord:
-    """What a folder of results says of its method; of local paths the last part only."""
-    options = settings.filled_options()
-    return MethodRecord(
+def record_of(name: str, settings: MethodSettings, bench: Bench) -> tuple[MethodRecord, str]:
+    """What a folder of results says of its method, of local paths the last part only; and why its weights cannot be
+    opened, or "".
+    """
+    options, problem = settings.filled_options(), ""
+    try:
+        weights = kind_of(settings.kind).weights(options)
+    except (BackendError, ConfigError) as error:
+        weights, problem = None, str(error)
+    record = MethodRecord(
         name=name,
         kind=settings.kind,
         settings=public(to_plain(options)),
         bench=fingerprint(bench),
         dilate_px=settings.dilate_px,
         first_frame_given=settings.give_first_frame,
-        weights=kind_of(settings.kind).weights(options),
+        weights=weights,
         code_version=vpdata.__version__,
     )
+    return record, problem
 
 
 def fingerprint(bench: Bench) -> str:

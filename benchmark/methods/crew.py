@@ -57,7 +57,7 @@ class _Task:
     """Of `time.monotonic`."""
 
 
-def num_workers(settings: MethodSettings) -> int:
+def _num_workers(settings: MethodSettings) -> int:
     """How many find room on the cluster, up to those that are asked for. ConfigError where not one does."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     needs = {name: need for name, need in (("CPU", settings.cpus), ("GPU", settings.gpus)) if need}
@@ -74,14 +74,16 @@ def num_workers(settings: MethodSettings) -> int:
 class Crew:
     """Runs one job's cases on a cluster that is connected."""
 
-    def __init__(self, job: Job, on_outcome: OnOutcome) -> None:
-        """`on_outcome` is told of each case when its outcome is kept."""
+    def __init__(self, job: Job, on_outcome: OnOutcome, *, problem: str = "") -> None:
+        """`on_outcome` is told of each case when its outcome is kept. `problem`: why the method cannot be loaded, where
+        that is known before.
+        """
         self._job = job
         self._on_outcome = on_outcome
         self._results = Results(job.results)
         self._waiting: deque[Case] = deque()
         self._tasks: dict[ray.ObjectRef, _Task] = {}
-        self._load_error = ""
+        self._load_error = problem
 
     def run(self, cases: Sequence[Case]) -> None:
         """Fill them all, each once. What a case does to its process is its own outcome.
@@ -90,8 +92,8 @@ class Crew:
         """
         self._waiting.extend(cases)
         try:
-            for _ in range(min(num_workers(self._job.settings), len(cases))):
-                self._start()
+            if cases and not self._load_error:
+                self._start_workers(at_most=len(cases))
             while self._tasks:
                 self._step()
         finally:
@@ -99,6 +101,15 @@ class Crew:
                 ray.kill(task.actor)
         for case in self._waiting:
             self._fail(case, f"the method cannot be loaded: {self._load_error}")
+
+    def _start_workers(self, *, at_most: int) -> None:
+        try:
+            num = _num_workers(self._job.settings)
+        except ConfigError as error:
+            self._load_error = str(error)
+            return
+        for _ in range(min(num, at_most)):
+            self._start()
 
     def _start(self) -> None:
         settings = self._job.settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 from benchmark.methods.kinds import kind_of
 from benchmark.results import check_name
 from vpdata.config import fill, nearest, read_yaml, with_overrides
-from vpdata.errors import ConfigError
+from vpdata.errors import BackendError, ConfigError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +52,10 @@ class MethodSettings:
 def read_methods(
     path: str | Path, names: Sequence[str] | None = None, *, overrides: Iterable[str] = ()
 ) -> dict[str, MethodSettings]:
-    """The methods of a file, or those of them that are named, in that order; every option is checked.
+    """The methods of a file, or those of them that are named, in that order.
 
-    `overrides` are `name.dotted.key=value`. ConfigError for what is unknown or wrong, and for a name given twice.
+    Every option is checked, but of kinds whose packages are missing. `overrides` are `name.dotted.key=value`.
+    ConfigError for what is unknown or wrong, and for a name given twice.
     """
     data = with_overrides(read_yaml(path), overrides)
     chosen = list(data) if names is None else list(names)
@@ -67,4 +71,7 @@ def read_methods(
             methods[name].filled_options()
         except ConfigError as error:
             raise ConfigError(f"{path}: {name}: {error}") from error
+        except BackendError as error:
+            # Its options are checked when it is run, which concerns no other method.
+            _log.warning("%s: %s", name, error)
     return methods

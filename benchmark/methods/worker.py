@@ -16,7 +16,7 @@ from benchmark.methods.memory import forget_peaks, peak_gpu_memory_mb, peak_memo
 from benchmark.methods.port import Method, Prompts
 from benchmark.methods.settings import MethodSettings
 from benchmark.results import Frames, Outcome, Results
-from vpdata.errors import RunError, VpdataError
+from vpdata.errors import RunError, StorageError, VpdataError
 from vpdata.inpaint.any_length import Masks
 from vpdata.media.mask_mix import dilate, erode
 
@@ -46,7 +46,7 @@ class Job:
         """
         try:
             sampled = self.bench.sampled(case)
-        except RunError as error:
+        except (RunError, StorageError) as error:
             return failed(f"the case itself cannot be read: {error}")
         frames, masks = given(sampled, self.settings)
         made, outcome = _measured(method, frames, masks, prompts_of(case))

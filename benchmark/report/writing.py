@@ -48,9 +48,12 @@ class ReportSettings:
 def write_report(bench: Bench, results: Results, output: Folder, settings: ReportSettings) -> Facts:
     """The page, the Markdown, the LaTeX tables and the folder of videos, in `output`; equal input gives equal bytes.
 
-    RunError where the scores are not of these methods and cases, ConfigError for an unknown reference.
+    RunError where the scores are not of these results and this benchmark. ConfigError for an unknown reference, and for
+    a method that is called like the folder of videos, which is emptied first.
     """
     scores = read_scores(bench, results, settings.protocol)
+    if MEDIA in scores.methods:
+        raise ConfigError(f"got a method {MEDIA!r}, which is the report's own folder; give the method another name")
     facts = facts_of(bench, results, scores)
     made = list(tables(scores, _reference(settings, facts)))
     output.write(MARKDOWN, markdown(facts, made).encode())

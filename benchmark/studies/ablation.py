@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from benchmark.methods.settings import MethodSettings
     from benchmark.metrics.settings import Protocol
     from benchmark.report.tables import Table
+    from benchmark.results import Results
     from benchmark.studies.ablation_rows import AblationRow
 
 
@@ -32,13 +33,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--give-first-frame", action="store_true", help="give the true first frame, for image-to-video")
     parser.add_argument("--cpus", metavar="N", type=float, default=1.0, help="of a worker")
     parser.add_argument("--gpus", metavar="N", type=float, default=0.0, help="of a worker")
+    parser.add_argument("--retry", action="store_true", help="run cases again that failed")
+    parser.add_argument(
+        "--redo", action="store_true", help="drop the results of these rows first, as after training anew"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run, score and print the table; it is in `ablation.md` too."""
+    """Run, score and print the table; it is in `ablation.md` too. Exit status 1 if results of older weights are in the
+    way of a row.
+    """
     import logging
 
     from benchmark.methods.settings import MethodSettings
+    from benchmark.report.reasons import public_reason
+    from benchmark.results import Results
+    from benchmark.running import run
     from benchmark.studies.ablation_rows import method_of, read_rows
     from vpdata.config import read_yaml
     from vpdata.errors import ConfigError
@@ -54,12 +64,17 @@ def main(args: argparse.Namespace) -> int:
     methods = {name: method_of(rows[name], shared, Path(args.trained), run_in) for name in names}
     bench, output = bench_of(args), Path(args.output)
     tables: dict[str, Sequence[Table]] = {}
+    refused: dict[str, str] = {}
     for group in _groups({name: rows[name] for name in names}, methods, bench):
-        tables |= _measured(group, output, args.protocol)
+        results = Results(output / group.bench.name)
+        refused |= run(group.bench, group.methods, results, redo=args.redo, retry=args.retry)
+        found = _measured(group.bench, results, args.protocol)
+        tables |= {name: found for name in group.methods if name not in refused}
+    methods |= {name: public_reason(why, output) for name, why in refused.items()}
     text = _text(bench, {name: rows[name] for name in names}, methods, tables, args.protocol)
     Folder(output).write("ablation.md", text.encode())
     print(text, end="")
-    return 0
+    return int(bool(refused))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,20 +101,17 @@ def _groups(rows: Mapping[str, AblationRow], methods: Mapping[str, MethodSetting
     return list(groups.values())
 
 
-def _measured(group: _Group, output: Path, protocol: Protocol) -> dict[str, Sequence[Table]]:
-    """Run and score a group; for each row the tables of the whole frame, raw and with known pixels put back."""
+def _measured(bench: Bench, results: Results, protocol: Protocol) -> Sequence[Table]:
+    """Score a group of rows; the tables of the whole frame, raw and with known pixels put back."""
     from benchmark.metrics.networks import open_networks
     from benchmark.metrics.scorer import Scorer
     from benchmark.metrics.settings import ScoreSettings
     from benchmark.report.scores import read_scores
     from benchmark.report.tables import tables
-    from benchmark.running import run
 
-    results = run(group.bench, group.methods, output / group.bench.name)
     settings = ScoreSettings(protocol=protocol)
-    Scorer(group.bench, results, settings, open_networks(settings)).score()
-    found = [table for table in tables(read_scores(group.bench, results, protocol)) if table.place == "frame"]
-    return dict.fromkeys(group.methods, found)
+    Scorer(bench, results, settings, open_networks(settings)).score()
+    return [table for table in tables(read_scores(bench, results, protocol)) if table.place == "frame"]
 
 
 def _text(

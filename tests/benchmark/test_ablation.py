@@ -8,9 +8,11 @@ import pytest
 from benchmark.__main__ import main
 from benchmark.bench import open_bench
 from benchmark.methods.settings import MethodSettings
+from benchmark.results import Results
 from benchmark.studies.ablation_rows import method_of, read_rows
 from benchmark.studies.altered_masks import MaskAlteration, altered
 from tests.benchmark.benches import make_bench
+from vpdata.engine.ray import connected
 
 RUN_IN = MethodSettings(kind="vpdata")
 TINY = {"backbone": {"tiny": "wan", "device": "cpu", "dtype": "float32"}}
@@ -108,6 +110,38 @@ def test_wrong_rows_are_refused(made, tmp_path, capsys):
     options = ["--bench", str(made.folder), "--config", str(config), "--trained", str(tmp_path)]
     assert main(["ablation", *options, "--rows", "layers-3"]) == 1
     assert "got the rows layers-3, wanted some of single-branch, layers-1" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_weights_that_were_trained_anew_are_in_the_way_until_told(made, tmp_path, capsys):
+    pytest.importorskip("diffusers")
+    config, output, root = tmp_path / "inpaint.yaml", tmp_path / "out", trained(tmp_path, "context_encoder")
+    config.write_text("backbone: {tiny: wan, device: cpu, dtype: float32}\n")
+    options = ["--bench", str(made.folder), "--config", str(config), "--trained", str(root)]
+    command = ["ablation", *options, "--output", str(output), "--rows", "long-no-resampling"]
+
+    def reason():
+        return Results(output / "drawn-L").outcome("long-no-resampling", "l-0").reason or ""
+
+    assert main(command) == 0
+    assert "holds no files that are wanted" in reason()
+    weights = root / "context_encoder/context_encoder/model.safetensors"
+    weights.write_bytes(b"one training")
+    assert main(command) == 0
+    assert "holds no files that are wanted" in reason(), "a failure is left alone"
+    with connected("local"):
+        assert main([*command, "--retry"]) == 0
+        assert "holds no files that are wanted" not in (retried := reason())
+        weights.write_bytes(b"another")
+        capsys.readouterr()
+        assert main([*command, "--retry"]) == 1
+        said = capsys.readouterr().out
+        assert "cannot run: see below" in said
+        assert "weights differ" in said
+        assert str(tmp_path) not in said
+        assert reason() == retried
+        assert main([*command, "--redo"]) == 0
 
 
 def test_without_any_weights_every_row_says_why(made, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -12,13 +13,13 @@ import numpy as np
 import pytest
 
 from benchmark.__main__ import main
+from benchmark.bench import Bench
 from benchmark.methods.settings import MethodSettings
 from benchmark.results import BadResult, Results, open_results
 from benchmark.running import fingerprint, record_of, run
 from tests.benchmark.benches import MadeBench, make_bench
 from tests.benchmark.methods import programs
 from vpdata.engine.ray import connected
-from vpdata.errors import ConfigError, RunError
 
 pytestmark = pytest.mark.ray
 
@@ -42,13 +43,20 @@ def _one_cluster() -> Iterator[None]:
         yield
 
 
+def ran(bench: Bench, methods: dict[str, MethodSettings], output: Path, **options: Any) -> Results:
+    """After a run that refuses no method."""
+    results = Results(output)
+    assert run(bench, methods, results, **options) == {}
+    return results
+
+
 def statuses(results: Results, method: str) -> dict[str, str]:
     return {case_id: results.outcome(method, case_id).status for case_id in ("edit-s-0", "l-0", "s-0", "s-1")}
 
 
 def test_all_cases_get_a_result_and_a_second_run_does_nothing(made: MadeBench, tmp_path: Path) -> None:
     methods = {"copy": COPY, "green": stand_in("array", workers=2, cpus=0.5)}
-    results = run(made.bench, methods, tmp_path)
+    results = ran(made.bench, methods, tmp_path)
     for name in methods:
         assert set(statuses(results, name).values()) == {"ok"}
     frames = results.frames("green", "s-0", shape=(9, 48, 64))
@@ -56,15 +64,15 @@ def test_all_cases_get_a_result_and_a_second_run_does_nothing(made: MadeBench, t
     record = open_results(tmp_path).method("green")
     assert (record.kind, record.bench, record.first_frame_given) == ("command", fingerprint(made.bench), False)
     written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.[jm]*")}
-    run(made.bench, methods, tmp_path)
+    ran(made.bench, methods, tmp_path)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.[jm]*")} == written
 
 
 def test_a_stopped_run_goes_on(made: MadeBench, tmp_path: Path) -> None:
-    results = run(made.bench, {"copy": COPY}, tmp_path, cases=[made.bench.case("s-0")])
+    results = ran(made.bench, {"copy": COPY}, tmp_path, cases=[made.bench.case("s-0")])
     before = results.video("copy", "s-0").stat().st_mtime_ns
     assert statuses(results, "copy") == {"edit-s-0": "failed", "l-0": "failed", "s-0": "ok", "s-1": "failed"}
-    run(made.bench, {"copy": COPY}, tmp_path)
+    ran(made.bench, {"copy": COPY}, tmp_path)
     assert set(statuses(results, "copy").values()) == {"ok"}
     assert results.video("copy", "s-0").stat().st_mtime_ns == before
 
@@ -80,7 +88,7 @@ def test_a_stopped_run_goes_on(made: MadeBench, tmp_path: Path) -> None:
 def test_what_kills_or_hangs_costs_its_own_case_alone(
     made: MadeBench, tmp_path: Path, what: str, settings: dict[str, Any], reason: str
 ) -> None:
-    results = run(made.bench, {"bad": stand_in(what, **settings), "copy": COPY}, tmp_path)
+    results = ran(made.bench, {"bad": stand_in(what, **settings), "copy": COPY}, tmp_path)
     assert statuses(results, "bad") == {"edit-s-0": "ok", "l-0": "failed", "s-0": "ok", "s-1": "ok"}
     assert reason in (results.outcome("bad", "l-0").reason or "")
     assert set(statuses(results, "copy").values()) == {"ok"}
@@ -99,7 +107,7 @@ def test_wrong_answers_are_failures_that_can_be_tried_again(made: MadeBench, tmp
         "found": MethodSettings(kind="folder", options=options),
         "copy": COPY,
     }
-    results = run(made.bench, methods, tmp_path / "results", cases=cases)
+    results = ran(made.bench, methods, tmp_path / "results", cases=cases)
     for name, reason in [
         ("nan", "NaN or infinite"),
         ("small", r"uint8 \[9, 46, 64, 3\], wanted uint8 \[9, 48, 64, 3\]"),
@@ -111,9 +119,12 @@ def test_wrong_answers_are_failures_that_can_be_tried_again(made: MadeBench, tmp
 
     np.save(elsewhere / "s-0.npy", made.frames["s-0"])
     found = {"found": methods["found"]}
-    with pytest.raises(RunError, match=r"weights differ; .* --redo"):
-        run(made.bench, found, tmp_path / "results", cases=cases)
-    run(made.bench, found, tmp_path / "results", cases=cases, redo=True)
+    refused = run(made.bench, {**found, "again": COPY}, results, cases=cases)
+    assert list(refused) == ["found"]
+    assert re.search(r"weights differ; .* --redo", refused["found"])
+    assert results.outcome("again", "s-0").status == "ok"
+    assert "wanted uint8" in (results.outcome("found", "s-0").reason or ""), "it is as it was"
+    ran(made.bench, found, tmp_path / "results", cases=cases, redo=True)
     np.testing.assert_array_equal(results.frames("found", "s-0"), made.frames["s-0"])
 
 
@@ -125,11 +136,11 @@ def test_failures_are_left_alone_unless_they_are_to_be_tried_again(made: MadeBen
     command = [sys.executable, str(program), "array", "{frames}", "{masks}", "{output}"]
     settings = MethodSettings(kind="command", options={"command": command, "result": "made.npy"})
     cases = [made.bench.case("s-0")]
-    results = run(made.bench, {"late": settings}, tmp_path / "results", cases=cases)
+    results = ran(made.bench, {"late": settings}, tmp_path / "results", cases=cases)
     shutil.copy(programs.__file__, program)
-    run(made.bench, {"late": settings}, tmp_path / "results", cases=cases)
+    ran(made.bench, {"late": settings}, tmp_path / "results", cases=cases)
     assert "status 9" in (results.outcome("late", "s-0").reason or "")
-    run(made.bench, {"late": settings}, tmp_path / "results", cases=cases, retry=True)
+    ran(made.bench, {"late": settings}, tmp_path / "results", cases=cases, retry=True)
     assert results.outcome("late", "s-0").status == "ok"
 
 
@@ -140,16 +151,47 @@ def test_a_method_that_cannot_be_loaded_fails_on_all_cases(
     pytest.importorskip("diffusers")
     options = {"weights": str(tmp_path), "device": "cpu"}
     methods = {"vace": MethodSettings(kind="wan_vace", options=options), "copy": COPY}
-    results = run(made.bench, methods, tmp_path / "results")
+    results = ran(made.bench, methods, tmp_path / "results")
     assert set(statuses(results, "vace").values()) == {"failed"}
     assert "cannot be loaded as a VACE pipeline" in (results.outcome("vace", "l-0").reason or "")
     assert set(statuses(results, "copy").values()) == {"ok"}
 
 
-def test_what_asks_for_more_than_there_is_stops_before_anything_runs(made: MadeBench, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"wants 1 CPUs and 99 GPUs, but the largest node has .* 0 GPUs"):
-        run(made.bench, {"copy": COPY, "big": MethodSettings(kind="copy", gpus=99)}, tmp_path)
-    assert not list(tmp_path.glob("copy/*.json"))
+def test_what_asks_for_more_than_there_is_fails_alone(made: MadeBench, tmp_path: Path) -> None:
+    results = ran(made.bench, {"big": MethodSettings(kind="copy", gpus=99), "copy": COPY}, tmp_path)
+    assert set(statuses(results, "big").values()) == {"failed"}
+    reason = results.outcome("big", "l-0").reason or ""
+    assert re.search(r"wants 1 CPUs and 99 GPUs, but the largest node has .* 0 GPUs", reason)
+    assert set(statuses(results, "copy").values()) == {"ok"}
+
+
+def test_weights_that_are_not_there_cost_no_other_method_and_no_result(made: MadeBench, tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    found = MethodSettings(kind="folder", options={"folder": str(folder), "result": "{case}.npy"})
+    results = ran(made.bench, {"theirs": found, "copy": COPY}, tmp_path / "results")
+    assert set(statuses(results, "theirs").values()) == {"failed"}
+    assert "holds no files that are wanted" in (results.outcome("theirs", "s-0").reason or "")
+    assert results.method("theirs").weights is None
+    assert set(statuses(results, "copy").values()) == {"ok"}
+
+    folder.mkdir()
+    np.save(folder / "s-0.npy", made.frames["s-0"])
+    ran(made.bench, {"theirs": found}, results.root, retry=True)
+    assert results.outcome("theirs", "s-0").status == "ok"
+    known = results.method("theirs").weights
+    assert known
+    (folder / "s-0.npy").unlink()
+    ran(made.bench, {"theirs": found}, results.root, redo=True)
+    assert results.outcome("theirs", "s-0").status == "ok", "nothing could take its place"
+    assert results.method("theirs").weights == known
+
+
+def test_a_mask_that_is_gone_costs_its_own_case_alone(tmp_path: Path) -> None:
+    made = make_bench(tmp_path / "bench", num_short=2, num_long=0, num_edits=0)
+    (made.folder / "masks/s-0.json").unlink()
+    results = ran(made.bench, {"copy": COPY}, tmp_path / "results")
+    assert "the case itself cannot be read" in (results.outcome("copy", "s-0").reason or "")
+    assert results.outcome("copy", "s-1").status == "ok"
 
 
 def test_relative_paths_are_from_where_the_command_was_given(
@@ -175,15 +217,33 @@ def test_the_command_counts_what_failed(made: MadeBench, tmp_path: Path, capsys:
     out = capsys.readouterr().out
     assert "copy: 2 of 2 cases, " in out
     assert "mine: 0 of 2 cases" in out
+    # Another setting under a name that has results: not run, and the others are.
+    assert main([*arguments, "--cases", "s-0", "--set", "copy.dilate_px=3"]) == 1
+    said = capsys.readouterr()
+    assert "copy: not run: copy/method.yaml is of another 'copy': dilate_px differ" in said.out
+    assert "mine: 0 of 1 cases" in said.out
     assert main([*arguments, "--cases", "s-9"]) == 1
     assert "s-9, which drawn does not have" in capsys.readouterr().err
+
+
+def test_a_kind_whose_packages_are_missing_is_not_run_alone(
+    made: MadeBench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "benchmark.methods.wan_vace", None)
+    (tmp_path / "methods.yaml").write_text("vace: {kind: wan_vace}\ncopy: {kind: copy}\n")
+    options = ["--bench", str(made.folder), "--config", str(tmp_path / "methods.yaml"), "--cases", "s-0"]
+    assert main(["run", *options, "--output", str(tmp_path / "results")]) == 1
+    out = capsys.readouterr().out
+    assert "vace: not run: the kind 'wan_vace' needs more packages" in out
+    assert "copy: 1 of 1 cases" in out
 
 
 def test_a_record_tells_all_that_decides_and_no_home(made: MadeBench) -> None:
     program = "/home/somebody/program.py"
     options = {"command": ["python", program, "{frames}", "{masks}", "{output}"], "version": "1.2"}
     settings = MethodSettings(kind="command", options=options, dilate_px=8, give_first_frame=True)
-    record = record_of("theirs", settings, made.bench)
+    record, problem = record_of("theirs", settings, made.bench)
+    assert not problem
     assert (record.dilate_px, record.first_frame_given, record.settings["version"]) == (8, True, "1.2")
     assert record.settings["command"][1] == "program.py"
     assert "somebody" not in str(record)

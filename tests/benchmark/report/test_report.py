@@ -234,6 +234,13 @@ def test_what_cannot_be_used_is_told_and_does_not_spoil_the_rest(made: Made, tmp
     ]  # fmt: skip
 
 
+def test_a_method_that_is_called_like_the_folder_of_videos_is_kept(made: Made, tmp_path) -> None:
+    results = make_results(made.bench, tmp_path, ("report",))
+    with pytest.raises(ConfigError, match="give the method another name"):
+        write_report(open_bench(made.bench), results, Folder(tmp_path), ReportSettings())
+    assert results.outcome("report", "s-0").status == "ok"
+
+
 @pytest.mark.parametrize(
     ("reason", "shown"),
     [
