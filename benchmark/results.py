@@ -115,7 +115,7 @@ class Results:
                 f"{where} is of the method {record.name!r}, but lies in the folder of {name!r}; change both or neither"
             )
         if bench not in (None, record.bench):
-            raise ConfigError(f"results on another benchmark: got {record.bench}, wanted {bench}; run it anew")
+            raise ConfigError(f"{where}: results on another benchmark: got {record.bench}, wanted {bench}; run it anew")
         return record
 
     def fingerprint(self, method: str, case_ids: Iterable[str]) -> str:

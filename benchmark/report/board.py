@@ -110,8 +110,10 @@ class Board:
 def measured_board(bench: Bench, results: Results, settings: ScoreSettings, networks: Networks) -> Board:
     """A board of these results alone, measured anew: scores that lie beside them are not read.
 
-    RunError for results that are on another benchmark, or that nothing is known of.
+    ConfigError for results that are on another benchmark, or that nothing is known of.
     """
+    for method in results.methods:
+        results.method(method, bench=fingerprint(bench))
     with tempfile.TemporaryDirectory(prefix="leaderboard-") as scratch:
         for method in results.methods:
             Path(scratch, method).symlink_to((results.root / method).absolute(), target_is_directory=True)
@@ -119,8 +121,6 @@ def measured_board(bench: Bench, results: Results, settings: ScoreSettings, netw
         Scorer(bench, fresh, settings, networks).score()
         scores = read_scores(bench, fresh, settings.protocol)
         facts, means = facts_of(bench, fresh, scores), list(tables(scores))
-    if unusable := [f"{method.name}: {method.problem}" for method in facts.methods if method.problem]:
-        raise RunError(f"results that cannot be used are on no leaderboard: {'; '.join(unusable)}")
     return Board(
         bench=bench.name,
         fingerprint=fingerprint(bench),

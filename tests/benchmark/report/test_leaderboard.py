@@ -64,11 +64,11 @@ def test_results_on_another_benchmark_or_of_nobody_are_refused(made: Made, tmp_p
     other = make_bench(tmp_path / "bench", num_short=1, num_long=0, num_edits=0, num_frames=6)
     make_results(other.folder, tmp_path / "elsewhere", ("dark",))
     assert add(made, tmp_path / "elsewhere", board) == 1
-    assert "on no leaderboard: dark: results on another benchmark" in capsys.readouterr().err
+    assert "dark/method.yaml: results on another benchmark" in capsys.readouterr().err
     make_results(made.bench, tmp_path / "first", ("dark",))
     (tmp_path / "first/dark/method.yaml").unlink()
     assert add(made, tmp_path / "first", board) == 1
-    assert "on no leaderboard: dark: dark/method.yaml is missing" in capsys.readouterr().err
+    assert "dark/method.yaml is missing" in capsys.readouterr().err
     assert not board.exists()
 
 
