@@ -136,14 +136,14 @@ class Sampled:
 
 
 class Media(Protocol):
-    """Frames and masks of cases in one layout. Picklable."""
+    """Frames and masks of cases in one layout, RunError or StorageError where they cannot be read. Picklable."""
 
     def frames(self, case: Case, indices: Sequence[int]) -> NDArray[np.uint8]:
-        """uint8 [N, H, W, 3] RGB of stored frames, rising indices. RunError where they cannot be read."""
+        """uint8 [N, H, W, 3] RGB of stored frames, rising indices."""
         ...
 
     def masks(self, case: Case, indices: Sequence[int]) -> NDArray[np.bool_]:
-        """bool [N, H, W] at the stored size. RunError where they cannot be read."""
+        """bool [N, H, W] at the stored size."""
         ...
 
 
@@ -164,11 +164,11 @@ class Bench:
         raise KeyError(f"got the case {case_id!r}, which is none of the {len(self.cases)} of {self.name}")
 
     def frames(self, case: Case) -> NDArray[np.uint8]:
-        """All stored frames, uint8 [T, H, W, 3] RGB. RunError where they cannot be read."""
+        """All stored frames, uint8 [T, H, W, 3] RGB. Errors as of `Media`."""
         return self.media.frames(case, range(case.num_frames))
 
     def masks(self, case: Case) -> NDArray[np.bool_]:
-        """The mask on all stored frames, bool [T, H, W]. RunError where it cannot be read."""
+        """The mask on all stored frames, bool [T, H, W]. Errors as of `Media`."""
         return self.media.masks(case, range(case.num_frames))
 
     def shape(self, case: Case) -> tuple[int, int, int]:
@@ -178,7 +178,7 @@ class Bench:
         return num_frames, sampling.height_px or case.height_px, sampling.width_px or case.width_px
 
     def sampled(self, case: Case) -> Sampled:
-        """What a method gets of the case, and what its result is compared with."""
+        """What a method gets of the case, and what its result is compared with. Errors as of `Media`."""
         indices = self.sampling.frames_of(case)
         frames, masks = self.media.frames(case, indices), self.media.masks(case, indices)
         if self.sampling.height_px is not None and self.sampling.width_px is not None:
@@ -237,7 +237,7 @@ def open_bench(uri: str | Path) -> Bench:
     folder = Folder(uri)
     facts = _facts(folder)
     return Bench(
-        name=facts["name"],
+        name=str(facts["name"]),
         cases=_cases(folder),
         sampling=fill(Sampling, facts["sampling"], where=f"{folder.uri}/{FACTS}: sampling"),
         media=FolderMedia(folder),
