@@ -12,13 +12,12 @@ from typing import Any, Literal, Protocol
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
 from vpdata import codec
 from vpdata.config import fill
-from vpdata.dataset.run import RangedFile, check_version
+from vpdata.dataset.run import check_version, read_table
 from vpdata.errors import RunError
 from vpdata.inpaint.fit import Size, scale_frames, scale_masks
 from vpdata.media.clips import ClipReader
@@ -263,7 +262,7 @@ def _facts(folder: Folder) -> Mapping[str, Any]:
 def _cases(folder: Folder) -> tuple[Case, ...]:
     where = f"{folder.uri}/{CASES}"
     try:
-        table = pq.read_table(RangedFile(folder, CASES))
+        table = read_table(folder, CASES)
         check_version(table.schema, where=where)
         cases = tuple(codec.from_table(table, Case))
     except (pa.ArrowException, msgspec.MsgspecError, ValueError) as error:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
 from vpdata import codec
 from vpdata.dataset import layout
-from vpdata.dataset.run import RangedFile, Run
+from vpdata.dataset.run import Run, read_table
 from vpdata.dataset.split import SplitFacts, read_rows_of_split
 from vpdata.errors import ConfigError, StorageError
 from vpdata.storage import Folder
@@ -94,5 +93,5 @@ def _problems(run: Run, bench: Folder) -> Iterator[str]:
 
 def _read(bench: Folder) -> tuple[_Facts, list[_Case]]:
     facts = codec.from_builtins(yaml.safe_load(bench.read(_FACTS)), _Facts)
-    table = pq.read_table(RangedFile(bench, _CASES))
+    table = read_table(bench, _CASES)
     return facts, list(codec.from_table(table, _Case))

@@ -11,7 +11,6 @@ from typing import Any, Literal, overload
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 import yaml
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from torch import Tensor
 from vpdata import __version__, codec
 from vpdata.config import fill
 from vpdata.dataset import layout
-from vpdata.dataset.run import RangedFile, check_version, parquet_bytes
+from vpdata.dataset.run import check_version, parquet_bytes, read_table
 from vpdata.dataset.shards import Member, TarWriter
 from vpdata.dataset.tensor_files import tensor_bytes, tensor_views
 from vpdata.errors import RunError
@@ -241,7 +240,7 @@ def open_latents(uri: str | Path, *, fingerprint: str | None = None) -> LatentDa
 def _read_index(folder: Folder, name: str) -> pa.Table:
     where = f"{folder.uri}/{name}"
     try:
-        table = pq.read_table(RangedFile(folder, name))
+        table = read_table(folder, name)
     except pa.ArrowInvalid as error:
         raise RunError(f"{where} is damaged ({error}); remove it and run the same `vpdata encode` again") from error
     check_version(table.schema, where=where)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -100,6 +100,16 @@ class RangedFile(io.RawIOBase):
         return data
 
 
+def read_table(
+    folder: Folder, name: str, *, columns: Sequence[str] | None = None, filters: pc.Expression | None = None
+) -> pa.Table:
+    """One of our Parquet files by ranged reads; row groups in which no row passes the filters are not fetched."""
+    # pyarrow's threads hold a file of ours for a moment longer than the call lasts. A process that ends meanwhile is
+    # aborted, or hangs (apache/arrow, issues 33975 and 50482).
+    columns = None if columns is None else list(columns)
+    return pq.read_table(RangedFile(folder, name), columns=columns, filters=filters, use_threads=False)
+
+
 def read_rows(
     folder: Folder, name: str, kind: type[T], *, ids: Collection[str] | None = None, id_column: str = "id"
 ) -> Iterator[T]:
@@ -108,7 +118,7 @@ def read_rows(
     With `ids` only those rows; row groups that hold none of them are not fetched.
     """
     filters = None if ids is None else pc.field(id_column).isin(pa.array(sorted(ids), pa.string()))
-    table = pq.read_table(RangedFile(folder, name), filters=filters)
+    table = read_table(folder, name, filters=filters)
     check_version(table.schema, where=f"{folder.uri}/{name}")
     yield from codec.from_table(table, kind)
 

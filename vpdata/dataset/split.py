@@ -9,10 +9,9 @@ from typing import Literal
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vpdata import codec
-from vpdata.dataset.run import RangedFile, parquet_bytes
+from vpdata.dataset.run import parquet_bytes, read_table
 from vpdata.errors import ConfigError
 from vpdata.storage import Folder
 
@@ -75,7 +74,7 @@ def split_bytes(facts: SplitFacts, rows: Sequence[SplitRow]) -> bytes:
 def read_rows_of_split(folder: Folder, name: str) -> tuple[SplitFacts, list[SplitRow]] | None:
     """What `split_bytes` wrote; None for another list that `read_split` reads. ConfigError for what is damaged."""
     try:
-        table = pq.read_table(RangedFile(folder, name))
+        table = read_table(folder, name)
         facts = (table.schema.metadata or {}).get(_FACTS_KEY)
         if facts is None:
             return None
@@ -97,7 +96,7 @@ def read_split(uri: str) -> Split:
     if not name or not folder.exists(name):
         raise ConfigError(f"data.split: there is no {uri}; give the file that the benchmark wrote, or none")
     try:
-        rows = pq.read_table(RangedFile(folder, name), columns=["kind", "id"]).to_pylist()
+        rows = read_table(folder, name, columns=["kind", "id"]).to_pylist()
     except (pa.ArrowInvalid, KeyError) as error:
         raise ConfigError(f"data.split: {uri} is no Parquet file with the columns kind and id: {error}") from error
     ids: dict[str, set[str]] = {kind: set() for kind in _KINDS}

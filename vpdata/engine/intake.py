@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import pyarrow.parquet as pq
-
 from vpdata.dataset import annotations, layout
 from vpdata.dataset.reader import Dataset
-from vpdata.dataset.run import RangedFile, Run, read_rows
+from vpdata.dataset.run import Run, read_rows, read_table
 from vpdata.dataset.shards import Member
 from vpdata.engine.prefetch import OpenMedia
 from vpdata.records import Record, Source
@@ -117,7 +115,7 @@ class FromShards:
         return open_clip
 
     def _samples(self, part: str) -> Dataset:
-        return Dataset(self.shards, pq.read_table(RangedFile(self.parts, layout.records_file(part))))
+        return Dataset(self.shards, read_table(self.parts, layout.records_file(part)))
 
 
 @contextmanager

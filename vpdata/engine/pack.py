@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from vpdata import codec
 from vpdata.dataset import layout
-from vpdata.dataset.run import RangedFile, Run
+from vpdata.dataset.run import Run, read_table
 from vpdata.dataset.shards import PackEntry, write_shard
 from vpdata.engine.lease import LeaseProof
 from vpdata.engine.runwide import plan_pack
@@ -49,7 +49,7 @@ class PackJob:
             num_kept, num_rejects = plan_pack(self.run_folder, engine=self.engine, lease=self.lease)
             return Counts(name=work.name, num_items=num_kept + num_rejects, num_records=0, num_rejects=num_rejects)
         number = int(work.name.removeprefix("vpdata-").removesuffix(".parquet"))
-        plan = pq.read_table(RangedFile(self.run_folder.folder, layout.PACK_PLAN), filters=[("shard", "=", number)])
+        plan = read_table(self.run_folder.folder, layout.PACK_PLAN, filters=pc.field("shard") == number)
         entries = list(codec.from_table(plan, PackEntry))
         self.lease.check()
         write_shard(self.run_folder, entries, shard=number)
@@ -58,6 +58,6 @@ class PackJob:
 
 def unpacked(run: Run) -> list[str]:
     """Index files that the plan asks for and that are not there yet."""
-    shards = pq.read_table(RangedFile(run.folder, layout.PACK_PLAN), columns=["shard"])["shard"].unique().to_pylist()
+    shards = read_table(run.folder, layout.PACK_PLAN, columns=["shard"])["shard"].unique().to_pylist()
     done = set(run.folder.child(layout.INDEX).names(".parquet"))
     return [name for name in map(layout.index_file, shards) if name not in done]

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from vpdata import codec
 from vpdata.dataset import annotations, layout
-from vpdata.dataset.run import RangedFile, Run, parquet_bytes, read_rows
+from vpdata.dataset.run import RangedFile, Run, parquet_bytes, read_rows, read_table
 from vpdata.dataset.shards import PackEntry
 from vpdata.engine.lease import LeaseProof
 from vpdata.engine.settings import EngineSettings
@@ -146,9 +146,7 @@ def _mp4_sizes(run: Run, parts: Sequence[str]) -> pa.Table:
     folder = run.stage_folder("cut")
     tables = [_SIZES.empty_table()]
     for part in parts:
-        members = pq.read_table(
-            RangedFile(folder, layout.members_file(part)), columns=["clip_id", "suffix", "num_bytes"]
-        )
+        members = read_table(folder, layout.members_file(part), columns=["clip_id", "suffix", "num_bytes"])
         members = members.filter(pc.field("suffix") == annotations.VIDEO)
         tables.append(pa.table([members["clip_id"], members["num_bytes"]], schema=_SIZES))
     return pa.concat_tables(tables)
