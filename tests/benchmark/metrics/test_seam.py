@@ -37,6 +37,20 @@ def test_a_change_of_the_whole_frame_is_no_seam_until_known_pixels_are_put_back(
     assert seam(composited(brighter, truth, holes), truth, holes).mean == pytest.approx(0.2)
 
 
+def test_it_is_the_definition_pixel_by_pixel_on_a_real_clip():
+    clip = output, truth, holes = tuple(array[:2, 30:110, 50:140] for array in real_clip())
+    steps = []
+    for made, true, hole in zip(output.astype(float) / 255, truth.astype(float) / 255, holes, strict=True):
+        for row, column in np.ndindex(hole.shape):
+            for other in ((row, column + 1), (row + 1, column)):
+                if other[0] < hole.shape[0] and other[1] < hole.shape[1] and hole[row, column] != hole[other]:
+                    step, wanted = made[row, column] - made[other], true[row, column] - true[other]
+                    steps += np.abs(step - wanted).tolist()
+    found = seam(*clip)
+    assert found.count == len(steps) > 500
+    assert found.mean == pytest.approx(np.mean(steps), abs=1e-6)
+
+
 @pytest.mark.parametrize("fill", [False, True])
 def test_an_empty_or_full_hole_has_no_border(fill):
     output, truth, holes = real_clip()

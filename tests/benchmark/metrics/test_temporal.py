@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import map_coordinates
 
 from benchmark.metrics.sums import NOTHING
 from benchmark.metrics.temporal import Motion, flicker, motions, warping_error
@@ -46,6 +47,33 @@ def test_a_change_of_brightness_costs_its_square_where_it_is(panned):
     assert error["frame"].count < frames[1:].size / 3
     inside = np.where(holes[..., None], steady, np.uint8(100))
     assert warping_error(inside, holes, found)["known"].mean < 0.2 * warping_error(inside, holes, found)["hole"].mean
+
+
+def test_warping_error_is_that_of_scipys_interpolation_on_a_real_clip():
+    output, truth, holes = real_clip()
+    found = motions(truth)
+    squared, weights = [], []
+    for first, second, motion in zip(output[:-1] / 255, output[1:] / 255, found, strict=True):
+        places = motion.places.transpose(2, 0, 1)[::-1].astype(np.float64)
+        warped = np.stack([map_coordinates(second[..., one], places, order=1, mode="nearest") for one in range(3)], -1)
+        squared.append(np.square(warped - first).mean(axis=2))
+        weights.append(motion.is_seen)
+    squared, is_seen = np.stack(squared), np.stack(weights)
+    error = warping_error(output, holes, found)
+    for region, where in (("frame", is_seen), ("known", is_seen & ~holes[:-1]), ("hole", is_seen & holes[:-1])):
+        assert error[region].count == where.sum() > 1000
+        # OpenCV interpolates at steps of 1/32 px.
+        assert error[region].mean == pytest.approx(squared[where].mean(), abs=1e-4)
+
+
+def test_flicker_is_the_definition_on_a_real_clip():
+    output, truth, holes = real_clip()
+    change = np.diff(output.astype(float) / 255, axis=0) - np.diff(truth.astype(float) / 255, axis=0)
+    found = flicker(output, truth, holes)
+    in_both, in_neither = holes[1:] & holes[:-1], ~(holes[1:] | holes[:-1])
+    assert found["frame"].mean == pytest.approx(np.abs(change).mean(), abs=1e-6)
+    assert found["hole"].mean == pytest.approx(np.abs(change[in_both]).mean(), abs=1e-6)
+    assert found["known"].mean == pytest.approx(np.abs(change[in_neither]).mean(), abs=1e-6)
 
 
 def test_flicker_by_hand():
