@@ -84,11 +84,13 @@ def test_ray_gives_the_same_bytes(videos, run, tmp_path):
     assert _durable_bytes(tmp_path / "ray") == _durable_bytes(run)
 
 
+@pytest.mark.slow
 def test_one_worker_gives_the_same_bytes(videos, run, tmp_path):
     assert _build(videos, tmp_path / "one", "--set", "engine.workers=1") == 0
     assert _durable_bytes(tmp_path / "one") == _durable_bytes(run)
 
 
+@pytest.mark.slow
 def test_no_home_path_and_no_secret_reaches_the_run(videos, run, tmp_path):
     rows = [{"uri": path.name, "attribution": "by <b>me</b>"} for path in sorted(videos.glob("*.mp4"))[:2]]
     rows.append({"uri": f"http://user:{SECRETS[0]}@127.0.0.1:9/a.mp4?X-Amz-Signature={SECRETS[1]}&token={SECRETS[2]}"})

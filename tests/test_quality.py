@@ -93,6 +93,7 @@ def test_hard_cuts_meet_their_target_on_two_films():
     assert cuts.is_met, cuts.markdown()
 
 
+@pytest.mark.slow
 def test_masks_meet_their_targets_on_one_short_shot_of_each_kind():
     masks = mask_table(mask_cases(None, num_seeds=1, num_frames=30), mask_tracker())
     assert masks.is_met, masks.markdown()

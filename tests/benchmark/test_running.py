@@ -165,6 +165,7 @@ def test_what_asks_for_more_than_there_is_fails_alone(made: MadeBench, tmp_path:
     assert set(statuses(results, "copy").values()) == {"ok"}
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_there_cost_no_other_method_and_no_result(made: MadeBench, tmp_path: Path) -> None:
     folder = tmp_path / "theirs"
     found = MethodSettings(kind="folder", options={"folder": str(folder), "result": "{case}.npy"})
@@ -194,6 +195,7 @@ def test_a_mask_that_is_gone_costs_its_own_case_alone(tmp_path: Path) -> None:
     assert results.outcome("copy", "s-1").status == "ok"
 
 
+@pytest.mark.slow
 def test_relative_paths_are_from_where_the_command_was_given(
     made: MadeBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +208,7 @@ def test_relative_paths_are_from_where_the_command_was_given(
     assert open_results("results").outcome("mine", "s-0").status == "ok"
 
 
+@pytest.mark.slow
 def test_the_command_counts_what_failed(made: MadeBench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tmp_path.joinpath("methods.yaml").write_text(
         "copy: {kind: copy}\n"

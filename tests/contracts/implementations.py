@@ -17,12 +17,15 @@ from vpdata.config import ModelChoice
 from vpdata.models import MODELS, Role
 
 WITHOUT_WEIGHTS = ("embedded", "fixed", "scenedetect")
+SLOW = {"text_overlay": pytest.mark.slow}
+"""It reads in full size what the tiny checkpoints only pretend to see."""
 
 
 def implementations(role: Role, **fakes: Callable[[], Any]) -> list[Any]:
     """Parameters for pytest: calls that load an implementation, or skip where its package is missing."""
     real = {name: models.maker(role, ModelChoice(name=name)) for name in MODELS[role] if name in WITHOUT_WEIGHTS}
-    return [pytest.param(make, id=name) for name, make in {**real, **TINY.get(role, {}), **fakes}.items()]
+    makers = {**real, **TINY.get(role, {}), **fakes}
+    return [pytest.param(make, id=name, marks=SLOW.get(name, ())) for name, make in makers.items()]
 
 
 def _tiny_detector(name: str) -> Any:

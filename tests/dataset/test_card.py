@@ -41,6 +41,7 @@ def test_front_matter_is_yaml(card):
     assert front["configs"][0]["data_files"] == [{"split": "train", "path": "shards/*.tar"}]
 
 
+@pytest.mark.slow
 def test_every_snippet_runs_in_the_folder_of_the_run(card, run, tmp_path):
     snippets = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     assert all(name in "".join(snippets) for name in ("open_dataset", "webdataset", "load_dataset", "duckdb"))

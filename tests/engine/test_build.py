@@ -72,6 +72,7 @@ def test_a_finished_run_is_left_as_it_is(sources: Path, copied: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in copied.rglob("*.parquet")} == times
 
 
+@pytest.mark.slow
 def test_sub_parts_small_shards_and_two_workers_keep_every_clip(sources: Path, tmp_path: Path) -> None:
     # The mp4 of a clip has 21 to 27 bytes here: two fit into 60, three do not.
     engine = {"videos_per_part": 3, "clips_per_part": 2, "shard_mb": 60e-6, "workers": 2}
@@ -204,6 +205,7 @@ def test_what_an_interrupted_redo_left_is_not_taken_for_done(sources: Path, fini
     assert results(copied) == results(finished)
 
 
+@pytest.mark.slow
 def test_added_sources_become_new_parts_and_old_parts_stay(sources: Path, finished: Path, tmp_path: Path) -> None:
     few = write_sources(tmp_path / "few", TEXTS[:4])
     build(few, tmp_path / "run")
@@ -261,6 +263,7 @@ def test_an_error_of_ours_names_stage_part_and_record(tmp_path: Path) -> None:
     assert run_of(tmp_path / "run").parts("cut") == ["part-00000"]
 
 
+@pytest.mark.slow
 def test_a_run_in_a_bucket_has_the_bytes_of_a_local_one(sources: Path, finished: Path, bucket: str) -> None:  # noqa: F811
     # Flushing after every item writes and reads back the progress files too.
     build(sources, f"{bucket}/run", engine={"flush_every_s": 0.0})

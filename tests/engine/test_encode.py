@@ -140,6 +140,7 @@ def test_redo_makes_it_anew_with_other_settings(run: Path, tmp_path: Path) -> No
     assert (summary.num_encoded, summary.num_shards) == (5, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_ray_gives_the_same_bytes(run: Path, encoded: Path, tmp_path: Path) -> None:
     encode(run, tmp_path / "latents", kind="ray")

@@ -40,10 +40,10 @@ def kept(run: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("deed", "reason"),
     [
-        ("abort", Reason.WORKER_CRASH),
+        pytest.param("abort", Reason.WORKER_CRASH, marks=pytest.mark.slow),
         ("exit", Reason.WORKER_CRASH),
-        ("leak", Reason.WORKER_CRASH),
-        ("hang", Reason.TIMEOUT),
+        pytest.param("leak", Reason.WORKER_CRASH, marks=pytest.mark.slow),
+        pytest.param("hang", Reason.TIMEOUT, marks=pytest.mark.slow),
     ],
 )
 def test_the_one_clip_that_ends_its_worker_is_found_among_its_batch(deed: str, reason: Reason, tmp_path: Path) -> None:
@@ -54,6 +54,7 @@ def test_the_one_clip_that_ends_its_worker_is_found_among_its_batch(deed: str, r
     assert kept(tmp_path / "run") == [clip for clip in clips if clip != clips[3]]
 
 
+@pytest.mark.slow
 def test_a_source_that_crashes_cut_takes_no_other_with_it(tmp_path: Path) -> None:
     sources = write_sources(tmp_path / "sources", ["2", "2 cut:abort", "2"])
     build(sources, tmp_path / "run", engine={"videos_per_part": 3})
@@ -73,6 +74,7 @@ class SlowInput(Input):
             yield path
 
 
+@pytest.mark.slow
 def test_a_slow_download_is_not_the_items_time(tmp_path: Path) -> None:
     sources = write_sources(tmp_path / "sources", ["1"])
     stages = [TinyCut(resources=Resources(memory_gb=0.4, timeout_s=1.5)), TinyFilter()]
@@ -92,6 +94,7 @@ def test_a_model_that_needs_more_than_its_memory_is_a_wrong_setting(tmp_path: Pa
         build(sources, tmp_path / "run", stages=[TinyCut(resources=Resources(memory_gb=0.01)), TinyFilter()])
 
 
+@pytest.mark.slow
 def test_a_second_live_build_is_refused_and_works_once_the_first_is_killed(tmp_path: Path) -> None:
     sources = write_sources(tmp_path / "sources", ["2"] * 4)
     first = start_driver(sources, tmp_path / "run", sleep_s=0.2)
@@ -135,6 +138,7 @@ def undisturbed(killed_sources: Path) -> dict[str, str]:
     return results(run)
 
 
+@pytest.mark.slow
 def test_kills_of_driver_and_workers_change_no_byte(
     killed_sources: Path, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:

@@ -119,6 +119,7 @@ def seen_by_workers(resources: Resources) -> list[str]:
                 hand.stop()
 
 
+@pytest.mark.slow
 def test_workers_are_spread_evenly_over_the_gpus_and_see_one_each(machine: Callable[..., None]) -> None:
     """Of each GPU's 86 GB two workers hold 30; a third would be too much."""
     machine(81920, 81920)

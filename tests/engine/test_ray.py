@@ -50,6 +50,7 @@ def test_ray_with_all_stages_at_once_gives_the_bytes_of_the_local_engine(
     assert all(line.startswith(("plan", "  ", "cut", "detect", "filter", "pack")) for line in told), told
 
 
+@pytest.mark.slow
 def test_ray_started_by_a_build_leaves_no_token_behind(tmp_path: Path) -> None:
     sources = write_sources(tmp_path / "sources", ["1"])
     home = tmp_path / "home"
@@ -60,6 +61,7 @@ def test_ray_started_by_a_build_leaves_no_token_behind(tmp_path: Path) -> None:
     assert not list(home.iterdir())
 
 
+@pytest.mark.slow
 def test_a_killed_actor_is_replaced_and_changes_no_byte(
     sources: Path, local_results: dict[str, str], tmp_path: Path
 ) -> None:
@@ -73,6 +75,7 @@ def test_a_killed_actor_is_replaced_and_changes_no_byte(
     assert results(tmp_path / "run") == local_results
 
 
+@pytest.mark.slow
 def test_the_address_that_a_killed_head_left_is_not_waited_for(
     sources: Path, local_results: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +89,7 @@ def test_the_address_that_a_killed_head_left_is_not_waited_for(
     assert results(tmp_path / "run") == local_results
 
 
+@pytest.mark.slow
 def test_what_can_never_fit_is_refused_with_the_numbers(sources: Path, tmp_path: Path) -> None:
     greedy = [TinyCut(resources=Resources(cpus=1000)), TinyFilter(resources=SMALL)]
     with pytest.raises(ConfigError, match=r"stage cut can never run here: got .* cpu.*wanted 1 x \(1000 cpu"):

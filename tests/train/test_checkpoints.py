@@ -58,6 +58,7 @@ def test_checkpoint_cut_in_half_is_named_with_the_way_out(output):
         train_here(settings_for(output))
 
 
+@pytest.mark.slow
 def test_damaged_checkpoint_stops_all_processes(output):
     (output / "checkpoints" / "step-00000009" / "checkpoint.json").write_text("{")
     assert train_in_processes(settings_for(output), num_processes=2, micro=1) == [1, 1]
@@ -69,6 +70,7 @@ def test_position_is_that_of_the_data(output):
     assert (facts["position"]["epoch"], facts["position"]["epoch_step"]) == (1, 4)
 
 
+@pytest.mark.slow
 def test_output_that_cannot_be_written_to_is_refused_by_all_processes(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(ConfigError, match="taken"):

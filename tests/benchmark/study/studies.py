@@ -81,6 +81,8 @@ def start(folder: Path, *, participants: int, extra: Sequence[str] = ()) -> Serv
     else:
         raise AssertionError("\n".join(printed))
     url = printed[-1].split()[2].rstrip(";")
+    # Once it answers, it takes signals.
+    httpx.get(url)
     links = [line.split()[-1] for line in printed if line.startswith("participant ")]
     return Served(url=url, links=links, process=process, printed=printed)
 

@@ -40,6 +40,7 @@ def test_what_is_printed(study: Served):
     assert "left out: s-3: all-red: it ran out of memory" in text
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_with_what_was_answered_and_invites_only_new_people(folder: Path):
     with served(folder, participants=1) as server:
         (token,) = server.tokens
@@ -69,6 +70,7 @@ def test_a_lost_link_is_replaced_while_the_study_runs_and_its_answers_stay(folde
         assert Participant(server, link.partition("#")[2]).page()["answered"] == 1
 
 
+@pytest.mark.slow
 def test_asking_for_videos_that_nobody_has_is_slowed_down_and_holds_up_no_participant(folder: Path):
     with served(folder, participants=1) as server, httpx.Client(base_url=server.url) as stranger:
         codes = [stranger.get(f"/videos/{number}").status_code for number in range(60)]

@@ -152,6 +152,7 @@ def test_guessing_tokens_is_slowed_down_and_holds_up_nobody_with_a_right_one(stu
     assert newcomer().client.get("/api/page").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_participant_who_asks_too_fast_is_slowed_down_alone(newcomer: Newcomer):
     hasty, patient = newcomer(), newcomer()
     codes = (hasty.client.get("/api/page").status_code for _ in range(400))
