@@ -26,7 +26,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def study(material: Path) -> Iterator[Served]:
-    with served(material, participants=20) as server:
+    with served(material, participants=40) as server:
         yield server
 
 
