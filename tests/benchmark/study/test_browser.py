@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,11 +33,14 @@ def shown(page: Page, view: str) -> None:
 
 
 def press(page: Page, selector: str) -> None:
-    """A real click, when the element takes one."""
+    """A real click, when the element takes one and has come to rest: pages move while their videos load."""
     name = json.dumps(selector)
     page.wait_for(f"document.querySelector({name})?.disabled === false", timeout_s=PATIENCE_S)
     script = "(one => { one.scrollIntoView({block: 'center'}); return one.getBoundingClientRect().toJSON() })"
-    box = page.run(f"{script}(document.querySelector({name}))")
+    before, box = None, page.run(f"{script}(document.querySelector({name}))")
+    while box != before:
+        time.sleep(0.05)
+        before, box = box, page.run(f"{script}(document.querySelector({name}))")
     page.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
 
