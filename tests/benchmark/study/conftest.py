@@ -14,6 +14,9 @@ pytest.importorskip("uvicorn")
 from tests.benchmark.study.studies import Participant, Served, fail_case, make_material, served
 from tests.report.conftest import _browser, page  # noqa: F401  fixtures
 
+NUM_INVITED = 40
+"""Enough for all tests together, slow ones too."""
+
 
 @pytest.fixture(scope="session")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -26,7 +29,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def study(material: Path) -> Iterator[Served]:
-    with served(material, participants=40) as server:
+    with served(material, participants=NUM_INVITED) as server:
         yield server
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from benchmark.__main__ import main
 from benchmark.study.store import Store
+from tests.benchmark.study.conftest import NUM_INVITED
 from tests.benchmark.study.studies import METHODS, ROOT, Participant, Served, make_material, options, served, start
 
 
@@ -32,7 +33,7 @@ def serve_in_vain(folder: Path, capsys: pytest.CaptureFixture[str], *extra: str)
 
 def test_what_is_printed(study: Served):
     text = "\n".join(study.printed)
-    assert len(study.links) == len(set(study.links)) == 20
+    assert len(study.links) == len(set(study.links)) == NUM_INVITED
     assert all(link.startswith(f"{study.url}/#") for link in study.links)
     assert study.url.startswith("http://127.0.0.1:")
     assert "4 cases, 1 checks, methods all-blue, all-grey, all-red" in text
