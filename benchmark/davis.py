@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from benchmark.bench import Bench, Case, Sampling, sha256_of
 from benchmark.split.regions import moving_region
 from vpdata.errors import ConfigError, RunError
+from vpdata.inpaint.fit import Size
 
 DavisMasks = Literal["moving", "objects"]
 
@@ -65,11 +66,13 @@ def open_davis(
     cases: list[Case] = []
     for sequence in sorted(one for one in folder.iterdir() if one.is_dir()):
         paths = tuple(sorted(sequence.glob("*.jpg")))
-        case = _case(sequence.name, paths)
+        annotations = (
+            _annotations(root / _ANNOTATIONS / folder.name / sequence.name, paths) if masks == "objects" else ()
+        )
+        case = _case(sequence.name, paths, annotations)
         frames_of[case.id] = paths
-        if masks == "objects":
-            annotations_of[case.id] = _annotations(root / _ANNOTATIONS / folder.name / sequence.name, paths)
-            case = replace(case, mask_sha256=sha256_of(annotations_of[case.id]))
+        if annotations:
+            annotations_of[case.id] = annotations
         cases.append(case)
     if len(frames_of) < len(cases):
         raise ConfigError(f"{folder}: two sequences have names that differ only in signs other than letters and digits")
@@ -81,13 +84,17 @@ def open_davis(
     )
 
 
-def _case(name: str, paths: Sequence[Path]) -> Case:
-    if not paths:
-        raise ConfigError(f"the sequence {name} has no frames, wanted *.jpg")
-    first = cv2.imread(str(paths[0]), cv2.IMREAD_COLOR)
-    if first is None:
-        raise ConfigError(f"{paths[0]} is no picture that can be read")
-    words = name.replace("-", " ").replace("_", " ")
+def davis_case(
+    name: str,
+    *,
+    frames: Sequence[Path],
+    masks: Sequence[Path],
+    size: Size,
+    fps: Fraction,
+    caption: str,
+    object_caption: str,
+) -> Case:
+    """The case of a sequence; no `masks` where they are drawn. RunError where a file cannot be read."""
     plain = _NOT_ID.sub("-", name.lower()).strip("-")
     return Case(
         id=f"davis-{plain}",
@@ -95,11 +102,30 @@ def _case(name: str, paths: Sequence[Path]) -> Case:
         category="any",
         clip_id=plain,
         video_id=plain,
-        num_frames=len(paths),
+        num_frames=len(frames),
+        fps=fps,
+        height_px=size.height_px,
+        width_px=size.width_px,
+        sha256=sha256_of(frames),
+        mask_sha256=sha256_of(masks) if masks else None,
+        caption=caption,
+        object_caption=object_caption,
+    )
+
+
+def _case(name: str, paths: Sequence[Path], annotations: Sequence[Path]) -> Case:
+    if not paths:
+        raise ConfigError(f"the sequence {name} has no frames, wanted *.jpg")
+    first = cv2.imread(str(paths[0]), cv2.IMREAD_COLOR)
+    if first is None:
+        raise ConfigError(f"{paths[0]} is no picture that can be read")
+    words = name.replace("-", " ").replace("_", " ")
+    return davis_case(
+        name,
+        frames=paths,
+        masks=annotations,
+        size=Size(height_px=first.shape[0], width_px=first.shape[1]),
         fps=_FPS,
-        height_px=first.shape[0],
-        width_px=first.shape[1],
-        sha256=sha256_of(paths),
         # DAVIS has no captions; its names say what is to be seen.
         caption=f"A video of {words}.",
         object_caption=words,

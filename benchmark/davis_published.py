@@ -8,7 +8,6 @@ davis_caption.csv                captions by the place, from 1, of a name among 
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,16 +17,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.bench import Bench, Case, sha256_of
+from benchmark.bench import Bench, Case
+from benchmark.davis import davis_case
 from benchmark.published import SAMPLING
 from vpdata.errors import ConfigError, RunError
+from vpdata.inpaint.fit import Size
 
 _FRAMES, _MASKS, _CAPTIONS = "JPEGImages_432_240", "test_masks", "davis_caption"
 _COLUMNS = ("Video_Index", "Video_Caption", "Masked_Target_Caption")
 _WIDTH_PX, _HEIGHT_PX = 720, 480
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 _NUM_DILATIONS = 4
-_NOT_ID = re.compile(r"[^a-z0-9]+")
+_FPS = Fraction(8)
+"""What the published code takes them for, so that no frame is left out; DAVIS is filmed at 24."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,16 @@ def open_published_davis(root: str | Path) -> Bench:
             )
         if number not in captions:
             raise ConfigError(f"{root}/{_CAPTIONS}: got no row {number}, wanted the captions of {name}")
-        case = _case(name, frames, masks, captions[number])
+        caption, object_caption = captions[number]
+        case = davis_case(
+            name,
+            frames=frames,
+            masks=masks,
+            size=Size(height_px=_HEIGHT_PX, width_px=_WIDTH_PX),
+            fps=_FPS,
+            caption=caption,
+            object_caption=object_caption,
+        )
         if case.id in frames_of:
             raise ConfigError(f"{root}: got two sequences {name!r}, by letters and digits alone; rename one of them")
         cases.append(case)
@@ -79,26 +90,6 @@ def open_published_davis(root: str | Path) -> Bench:
         cases=tuple(sorted(cases, key=lambda case: case.id)),
         sampling=SAMPLING,
         media=PublishedDavisMedia(frames_of, masks_of),
-    )
-
-
-def _case(name: str, frames: Sequence[Path], masks: Sequence[Path], captions: tuple[str, str]) -> Case:
-    plain = _NOT_ID.sub("-", name.lower()).strip("-")
-    return Case(
-        id=f"davis-{plain}",
-        subset="davis",
-        category="any",
-        clip_id=plain,
-        video_id=plain,
-        num_frames=len(frames),
-        # What the published code takes them for, so that no frame is left out; DAVIS is filmed at 24.
-        fps=Fraction(8),
-        width_px=_WIDTH_PX,
-        height_px=_HEIGHT_PX,
-        sha256=sha256_of(frames),
-        mask_sha256=sha256_of(masks),
-        caption=captions[0],
-        object_caption=captions[1],
     )
 
 

@@ -19,7 +19,6 @@ def unlike_published(bench: Bench) -> str | None:
 
 
 def _setting(bench: Bench, case: Case) -> tuple[str, str, str]:
-    sampling = bench.sampling
-    height_px, width_px = sampling.height_px or case.height_px, sampling.width_px or case.width_px
-    length = _WANTED[2] if case.subset in LONG else f"{len(sampling.frames_of(case))} frames"
-    return f"{width_px}x{height_px} px", f"{float(sampling.fps_of(case)):g} fps", length
+    num_frames, height_px, width_px = bench.shape(case)
+    length = _WANTED[2] if case.subset in LONG else f"{num_frames} frames"
+    return f"{width_px}x{height_px} px", f"{float(bench.sampling.fps_of(case)):g} fps", length

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def facts_of(maker: Maker, cases: Sequence[Case], held_out: HeldOutFacts) -> dict[str, Any]:
     """Content of `bench.yaml`."""
     settings, run = maker.settings, maker.run
-    fills = [case for case in cases if case.instruction is None]
+    fills = [case for case in cases if not case.is_edit]
     return {
         "name": settings.name,
         "seed": settings.seed,
@@ -54,7 +54,7 @@ def _warnings(settings: BenchSettings, cases: Sequence[Case], held_out: HeldOutF
                 f"{subset} has {sizes[subset]} of {num} cases: the run has no more clips that are long enough, and of "
                 f"which at most {settings.max_held_out_frac:.0%} may be held out"
             )
-    categories = {case.category for case in cases if case.instruction is None}
+    categories = {case.category for case in cases if not case.is_edit}
     for category in CATEGORIES:
         if category not in categories:
             yield f"no case shows {category}: no clip of it could be used, or there are fewer cases than categories"

@@ -104,8 +104,8 @@ def read_table(
     folder: Folder, name: str, *, columns: Sequence[str] | None = None, filters: pc.Expression | None = None
 ) -> pa.Table:
     """One of our Parquet files by ranged reads; row groups in which no row passes the filters are not fetched."""
-    # pyarrow's threads hold a file of ours for a moment longer than the call lasts. A process that ends meanwhile is
-    # aborted, or hangs (apache/arrow, issues 33975 and 50482).
+    # With its own pool of threads pyarrow holds a file of ours for a moment longer than the call lasts. A process that
+    # ends meanwhile is aborted, or hangs (apache/arrow, issues 33975 and 50482).
     columns = None if columns is None else list(columns)
     return pq.read_table(RangedFile(folder, name), columns=columns, filters=filters, use_threads=False)
 
