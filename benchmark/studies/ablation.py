@@ -6,7 +6,7 @@ python -m benchmark ablation --bench runs/demo/vpbench --config configs/inpaint_
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,13 +65,15 @@ def main(args: argparse.Namespace) -> int:
     bench, output = bench_of(args), Path(args.output)
     tables: dict[str, Sequence[Table]] = {}
     refused: dict[str, str] = {}
+    notes: dict[str, None] = {}
     for group in _groups({name: rows[name] for name in names}, methods, bench):
         results = Results(output / group.bench.name)
         refused |= run(group.bench, group.methods, results, redo=args.redo, retry=args.retry)
         found = _measured(group.bench, results, args.protocol)
         tables |= {name: found for name in group.methods if name not in refused}
+        notes |= dict.fromkeys(_notes(group, args.protocol))
     methods |= {name: public_reason(why, output) for name, why in refused.items()}
-    text = _text(bench, {name: rows[name] for name in names}, methods, tables, args.protocol)
+    text = _text(bench, {name: rows[name] for name in names}, methods, tables, args.protocol, tuple(notes))
     Folder(output).write("ablation.md", text.encode())
     print(text, end="")
     return int(bool(refused))
@@ -114,12 +116,24 @@ def _measured(bench: Bench, results: Results, protocol: Protocol) -> Sequence[Ta
     return [table for table in tables(read_scores(bench, results, protocol)) if table.place == "frame"]
 
 
+def _notes(group: _Group, protocol: Protocol) -> Iterator[str]:
+    """What a reader of a group's numbers must know of its cases."""
+    from benchmark.metrics.paper_setting import unlike_published
+    from benchmark.studies.altered_masks import not_eroded
+
+    if protocol == "paper" and (unlike := unlike_published(group.bench)):
+        yield f"{group.bench.name}: {unlike}"
+    for case, num_frames in not_eroded(group.bench).items():
+        yield f"{group.bench.name}, {case}: on {num_frames} frames the mask is too thin to erode, and stays as it is"
+
+
 def _text(
     bench: Bench,
     rows: Mapping[str, AblationRow],
     methods: Mapping[str, MethodSettings | str],
     tables: Mapping[str, Sequence[Table]],
     protocol: Protocol,
+    notes: Sequence[str],
 ) -> str:
     from benchmark.report.columns import columns_of
     from benchmark.report.facts import PROTOCOLS
@@ -150,6 +164,8 @@ def _text(
         "Quoted rows are of other cases, in a setting that the paper does not state.",
         grid(["variant", "output", *(column.head for column in columns), "cases"], lines),
     ]
+    if notes:
+        parts += ["\n".join(f"- {text(one)}" for one in notes)]
     if why:
         parts += [
             "## Rows that cannot run",

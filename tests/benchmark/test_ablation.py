@@ -10,7 +10,7 @@ from benchmark.bench import open_bench
 from benchmark.methods.settings import MethodSettings
 from benchmark.results import Results
 from benchmark.studies.ablation_rows import method_of, read_rows
-from benchmark.studies.altered_masks import MaskAlteration, altered
+from benchmark.studies.altered_masks import MaskAlteration, altered, not_eroded
 from tests.benchmark.benches import make_bench
 from vpdata.engine.ray import connected
 
@@ -155,3 +155,20 @@ def test_without_any_weights_every_row_says_why(made, tmp_path, capsys):
     assert printed.count("cannot run: see below") == 12
     assert "| *quoted: table 8* | 22.46 | 0.73 | 9.37 | 0.94 | 3.75 | 7.81 | 19.88 | 0.21 |" in printed
     assert open_bench(made.folder).name in printed
+
+
+@pytest.mark.slow
+def test_what_a_reader_must_know_of_the_cases_is_under_the_table(made, tmp_path, capsys):
+    pytest.importorskip("diffusers")
+    config, root = tmp_path / "inpaint.yaml", trained(tmp_path, "context_encoder")
+    config.write_text("backbone: {tiny: wan, device: cpu, dtype: float32}\n")
+    options = ["--bench", str(made.folder), "--config", str(config), "--trained", str(root)]
+    command = ["ablation", *options, "--output", str(tmp_path / "out"), "--rows", "kernel-32"]
+    assert main([*command, "--protocol", "paper"]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("- drawn-")]
+    every = not_eroded(altered(made.bench, MaskAlteration(kind="resized", kernel_px=32)))
+    thin = {case: num for case, num in every.items() if case.startswith("s-")}
+    assert thin
+    assert "not the published setting" in notes[0]
+    assert len(notes) == 1 + len(thin)
+    assert all(f"{case}: on {num} frames the mask is too thin" in " ".join(notes) for case, num in thin.items())
