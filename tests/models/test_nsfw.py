@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,15 @@ def test_shares_of_all_unsafe_labels_are_added(tmp_path):
     assert both == pytest.approx(sum(by_label.values()), abs=1e-6)
     with pytest.raises(BackendError, match=r"'nsfw'.*drawings, porn, sexy"):
         classifier(weights)
+
+
+@pytest.mark.parametrize("written", [{"label2id": {"normal": "0", "nsfw": "1"}}, {}], ids=["strings", "absent"])
+def test_labels_are_found_however_a_published_config_numbers_them(weights, tmp_path, written):
+    other = save_tiny_vit(tmp_path)
+    config = json.loads((other / "config.json").read_text(encoding="utf-8"))
+    del config["label2id"]
+    (other / "config.json").write_text(json.dumps(config | written), encoding="utf-8")
+    assert classifier(other).score(FRAMES, fps=1.0) == classifier(weights).score(FRAMES, fps=1.0)
 
 
 def test_other_architectures_and_damaged_files_are_refused_by_name(weights, tmp_path):

@@ -17,7 +17,7 @@ from vpdata.models.weights import local_weights
 from vpdata.records import ScoreName
 
 _MAX_SHORT_SIDE_PX = 480
-"""The classifier sees pictures of 224 x 224 px, to which it brings them itself, whatever their aspect."""
+"""Classifiers bring pictures to their own square themselves, of 224 or 384 px a side, whatever the aspect."""
 
 
 class NsfwClassifier:
@@ -35,7 +35,9 @@ class NsfwClassifier:
         folder = local_weights(settings.weights, settings.revision)
         self._processor: Any = load_processor(ViTImageProcessor, folder)
         self._model: Any = load_model(ViTForImageClassification, folder, device=settings.device, dtype=settings.dtype)
-        places: Mapping[str, int] = self._model.config.label2id
+        # Not its inverse, label2id: published configs hold strings there, or nothing.
+        names: Mapping[int, str] = self._model.config.id2label
+        places = {label: place for place, label in names.items()}
         if missing := [label for label in settings.unsafe_labels if label not in places]:
             raise BackendError(
                 f"{settings.weights}: got the unsafe_labels {missing}, wanted some of its own: {', '.join(places)}"
