@@ -17,7 +17,7 @@ class LocalHub:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.calls = 0
-        """Downloads so far."""
+        """Times that something was asked for so far."""
         self.stated: dict[str, str | None] = {}
         """Hashes to state in the place of the true ones."""
         self.fails_after: str | None = None

@@ -95,11 +95,13 @@ def _staging(weights: str, to: Folder) -> Path:
 
 def _download_repository(weights: str, known: Published | None, hub: Hub, *, to: Path, revision: str | None) -> str:
     """The commit that the files are of."""
-    snapshot = hub.snapshot(weights, revision=revision, files=known.files if known else HUB_FILES, to=to)
+    files = known.files if known else HUB_FILES
+    listed = hub.snapshot(weights, revision=revision, files=[_PIPELINE_INDEX], to=to)
+    if _PIPELINE_INDEX in listed.files:
+        # Beside its folders may lie the same weights once more, in one file for other programs.
+        files = _PIPELINE_FILES
+    snapshot = hub.snapshot(weights, revision=listed.revision, files=files, to=to)
     _compare(weights, snapshot, to)
-    if (to / _PIPELINE_INDEX).exists():
-        snapshot = hub.snapshot(weights, revision=snapshot.revision, files=_PIPELINE_FILES, to=to)
-        _compare(weights, snapshot, to)
     if (to / _OPEN_CLIP_CONFIG).exists() and not (to / _OPEN_CLIP_FILE).exists():
         _compare(weights, hub.snapshot(weights, revision=snapshot.revision, files=[_OPEN_CLIP_PICKLE], to=to), to)
         _rewrite(to / _OPEN_CLIP_PICKLE, to / _OPEN_CLIP_FILE)

@@ -71,7 +71,8 @@ class HuggingFaceHub:
             info = HfApi().model_info(repo, revision=revision, files_metadata=True)
             listing = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings or ()}
             wanted = [escape(name) for name in listing if is_wanted(name, files)]
-            snapshot_download(repo, revision=info.sha, allow_patterns=wanted, local_dir=to)
+            if wanted:
+                snapshot_download(repo, revision=info.sha, allow_patterns=wanted, local_dir=to)
         except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
             raise ConfigError(
                 f"the hub has no {repo} at revision {revision or 'main'}, or shows it only to those who accepted its "
