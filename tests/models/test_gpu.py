@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 
 import pytest
 
@@ -87,6 +88,54 @@ def test_next_batch_is_made_ready_while_one_is_asked():
         return numbers
 
     assert squared_in_batches([0, 1, 2, 3, 4], gpu=ask, batch_size=2, ready=ready) == [0, 1, 2, 3, 4]
+
+
+class Pixels(list):
+    """What a batch is once it is ready; unlike a list it can be watched."""
+
+
+@pytest.mark.parametrize("num_items", [4, 8], ids=["last batch", "batch before another"])
+def test_batch_that_does_not_fit_is_let_go_before_its_halves_are_asked(num_items):
+    made = []
+
+    def ready(numbers):
+        pixels = Pixels(numbers)
+        made.append(weakref.ref(pixels))
+        return pixels
+
+    def ask(pixels):
+        if len(pixels) == 4 and pixels[0] == 0:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        asked.append(list(pixels))
+        if len(pixels) == 2:
+            assert made[0]() is None
+        return pixels
+
+    asked = []
+    assert squared_in_batches(list(range(num_items)), gpu=ask, batch_size=4, ready=ready) == list(range(num_items))
+    assert asked[:2] == [[0, 1], [2, 3]]
+
+
+def test_no_two_batches_are_made_ready_at_once_even_after_a_lack_of_memory():
+    in_hand, follower_begins, another_begins = [], threading.Event(), threading.Event()
+
+    def ready(numbers):
+        in_hand.append(numbers)
+        if len(in_hand) > 1:
+            another_begins.set()
+        if numbers == [2, 3]:
+            follower_begins.set()
+            assert not another_begins.wait(timeout=0.5)
+        in_hand.remove(numbers)
+        return numbers
+
+    def ask(numbers):
+        if numbers == [0, 1]:
+            assert follower_begins.wait(timeout=10)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return numbers
+
+    assert squared_in_batches([0, 1, 2, 3], gpu=ask, batch_size=2, ready=ready) == [0, 1, 2, 3]
 
 
 def test_item_that_cannot_be_made_ready_says_why():

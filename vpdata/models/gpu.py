@@ -88,23 +88,25 @@ def in_batches(
 ) -> list[Answer]:
     """`ask(ready(batch))` for every batch; while one is asked, the next is made ready on a thread.
 
-    A batch that the GPU's memory does not hold is made ready and asked anew in halves, as `halving` does it.
+    Batches are made ready one after another, never two at once. One that the GPU's memory does not hold is let go, then
+    made ready and asked anew in halves, as `halving` does it.
     """
     if not items:
         return []
-    made_ready: list[Future[Ready]] = []
-
-    def call(some: Sequence[Item]) -> Sequence[Answer]:
-        return ask(made_ready.pop().result() if made_ready else ready(some))
-
     batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
     answers: list[Answer] = []
     with ThreadPoolExecutor(1, thread_name_prefix="ready") as thread:
-        coming = thread.submit(ready, batches[0])
+        # Lists to take batches out of: a name that stays on its future holds its memory while its halves are asked.
+        made_ready: list[Future[Ready]] = []
+        coming = [thread.submit(ready, batches[0])]
+
+        def call(some: Sequence[Item]) -> Sequence[Answer]:
+            return ask((made_ready.pop() if made_ready else thread.submit(ready, some)).result())
+
         for batch, following in zip_longest(batches, batches[1:]):
-            made_ready.append(coming)
+            made_ready.append(coming.pop())
             if following is not None:
-                coming = thread.submit(ready, following)
+                coming.append(thread.submit(ready, following))
             answers += halving(call, batch)
     return answers
 
@@ -120,7 +122,8 @@ def halving(call: Callable[[Sequence[Item]], Sequence[Answer]], items: Sequence[
         if len(items) < 2:
             detail = f"one item does not fit into the GPU's memory: {error}"
             raise RejectItem(Reason.GPU_MEMORY, detail, wanted="a smaller item, or a GPU with more memory") from error
-        _log.warning("a batch of %d does not fit into the GPU's memory: %s; it is halved", len(items), error)
+        # As text: a log that keeps its records would keep the error, and with its traceback the failed call's tensors.
+        _log.warning("a batch of %d does not fit into the GPU's memory: %s; it is halved", len(items), str(error))
     # Only here, below the handler: while it runs, the traceback keeps the tensors of the failed call alive.
     torch.cuda.empty_cache()
     middle = len(items) // 2
