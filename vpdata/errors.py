@@ -86,7 +86,7 @@ class Reason(StrEnum):
     CAPTION_FAILED = "caption_failed"
     """The captioner gave no usable text."""
     SCORE_FAILED = "score_failed"
-    """A score that a rule needs could not be computed."""
+    """A score that a rule needs, or the embedding, could not be computed."""
     # encode
     NO_CAPTION = "no_caption"
     """The clip has no caption of its own, without which nothing can be trained on it."""

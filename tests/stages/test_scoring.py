@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes import make_clip, squares_film
 from vpdata.config import ModelChoice
+from vpdata.errors import Reason, RejectItem
 from vpdata.media.clips import ClipReader
 from vpdata.models.embedded.measures import FrameMeasures, FrameMeasuresSettings
 from vpdata.records import Score
@@ -105,3 +106,24 @@ def test_embedding_is_stored_as_text_with_its_model(tmp_path):
     (vector,) = from_text([embedding.values])
     assert vector.shape == (NUM_VALUES,)
     np.testing.assert_allclose(vector, scoring._embedder.embed(samples[-1]), atol=1e-3)
+
+
+@pytest.mark.parametrize("projection", [0.0, float("nan")])
+def test_clip_whose_embedding_has_no_direction_is_rejected_where_it_is_measured(tmp_path, projection):
+    pytest.importorskip("open_clip")
+    from safetensors.torch import load_file, save_file
+
+    from tests.models.tiny_clip import save_tiny_clip
+
+    file = save_tiny_clip(tmp_path) / "open_clip_model.safetensors"
+    tensors = load_file(file)
+    tensors["visual.proj"].fill_(projection)
+    save_file(tensors, file)
+    options = {"weights": str(tmp_path), "device": "cpu", "dtype": "float32"}
+    scoring = Scoring((), ModelChoice(name="openclip", options=options))
+    scoring.setup()
+    record, data = make_clip(FILM)
+    with pytest.raises(RejectItem, match="without a direction") as caught:
+        scoring.measured(record, sampled(scoring, data))
+    assert caught.value.reason is Reason.SCORE_FAILED
+    assert caught.value.got == f"length {projection:g}"

@@ -10,6 +10,7 @@ import numpy as np
 
 from vpdata import models
 from vpdata.config import ModelChoice
+from vpdata.errors import Reason, RejectItem
 from vpdata.media.clips import scaled_size
 from vpdata.models.ports import Embedder, Frames, Image, ModelCard, Scorer
 from vpdata.records import Embedding, Record, Score
@@ -52,7 +53,10 @@ class Scoring:
         return tuple(made[wanted, model.max_short_side_px] for model, wanted in pairs)
 
     def measured(self, record: Record, samples: Sequence[Frames]) -> Record:
-        """The record with all scores, in the place of older ones of the same name, and the embedding."""
+        """The record with all scores, in the place of older ones of the same name, and the embedding.
+
+        RejectItem(score_failed) for an embedding without a direction, which would stop the run's search for duplicates.
+        """
         scores = {score.name: score for score in record.scores}
         for scorer, card, frames in zip(self._scorers, self.models, samples, strict=False):
             values = scorer.score(frames, fps=len(frames) / record.clip.duration_s)
@@ -60,6 +64,12 @@ class Scoring:
         embedding = record.embedding
         if self._embedder:
             vector = self._embedder.embed(samples[-1])
+            length = float(np.linalg.norm(vector.astype(np.float64)))
+            if not 0 < length < np.inf:
+                detail = f"{_named(self.models[-1])} gave an embedding without a direction"
+                raise RejectItem(
+                    Reason.SCORE_FAILED, detail, got=f"length {length:g}", wanted="finite numbers, not all 0"
+                )
             embedding = Embedding(model=_named(self.models[-1]), values=to_text(vector))
         return dataclasses.replace(record, scores=tuple(scores.values()), embedding=embedding)
 

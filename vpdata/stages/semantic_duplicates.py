@@ -21,7 +21,10 @@ Vectors = NDArray[np.float16]
 
 
 def to_text(vector: NDArray[np.floating]) -> str:
-    """A vector, scaled to unit length, as base64 of float16, little-endian: what `Embedding.values` holds."""
+    """A vector, scaled to unit length, as base64 of float16, little-endian: what `Embedding.values` holds.
+
+    It is finite and not zero.
+    """
     unit = vector.astype(np.float64) / np.linalg.norm(vector.astype(np.float64))
     return base64.b64encode(unit.astype("<f2").tobytes()).decode("ascii")
 
