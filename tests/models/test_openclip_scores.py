@@ -26,6 +26,8 @@ from vpdata.models.openclip.scores import (
     ClipSettings,
     sentences,
 )
+from vpdata.models.weights import Lock, write_lock
+from vpdata.storage import Folder
 
 torch.set_num_threads(1)
 ON_CPU = {"device": "cpu", "dtype": "float32"}
@@ -191,6 +193,22 @@ def test_sampling_is_an_option_only_of_models_that_sample():
 def test_card_needs_no_weights(role):
     card = describe(role, ModelChoice(name="openclip", options={"revision": "12ab"}))
     assert (card.role, card.revision, card.licence) == (role, "12ab", "MIT")
+
+
+def test_card_tells_aesthetic_heads_apart_and_states_their_licence(tmp_path, monkeypatch):
+    monkeypatch.setenv("VPDATA_WEIGHTS", str(tmp_path))
+
+    def card(head):
+        return describe("scorer", ModelChoice(name="openclip", options={"aesthetic_head": head}))
+
+    for place, revision in (("here", "12ab"), ("there", "34cd")):
+        folder = Folder(tmp_path / place / "head")
+        write_lock(folder, Lock(source="https://example.org/head.pth", revision=revision, files={}))
+        assert card(folder.uri).options["aesthetic_head_revision"] == revision
+        assert card(folder.uri).options["aesthetic_head"] == "head"
+    assert card("laion-aesthetic-v2").options["aesthetic_head_revision"] == "local"
+    assert card("laion-aesthetic-v2").licence == "MIT; of the aesthetic head: Apache-2.0"
+    assert card(str(tmp_path)).licence == "MIT; of the aesthetic head: unknown"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -228,10 +228,10 @@ def find(name: str) -> Published | None:
     return known.get(name)
 
 
-def licence_of(weights: str) -> str:
-    """Of a hub id or a name, as far as the catalogue knows it."""
+def licence_of(weights: str) -> str | None:
+    """Of a hub id or a name; None where the catalogue does not know it."""
     published = None if is_path(weights) else find(weights)
-    return published.licence if published else "unknown; the option `licence` may say"
+    return published.licence if published else None
 
 
 def weights_of(role: str, choice: ModelChoice) -> Iterator[Wanted]:

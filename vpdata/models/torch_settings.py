@@ -38,7 +38,7 @@ class FetchedSettings:
             role=role,
             name=name,
             revision=fetched_revision(self.weights, self.revision) or self.revision or "local",
-            licence=self.licence or licence_of(self.weights),
+            licence=self.licence or licence_of(self.weights) or "unknown; the option `licence` may say",
             source=f"{public(self.weights)}, {package} {version(package)}",
             options=public(options),
         )

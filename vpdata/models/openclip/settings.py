@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vpdata.config import public
+from vpdata.models.catalogue import licence_of
 from vpdata.models.ports import ModelCard
 from vpdata.models.torch_settings import Dtype, FetchedSettings
 from vpdata.models.vocabularies import read_vocabulary
+from vpdata.models.weights import fetched_revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +63,13 @@ class ClipScoresSettings(ClipSampledSettings):
             raise ValueError("got neither an aesthetic_head nor safety: wanted something to measure")
 
     def card(self, role: str) -> ModelCard:
-        """What a run says about this model."""
-        names = ("sample_fps", "aesthetic_head", "safety")
-        return self._card(role, {name: getattr(self, name) for name in names})
+        """What a run says about this model, and about its head."""
+        asked = {name: getattr(self, name) for name in ("sample_fps", "aesthetic_head", "safety")}
+        head = self.aesthetic_head
+        if head is None:
+            return self._card(role, asked)
+        card = self._card(role, asked | {"aesthetic_head_revision": fetched_revision(head) or "local"})
+        return replace(card, licence=f"{card.licence}; of the aesthetic head: {licence_of(head) or 'unknown'}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
