@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 
 import pytest
 
@@ -75,6 +76,45 @@ def test_answers_come_before_the_input_ends():
         ((number,) for number in itertools.count()), requests_of=lambda item: item, ask=Doubler(), batch_size=3
     )
     assert next(answers) == ((0,), [0])
+
+
+def test_the_next_batch_is_gathered_while_one_is_asked():
+    is_gathered = threading.Event()
+
+    def items():
+        yield (1, 2)
+        yield (3,)
+        is_gathered.set()
+        yield (4,)
+
+    def ask(requests):
+        assert is_gathered.wait(timeout=60)
+        return requests
+
+    answers = ask_in_batches(items(), requests_of=lambda item: item, ask=ask, batch_size=2)
+    assert list(answers) == [((1, 2), [1, 2]), ((3,), [3]), ((4,), [4])]
+
+
+def test_answers_are_handed_out_while_the_next_batch_is_asked():
+    is_handed_out = threading.Event()
+
+    def ask(requests):
+        assert requests == [1] or is_handed_out.wait(timeout=60)
+        return requests
+
+    answers = ask_in_batches([(1,), (2,), (3,)], requests_of=lambda item: item, ask=ask, batch_size=1)
+    assert next(answers) == ((1,), [1])
+    is_handed_out.set()
+    assert list(answers) == [((2,), [2]), ((3,), [3])]
+
+
+@pytest.mark.parametrize("num_items", [1, 2, 5])
+def test_an_error_of_the_model_is_raised(num_items):
+    def ask(requests):
+        raise OSError("no such weights")
+
+    with pytest.raises(OSError, match="no such weights"):
+        list(ask_in_batches([(1,)] * num_items, requests_of=lambda item: item, ask=ask, batch_size=2))
 
 
 def test_too_few_answers_are_an_error():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from vpdata.errors import RejectItem
@@ -20,6 +21,12 @@ class _Pending(Generic[Item, Answer]):
         self.answers: list[Answer] = []
         self.rejection: RejectItem | None = None
 
+    def take(self, answer: Answer | RejectItem) -> None:
+        if isinstance(answer, RejectItem):
+            self.rejection = self.rejection or answer
+        else:
+            self.answers.append(answer)
+
     def is_answered(self) -> bool:
         return len(self.answers) == self.num_requests or self.rejection is not None
 
@@ -34,21 +41,29 @@ def ask_in_batches(
     """Each item with the model's answers to its requests, in the order of the items, lazily.
 
     Requests of successive items fill batches of exactly `batch_size` (the last may be smaller), so equal items give
-    equal batches. An item that one answer rejects gets that `RejectItem` instead of answers. A batch that raises
-    `RejectItem`, so that nobody knows for which request, is asked again one request at a time.
+    equal batches. While a thread asks one, the caller's thread gathers the next and works on what was answered. An item
+    that one answer rejects gets that `RejectItem` instead of answers. A batch that raises `RejectItem`, so that nobody
+    knows for which request, is asked again one request at a time.
     """
     pending: deque[_Pending[Item, Answer]] = deque()
     waiting: deque[tuple[_Pending[Item, Answer], Request]] = deque()
-    for item in items:
-        requests = requests_of(item)
-        entry: _Pending[Item, Answer] = _Pending(item, num_requests=len(requests))
-        pending.append(entry)
-        waiting.extend((entry, request) for request in requests)
-        while len(waiting) >= batch_size:
-            _answer([waiting.popleft() for _ in range(batch_size)], ask)
+    asked: Future[None] | None = None
+    with ThreadPoolExecutor(1, thread_name_prefix="ask") as thread:
+        for item in items:
+            requests = requests_of(item)
+            entry: _Pending[Item, Answer] = _Pending(item, num_requests=len(requests))
+            pending.append(entry)
+            waiting.extend((entry, request) for request in requests)
+            while len(waiting) >= batch_size:
+                if asked is not None:
+                    asked.result()
+                asked = thread.submit(_answer, [waiting.popleft() for _ in range(batch_size)], ask)
+            yield from _answered(pending)
+        if asked is not None:
+            asked.result()
         yield from _answered(pending)
-    while waiting:
-        _answer([waiting.popleft() for _ in range(min(batch_size, len(waiting)))], ask)
+        if waiting:
+            _answer(list(waiting), ask)
     yield from _answered(pending)
 
 
@@ -64,11 +79,9 @@ def _answer(
                 _answer([one], ask)
             return
         answers = [rejection]
+    # On the asking thread, so that what is answered can be handed out before the next batch is full.
     for (entry, _), answer in zip(batch, answers, strict=True):
-        if isinstance(answer, RejectItem):
-            entry.rejection = entry.rejection or answer
-        else:
-            entry.answers.append(answer)
+        entry.take(answer)
 
 
 def _answered(pending: deque[_Pending[Item, Answer]]) -> Iterator[tuple[Item, list[Answer] | RejectItem]]:

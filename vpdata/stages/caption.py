@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vpdata import models
 from vpdata.config import ModelChoice, to_plain
@@ -79,15 +80,11 @@ class CaptionSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionInputs:
-    """A clip's key frames, and which of them show which object."""
+    """What the captioner is asked about a clip."""
 
     record: Record
-    frames: tuple[int, ...]
-    """Indices in the clip of `images`."""
-    images: Frames
-    """uint8 [N, H, W, 3] RGB: every key frame once, in order of time."""
-    frames_of: Mapping[int | None, tuple[int, ...]]
-    """Track id, or None for the whole clip, to its key frames."""
+    requests: tuple[CaptionRequest, ...]
+    """First of the clip, then of each of its tracks."""
 
     @property
     def item_id(self) -> str:
@@ -95,7 +92,7 @@ class CaptionInputs:
 
     @property
     def num_bytes(self) -> int:
-        return self.images.nbytes
+        return sum(one.images.nbytes + (0 if one.masks is None else one.masks.nbytes) for one in self.requests)
 
 
 class Caption:
@@ -152,18 +149,22 @@ class Caption:
 
     def prepare(self, item: Record, media: bytes) -> CaptionInputs:
         reader = ClipReader(media, sha256=item.clip.sha256)
-        frames_of: dict[int | None, tuple[int, ...]] = {
-            None: spread(range(reader.num_frames), num=self._settings.num_key_frames)
-        }
-        for track in item.tracks or ():
-            frames_of[track.id] = largest_views(track, num=self._settings.num_track_key_frames)
-        frames = tuple(sorted({frame for frames in frames_of.values() for frame in frames}))
-        images = reader.read(frames, max_short_side_px=self._settings.max_short_side_px)
-        return CaptionInputs(record=item, frames=frames, images=images, frames_of=frames_of)
+        settings = self._settings
+        views: list[tuple[Track | None, tuple[int, ...]]] = [
+            (None, spread(range(reader.num_frames), num=settings.num_key_frames)),
+            *((track, largest_views(track, num=settings.num_track_key_frames)) for track in item.tracks or ()),
+        ]
+        wanted = sorted({frame for _, frames in views for frame in frames})
+        images = reader.read(wanted, max_short_side_px=settings.max_short_side_px)
+        requests = (
+            self._request(item, track, frames, images[[wanted.index(frame) for frame in frames]])
+            for track, frames in views
+        )
+        return CaptionInputs(record=item, requests=tuple(requests))
 
     def process_many(self, inputs: Iterator[CaptionInputs]) -> Iterator[Result | Rejected]:
         answered = ask_in_batches(
-            inputs, requests_of=self._requests, ask=self._write, batch_size=self._settings.batch_size
+            inputs, requests_of=lambda one: one.requests, ask=self._write, batch_size=self._settings.batch_size
         )
         for one, written in answered:
             try:
@@ -196,32 +197,18 @@ class Caption:
         no_images = request.images[:0]
         return dataclasses.replace(request, frames=(), images=no_images, masks=None, prompt_name=name, prompt=prompt)
 
-    def _requests(self, one: CaptionInputs) -> list[CaptionRequest]:
-        return [self._request(one, track=None), *(self._request(one, track=track) for track in one.record.tracks or ())]
-
-    def _request(self, one: CaptionInputs, *, track: Track | None) -> CaptionRequest:
-        frames = one.frames_of[track.id if track else None]
-        images = one.images[[one.frames.index(frame) for frame in frames]]
+    def _request(self, record: Record, track: Track | None, frames: tuple[int, ...], images: Frames) -> CaptionRequest:
         name = self._settings.track_prompt if track else self._settings.clip_prompt
-        masks = None
-        if track:
-            clip, (height, width) = one.record.clip, images.shape[1:3]
-            full = (decode_mask(track.masks[i], height_px=clip.height_px, width_px=clip.width_px) for i in frames)
-            # By area and above zero, so that a thin object does not vanish.
-            scaled = [
-                cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) for mask in full
-            ]
-            masks = np.stack(scaled) > 0
         return CaptionRequest(
-            record=one.record,
+            record=record,
             track=track.id if track else None,
             frames=frames,
             images=images,
-            masks=masks,
+            masks=_masks(record, track, frames, images.shape[1:3]) if track else None,
             prompt_name=name,
             prompt=self._prompts[name].format(
                 num_frames=len(frames),
-                duration_s=f"{one.record.clip.duration_s:.1f}",
+                duration_s=f"{record.clip.duration_s:.1f}",
                 label=track.label if track else "",
             ),
         )
@@ -259,8 +246,7 @@ class Caption:
     def _text_scores(self, one: CaptionInputs, text: str) -> Iterator[Score]:
         """Of the clip's caption with the frames that it was written from."""
         if self._text_scorer is not None:
-            images = [one.images[one.frames.index(frame)] for frame in one.frames_of[None]]
-            frames = scaled(images, self._text_scorer.max_short_side_px)
+            frames = scaled(list(one.requests[0].images), self._text_scorer.max_short_side_px)
             card = self.models[-1]
             for name, value in self._text_scorer.score(frames, text).items():
                 yield Score(name=name, value=value, model=f"{card.name} {card.revision}")
@@ -271,6 +257,14 @@ class Caption:
         if self._rewriter is not None:
             prompts.append(settings.rewrite_clip_prompt if scope is None else settings.rewrite_track_prompt)
         return Text(text=" ".join(written.text.split()), scope=scope, model=self._by, prompt=", ".join(prompts))
+
+
+def _masks(record: Record, track: Track, frames: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """bool [N, H, W] at the (height, width) of the pictures; by area and above zero, so that nothing thin vanishes."""
+    clip, (height, width) = record.clip, size
+    full = (decode_mask(track.masks[frame], height_px=clip.height_px, width_px=clip.width_px) for frame in frames)
+    scaled_masks = [cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) for mask in full]
+    return np.stack(scaled_masks) > 0
 
 
 def _failed(subject: str, problem: Problem) -> RejectItem:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    images: Sequence[Image]
+    images: Callable[[], Sequence[Image]]
+    """Draws them: on the thread that readies a batch, so that the GPU need not wait for it."""
     text: str
 
 
@@ -49,7 +51,7 @@ class VlmCaptioner:
         self._model = _ChatModel(settings)
 
     def caption(self, requests: Sequence[CaptionRequest]) -> list[str]:
-        return self._model.answers([_Question(shown_images(one), one.prompt) for one in requests])
+        return self._model.answers([_Question(partial(shown_images, one), one.prompt) for one in requests])
 
 
 class VlmTagger:
@@ -68,8 +70,8 @@ class VlmTagger:
     def _question(self, frames: Frames) -> _Question:
         settings = self._settings
         rows = np.linspace(0, len(frames) - 1, min(settings.num_images, len(frames))).round().astype(int)
-        images = [_at_most(frames[row], settings.max_short_side_px) for row in rows]
-        return _Question(images, self._prompt.format(num_frames=len(images), max_labels=settings.max_labels))
+        text = self._prompt.format(num_frames=len(rows), max_labels=settings.max_labels)
+        return _Question(lambda: [_at_most(frames[row], settings.max_short_side_px) for row in rows], text)
 
 
 def parse_labels(answer: str, *, max_labels: int) -> tuple[str, ...] | RejectItem:
@@ -164,7 +166,7 @@ def _architecture(folder: Path) -> Any:
 
 
 def _conversation(question: _Question) -> list[dict[str, Any]]:
-    pictures = [{"type": "image", "image": Picture.fromarray(image)} for image in question.images]
+    pictures = [{"type": "image", "image": Picture.fromarray(image)} for image in question.images()]
     return [{"role": "user", "content": [*pictures, {"type": "text", "text": question.text}]}]
 
 
