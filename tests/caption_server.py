@@ -147,6 +147,33 @@ def drips(seconds: float) -> Behaviour:
     return drip
 
 
+def drips_headers(seconds: float) -> Behaviour:
+    """A header that never ends."""
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Header: ")
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            handler.wfile.write(b"a")
+            time.sleep(0.05)
+        handler.close_connection = True
+
+    return drip
+
+
+def falls_silent(after_s: float, seconds: float) -> Behaviour:
+    """A byte of the answer, then none for so long."""
+
+    def fall_silent(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(after_s)
+        _send_head(handler, 200, content_type="application/json", content_length="1000")
+        handler.wfile.write(b"{")
+        time.sleep(seconds)
+        handler.close_connection = True
+
+    return fall_silent
+
+
 def slowly(seconds: float, then: Behaviour) -> Behaviour:
     """A behaviour after some time."""
 

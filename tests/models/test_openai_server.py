@@ -12,7 +12,19 @@ import time
 import numpy as np
 import pytest
 
-from tests.caption_server import breaks_off, drips, fails, floods, hangs, says, sends, serving, slowly
+from tests.caption_server import (
+    breaks_off,
+    drips,
+    drips_headers,
+    fails,
+    falls_silent,
+    floods,
+    hangs,
+    says,
+    sends,
+    serving,
+    slowly,
+)
 from vpdata.config import fill
 from vpdata.errors import BackendError, ConfigError
 from vpdata.models.answers import Answer
@@ -168,12 +180,19 @@ def test_server_that_answers_nothing_well_stops_the_run(server, name):
     assert PLAIN in server.prompts
 
 
-def test_server_that_hangs_stops_the_run_within_its_patience(server):
-    server.choose = lambda prompt, number: hangs(1.0)
+@pytest.mark.parametrize(
+    "behaviour",
+    [hangs(3.0), drips(3.0), drips_headers(3.0), falls_silent(0.35, 3.0)],
+    ids=["hang", "dripping answer", "dripping header", "late silence"],
+)
+def test_server_that_never_finishes_stops_the_run_within_its_patience(server, behaviour):
+    server.choose = lambda prompt, number: behaviour
+    asking = client(server, request_timeout_s=0.4, wait_for_s=1.0)
     started = time.monotonic()
     with pytest.raises(BackendError, match="no whole answer within"):
-        client(server, request_timeout_s=0.2, wait_for_s=1.0).answer("Describe it.", images=[])
-    assert time.monotonic() - started < 3
+        asking.answer("Describe it.", images=[])
+    longest_silence_s = 1.0 + 2 * 0.4
+    assert time.monotonic() - started < longest_silence_s + 0.3
 
 
 def test_server_that_asks_for_more_patience_than_there_is_stops_the_run_at_once(server):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
 import logging
 import math
 import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,7 +61,7 @@ class ServerSettings:
     concurrency: int = 8
     """Requests on their way at once, of each worker; a batch of the stage must be as large, better several times."""
     request_timeout_s: float = 60.0
-    """Longest time one attempt may take."""
+    """Longest time one attempt may take, from the connection to the last byte."""
     max_attempts: int = 3
     """Of a request that fails while the server answers others; then it is taken for the cause, and gets no text."""
     wait_for_s: float = 300.0
@@ -108,11 +111,14 @@ class ChatServer:
     def __init__(self, settings: ServerSettings, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._settings, self._sleep = settings, sleep
         self._key = _api_key(settings.api_key_env)
-        self._client = httpx.Client(
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-            timeout=httpx.Timeout(settings.request_timeout_s, connect=_CONNECT_TIMEOUT_S, pool=None),
-            limits=httpx.Limits(max_connections=settings.concurrency),
+        self._client = httpx.AsyncClient(
+            headers={"Content-Type": "application/json"}
+            | ({"Authorization": f"Bearer {self._key}"} if self._key else {}),
+            timeout=httpx.Timeout(None, connect=_CONNECT_TIMEOUT_S),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=settings.concurrency),
         )
+        self._loop = _started_loop()
+        weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
         self._url = f"{settings.base_url.rstrip('/')}/chat/completions"
         self._lock = threading.Lock()
         self._answered_at = self._closed_until = -math.inf
@@ -176,13 +182,12 @@ class ChatServer:
         settings = self._settings
         message = {"role": "user", "content": content}
         body = {"model": settings.model, "messages": [message], **settings.parameters}
-        deadline = time.monotonic() + settings.request_timeout_s
+        sending = asyncio.run_coroutine_threadsafe(self._send(json.dumps(body).encode()), self._loop)
         try:
-            with self._client.stream("POST", self._url, json=body) as response:
-                reply = _read(response, deadline=deadline)
+            response, reply = sending.result()
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise _Unavailable(f"no connection: {error}") from error
-        except httpx.TimeoutException as error:
+        except TimeoutError as error:
             raise BadReply(f"no whole answer within {settings.request_timeout_s:g} s") from error
         except httpx.RequestError as error:
             raise BadReply(f"the answer broke off: {error}") from error
@@ -190,6 +195,14 @@ class ChatServer:
         with self._lock:
             self._answered_at = time.monotonic()
         return answer
+
+    async def _send(self, body: bytes) -> tuple[httpx.Response, bytes]:
+        """TimeoutError at the deadline. A task, since httpx's own time-outs begin anew with each byte."""
+        async with (
+            asyncio.timeout(self._settings.request_timeout_s),
+            self._client.stream("POST", self._url, content=body) as response,
+        ):
+            return response, await _read(response)
 
     def _understood(self, response: httpx.Response, reply: bytes) -> Answer:
         status = response.status_code
@@ -219,15 +232,25 @@ def _api_key(variable: str | None) -> str:
     return key
 
 
-def _read(response: httpx.Response, *, deadline: float) -> bytes:
+def _started_loop() -> asyncio.AbstractEventLoop:
+    """An event loop on a thread of its own, which ends when the loop is stopped."""
+    loop = asyncio.new_event_loop()
+
+    def run() -> None:
+        loop.run_forever()
+        loop.close()
+
+    threading.Thread(target=run, name="caption-server", daemon=True).start()
+    return loop
+
+
+async def _read(response: httpx.Response) -> bytes:
     """At most one byte more than is allowed."""
     reply = bytearray()
-    for chunk in response.iter_bytes():
+    async for chunk in response.aiter_bytes():
         reply += chunk
         if len(reply) > MAX_REPLY_BYTES:
             break
-        if time.monotonic() > deadline:
-            raise httpx.ReadTimeout("the answer comes in too slowly")
     return bytes(reply[: MAX_REPLY_BYTES + 1])
 
 
