@@ -8,6 +8,9 @@ import multiprocessing
 import shutil
 import struct
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -195,6 +198,25 @@ def test_a_download_that_is_not_what_the_hub_says_is_refused_and_can_be_repeated
         local_weights(REPO)
     hub.stated = {}
     fetch(REPO, to=shared, hub=hub)
+    assert local_weights(REPO)
+
+
+def test_of_two_fetches_at_once_the_second_waits_and_downloads_nothing(hub, shared, tmp_path, caplog):
+    both_are_inside = threading.Barrier(2)
+
+    class SlowHub(LocalHub):
+        def snapshot(self, *args, **options):
+            with suppress(threading.BrokenBarrierError):
+                both_are_inside.wait(timeout=0.5)
+            return super().snapshot(*args, **options)
+
+    slow = SlowHub(hub.root)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: fetch(REPO, to=shared, hub=slow), range(2))
+    assert first == second
+    fetch(REPO, to=Folder(tmp_path / "alone"), hub=hub)
+    assert slow.calls == hub.calls
+    assert f"another process is fetching {REPO}" in caplog.text
     assert local_weights(REPO)
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from vpdata.errors import BackendError, ConfigError, StorageError
 from vpdata.models.catalogue import HUB_FILES, Published, find
@@ -31,24 +36,42 @@ _PIPELINE_FILES = (
     ),
 )
 
+_log = logging.getLogger(__name__)
+
 
 def fetch(weights: str, *, to: Folder, hub: Hub, revision: str | None = None) -> Lock:
     """Download weights into the folder of their name inside `to`, and return what is there now.
 
     What is there already is verified, and downloaded again at the same revision where it is damaged; then its content
-    must be what it was the first time. ConfigError for another revision than the one that is there.
+    must be what it was the first time. ConfigError for another revision than the one that is there. Of two fetches at
+    once into one local folder, or on one node into one bucket, the second waits.
     """
     check_name(weights)
     folder = to.child(weights)
+    old = _there(folder, revision)
+    if old is not None and _is_whole(folder, old):
+        return old
+    with _staging(weights, to) as staging:
+        # Whoever had the staging folder before may have brought them.
+        old = _there(folder, revision)
+        if old is not None and _is_whole(folder, old):
+            return old
+        return _fetch(weights, folder, old, hub, staging=staging, revision=revision)
+
+
+def _there(folder: Folder, revision: str | None) -> Lock | None:
+    """What is in the folder already; ConfigError where that is another revision."""
     old = read_lock(folder)
     if old is not None and not old.matches(revision):
         raise ConfigError(
             f"{folder.uri} holds revision {old.revision}, got {revision}: fetch it to another place, or remove that "
             "folder once nothing uses it"
         )
-    if old is not None and _is_whole(folder, old):
-        return old
-    staging = _staging(weights, to)
+    return old
+
+
+def _fetch(weights: str, folder: Folder, old: Lock | None, hub: Hub, *, staging: Path, revision: str | None) -> Lock:
+    """Download into the staging folder, move to the folder what is as it was in `old`, and declare it complete."""
     known = find(weights)
     if known is not None and known.url is not None:
         source, at = known.url, _download_file(known, hub, to=staging, revision=revision)
@@ -79,18 +102,29 @@ def _is_whole(folder: Folder, lock: Lock) -> bool:
     return True
 
 
-def _staging(weights: str, to: Folder) -> Path:
-    """Where a download grows: beside its target where that is local, so that the last step is a rename.
+@contextmanager
+def _staging(weights: str, to: Folder) -> Iterator[Path]:
+    """Where a download grows, held by one fetch: beside its target where that is local, so that it ends with a rename.
 
     Its name is the same each time, so that a fetch that was interrupted goes on.
     """
     root = Path(to.uri) if to.is_local else node_folder()
     staging = root / f".aside-{weights.replace('/', '--')}"
+    held = FileLock(f"{staging}.lock")
     try:
-        staging.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot write to {root}: {error.strerror}") from error
-    return staging
+        root.mkdir(parents=True, exist_ok=True)
+        try:
+            held.acquire(blocking=False)
+        except Timeout:
+            _log.warning("another process is fetching %s into %s; waiting for it", weights, root)
+            held.acquire()
+        staging.mkdir(exist_ok=True)
+    except (OSError, NotImplementedError) as error:
+        raise StorageError(f"cannot write to {root}, or lock a file there: {error}") from error
+    try:
+        yield staging
+    finally:
+        held.release()
 
 
 def _download_repository(weights: str, known: Published | None, hub: Hub, *, to: Path, revision: str | None) -> str:
