@@ -110,8 +110,9 @@ def test_empty_answers_are_kept_too(server, tmp_path):
     assert len(server.asked) == 1
 
 
-def test_request_that_failed_is_asked_again_in_the_next_run(server, tmp_path):
-    server.choose = lambda prompt, number: fails(400) if number == 0 else says("Fine.")
+@pytest.mark.parametrize("failure", [fails(400), says(None, finish_reason="length")], ids=["refused", "used up"])
+def test_request_that_failed_is_asked_again_in_the_next_run(server, tmp_path, failure):
+    server.choose = lambda prompt, number: failure if number == 0 else says("Fine.")
     assert captioner(server, answers=str(tmp_path)).caption(REQUESTS[:1]) == [""]
     assert captioner(server, answers=str(tmp_path)).caption(REQUESTS[:1]) == ["Fine."]
 
@@ -156,6 +157,20 @@ def test_cost_is_counted_from_tokens_and_prices(server, tmp_path, caplog):
     usd = pytest.approx(0.025 + 0.0025)
     assert asking.cost == Cost(num_paid=5, num_kept=2, input_tokens=10_000, output_tokens=250, usd=usd)
     assert "a-vlm, this worker so far: 5 answers paid and 2 kept, 10000 tokens in, 250 out, 0.0275 USD" in caplog.text
+
+
+def test_cost_holds_what_came_to_nothing_and_no_request_that_was_refused_unread(server):
+    behaviours = {
+        "Question 0": says("Fine.", input_tokens=100, output_tokens=10),
+        "Question 1": says(None, finish_reason="length", input_tokens=100, output_tokens=512),
+        "Question 2": fails(400, code="content_filter"),
+        "Question 3": says("", finish_reason="content_filter", input_tokens=100, output_tokens=1),
+    }
+    plain = says("grey", input_tokens=20, output_tokens=2)
+    server.choose = lambda prompt, number: behaviours.get(prompt, plain)
+    asking = captioner(server, usd_per_million_output_tokens=1000.0)
+    assert asking.caption(REQUESTS[:4]) == ["Fine.", "", "", ""]
+    assert asking.cost == Cost(num_paid=2, input_tokens=320, output_tokens=525, usd=pytest.approx(0.525))
 
 
 def test_key_reaches_no_file_card_or_setting(server, tmp_path, monkeypatch):

@@ -46,7 +46,9 @@ JUNK = {
     "null choices": sends(b'{"choices": null}'),
     "list": sends(b"[]"),
     "number as text": says(7),
-    "parts as text": says([{"type": "image_url"}]),
+    "picture as text": says([{"type": "image_url"}]),
+    "strings as parts": says(["a red square"]),
+    "part without text": says([{"type": "text"}]),
     "deep": sends(b"[" * 200_000),
     "huge": sends(b'{"choices": "' + b"x" * 2_000_000 + b'"}'),
     "endless": floods,
@@ -276,12 +278,50 @@ def test_refusal_is_judged_only_when_the_server_has_time_for_a_plain_question(se
         says(None),
         says(""),
         says(" \n\u200b"),
+        says([{"type": "refusal", "refusal": "I can't help with that."}]),
+        says("", finish_reason="content_filter"),
     ],
 )
 def test_refusal_for_content_is_an_empty_answer(server, refusal):
     server.choose = lambda prompt, number: refusal
     assert client(server).answer("Describe it.", images=[]).text == ""
     assert len(server.asked) == 1
+
+
+def test_text_may_come_in_parts(server):
+    parts = [
+        {"type": "thinking", "thinking": "I see red."},
+        {"type": "text", "text": "a red "},
+        {"type": "text", "text": "square"},
+    ]
+    server.choose = lambda prompt, number: says(parts, input_tokens=70, output_tokens=5)
+    answer = client(server).answer("Describe it.", images=[PICTURE])
+    assert answer == Answer(text="a red square", input_tokens=70, output_tokens=5)
+    assert len(server.asked) == 1
+
+
+USED_UP = {
+    "no content": says(None, finish_reason="length", output_tokens=512),
+    "empty content": says("\n", finish_reason="length", output_tokens=512),
+    "reasoning alone": says([{"type": "thinking"}], finish_reason="length", output_tokens=512),
+}
+
+
+@pytest.mark.parametrize("used_up", USED_UP.values(), ids=USED_UP.keys())
+def test_model_that_used_up_its_tokens_has_not_answered(server, caplog, used_up):
+    server.choose = lambda prompt, number: used_up if prompt == "hard" else says("grey")
+    asking = client(server)
+    assert asking.answer("hard", images=[PICTURE]) is None
+    assert server.prompts == ["hard", PLAIN]
+    assert "512 tokens were used up before the first word" in caplog.text
+    assert asking.spent == (200, 522)
+
+
+def test_model_that_always_uses_up_its_tokens_stops_the_run_at_once(server):
+    server.choose = lambda prompt, number: USED_UP["no content"]
+    with pytest.raises(BackendError, match="raise max_tokens"):
+        client(server).answer("Describe it.", images=[])
+    assert len(server.asked) == 2
 
 
 def test_answer_is_text_and_nothing_else(server):

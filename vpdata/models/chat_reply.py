@@ -6,6 +6,7 @@ import email.utils
 import json
 import math
 import time
+from typing import Any
 
 from vpdata.models.answers import Answer
 from vpdata.models.plain_text import plain_text
@@ -22,8 +23,22 @@ class BadReply(Exception):  # noqa: N818  it names an outcome, not a fault of ou
     """The server failed on a request: a fault of either."""
 
 
+class OutOfTokens(Exception):  # noqa: N818
+    """The model used up its tokens before the first word of an answer, as one does that reasons for long."""
+
+    def __init__(self, spent: Answer) -> None:
+        super().__init__(
+            f"its {spent.output_tokens or 'allowed'} tokens were used up before the first word (finish_reason length); "
+            "raise max_tokens in the captioner's parameters, or turn the model's reasoning off"
+        )
+        self.spent = spent
+
+
 def parse_completion(content_type: str, reply: bytes) -> Answer:
-    """The text of the first choice, empty where the model declines; BadReply for what is no chat completion."""
+    """The text of the first choice, empty where the model declines.
+
+    OutOfTokens where there is none yet, BadReply for what is no chat completion.
+    """
     if len(reply) > MAX_REPLY_BYTES:
         raise BadReply(f"the answer has more than {MAX_REPLY_BYTES} bytes")
     if "json" not in content_type:
@@ -31,16 +46,33 @@ def parse_completion(content_type: str, reply: bytes) -> Answer:
     try:
         data = json.loads(reply)
         choice = data["choices"][0]
-        text = choice["message"]["content"]
-        is_declined = bool(choice["message"].get("refusal")) or choice.get("finish_reason") == "content_filter"
+        message, finish = choice["message"], choice.get("finish_reason")
+        text = _text(message["content"])
+        is_declined = bool(message.get("refusal")) or finish == "content_filter"
         usage = data.get("usage") or {}
         input_tokens, output_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
     except _MALFORMED as error:
         raise BadReply(f"the answer is no chat completion ({type(error).__name__}: {str(error)[:80]})") from error
-    if not isinstance(text, (str, type(None))):
-        raise BadReply(f"got a {type(text).__name__} as the answer, wanted text")
-    text = "" if is_declined else plain_text(text or "")
-    return Answer(text=text, input_tokens=_count(input_tokens), output_tokens=_count(output_tokens))
+    text = "" if is_declined else plain_text(text)
+    answer = Answer(text=text, input_tokens=_count(input_tokens), output_tokens=_count(output_tokens))
+    if not text and finish == "length":
+        raise OutOfTokens(answer)
+    return answer
+
+
+def _text(content: Any) -> str:
+    """Of a string, or of the parts of a list that are text, as some servers write it; ValueError for what is neither.
+
+    Parts of other kinds hold a refusal or the model's reasoning.
+    """
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        raise ValueError(f"got a {type(content).__name__} as the answer, wanted text")
+    kinds = [part["type"] for part in content]
+    if unknown := set(kinds) - {"text", "refusal", "thinking", "reasoning"}:
+        raise ValueError(f"got the part {sorted(unknown)[0]!r} as the answer, wanted text")
+    return "".join(part["text"] for part in content if part["type"] == "text")
 
 
 def is_content_refusal(reply: bytes) -> bool:

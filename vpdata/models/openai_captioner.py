@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import threading
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from vpdata.config import public
-from vpdata.models.answers import Answer, Answers, question_key
+from vpdata.models.answers import Answers, question_key
 from vpdata.models.object_views import shown_images
 from vpdata.models.openai_server import ChatServer, ServerSettings
 from vpdata.models.ports import CaptionRequest, ModelCard
@@ -52,10 +51,11 @@ class Cost:
     """What a captioner has asked for so far; attempts that broke off are not in it, since no server says their cost."""
 
     num_paid: int = 0
+    """Answers with a text, or at least with tokens: a request that was refused unread costs nothing."""
     num_kept: int = 0
     """Answers that were taken from the folder of answers."""
     input_tokens: int = 0
-    """Of the paid answers."""
+    """Of all that the server counted, also of answers that were of no use."""
     output_tokens: int = 0
     usd: float = 0.0
 
@@ -68,12 +68,21 @@ class OpenAICaptioner:
         self._server = ChatServer(settings)
         self._answers = Answers(Folder(settings.answers)) if settings.answers else None
         self._lock = threading.Lock()
-        self._cost = Cost()
+        self._num_paid = self._num_kept = 0
 
     @property
     def cost(self) -> Cost:
         """The sum over all calls."""
-        return self._cost
+        settings, (input_tokens, output_tokens) = self._settings, self._server.spent
+        usd_in = input_tokens * settings.usd_per_million_input_tokens / 1e6
+        usd_out = output_tokens * settings.usd_per_million_output_tokens / 1e6
+        return Cost(
+            num_paid=self._num_paid,
+            num_kept=self._num_kept,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            usd=usd_in + usd_out,
+        )
 
     def caption(self, requests: Sequence[CaptionRequest]) -> list[str]:
         executor = ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="caption")
@@ -81,7 +90,7 @@ class OpenAICaptioner:
             texts = list(executor.map(self._text, requests))
         finally:
             executor.shutdown(cancel_futures=True)
-        cost = self._cost
+        cost = self.cost
         _log.info(
             "%s, this worker so far: %d answers paid and %d kept, %d tokens in, %d out, %.4f USD",
             *(self._settings.model, cost.num_paid, cost.num_kept, cost.input_tokens, cost.output_tokens, cost.usd),
@@ -96,29 +105,15 @@ class OpenAICaptioner:
         )
         kept = self._answers.get(key) if self._answers else None
         if kept is not None:
-            self._count(kept, is_kept=True)
+            with self._lock:
+                self._num_kept += 1
             return kept.text
         answer = self._server.answer(request.prompt, images=images)
         if answer is None:
             return ""
         if self._answers:
             self._answers.put(key, answer)
-        self._count(answer, is_kept=False)
+        if answer.text or answer.input_tokens or answer.output_tokens:
+            with self._lock:
+                self._num_paid += 1
         return answer.text
-
-    def _count(self, answer: Answer, *, is_kept: bool) -> None:
-        settings = self._settings
-        usd_in = answer.input_tokens * settings.usd_per_million_input_tokens / 1e6
-        usd_out = answer.output_tokens * settings.usd_per_million_output_tokens / 1e6
-        with self._lock:
-            old = self._cost
-            if is_kept:
-                self._cost = dataclasses.replace(old, num_kept=old.num_kept + 1)
-            else:
-                self._cost = Cost(
-                    num_paid=old.num_paid + 1,
-                    num_kept=old.num_kept,
-                    input_tokens=old.input_tokens + answer.input_tokens,
-                    output_tokens=old.output_tokens + answer.output_tokens,
-                    usd=old.usd + usd_in + usd_out,
-                )

@@ -23,7 +23,14 @@ import numpy as np
 
 from vpdata.errors import BackendError
 from vpdata.models.answers import Answer
-from vpdata.models.chat_reply import MAX_REPLY_BYTES, BadReply, is_content_refusal, parse_completion, read_retry_after
+from vpdata.models.chat_reply import (
+    MAX_REPLY_BYTES,
+    BadReply,
+    OutOfTokens,
+    is_content_refusal,
+    parse_completion,
+    read_retry_after,
+)
 from vpdata.models.plain_text import plain_text
 from vpdata.models.ports import Image
 
@@ -98,7 +105,11 @@ class _Unavailable(Exception):  # noqa: N818  what the server is, not an error o
 
 
 class _Refused(Exception):  # noqa: N818
-    """The server will not take this request, however often it is asked."""
+    """The server will not take this request."""
+
+
+_HOPELESS = (_Refused, OutOfTokens)
+"""What would happen again, however often it is asked."""
 
 
 class ChatServer:
@@ -122,6 +133,12 @@ class ChatServer:
         self._url = f"{settings.base_url.rstrip('/')}/chat/completions"
         self._lock = threading.Lock()
         self._answered_at = self._closed_until = -math.inf
+        self._spent = (0, 0)
+
+    @property
+    def spent(self) -> tuple[int, int]:
+        """Tokens in and out of all that was answered, also of plain questions and of answers without a text."""
+        return self._spent
 
     def answer(self, prompt: str, *, images: Sequence[Image]) -> Answer | None:
         """The answer to a prompt about uint8 [H, W, 3] RGB images; None where the server fails on this one alone."""
@@ -139,15 +156,15 @@ class ChatServer:
                 failure = reply
                 num_failures += 1
                 is_hopeless = num_failures >= self._settings.max_attempts
-            except _Refused as refusal:
+            except _HOPELESS as refusal:
                 failure, is_hopeless = refusal, True
             if is_hopeless:
                 plain_failure = self._ask_plainly(has_images=bool(images))
                 if plain_failure is None:
                     _log.warning("%s fails on one request (%s); it gets no text", self._url, failure)
                     return None
-                if isinstance(failure, _Refused) and isinstance(plain_failure, _Refused):
-                    raise BackendError(f"{self._url} refuses all that it is asked: {failure}") from failure
+                if isinstance(failure, _HOPELESS) and isinstance(plain_failure, _HOPELESS):
+                    raise BackendError(f"{self._url} fails on all that it is asked: {failure}") from failure
             self._wait(delay_s, retry_after_s, since=max(asked_at, self._answered_at), failure=failure)
             delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
 
@@ -174,7 +191,7 @@ class ChatServer:
         """How a harmless question of the same form fails; None: it is answered."""
         try:
             self._post(_content(_PLAIN_PROMPT, [_PLAIN_PICTURE] if has_images else []))
-        except (_Unavailable, BadReply, _Refused) as failure:
+        except (_Unavailable, BadReply, *_HOPELESS) as failure:
             return failure
         return None
 
@@ -191,10 +208,20 @@ class ChatServer:
             raise BadReply(f"no whole answer within {settings.request_timeout_s:g} s") from error
         except httpx.RequestError as error:
             raise BadReply(f"the answer broke off: {error}") from error
-        answer = self._understood(response, reply)
+        try:
+            answer = self._understood(response, reply)
+        except OutOfTokens as cut:
+            self._note(cut.spent)
+            raise
+        self._note(answer)
+        return answer
+
+    def _note(self, answer: Answer) -> None:
+        """That the server is alive, and what it counted."""
         with self._lock:
             self._answered_at = time.monotonic()
-        return answer
+            tokens_in, tokens_out = self._spent
+            self._spent = (tokens_in + answer.input_tokens, tokens_out + answer.output_tokens)
 
     async def _send(self, body: bytes) -> tuple[httpx.Response, bytes]:
         """TimeoutError at the deadline. A task, since httpx's own time-outs begin anew with each byte."""
