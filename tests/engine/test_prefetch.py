@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from vpdata.errors import Reason, RejectItem
 from vpdata.records import Source
 
 ITEMS = [Source(id=f"v{number:02d}", uri=f"v{number:02d}.mp4") for number in range(12)]
+MANY = [Source(id=f"w{number:02d}", uri=f"w{number:02d}.mp4") for number in range(40)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +54,37 @@ def test_items_come_in_order_with_rejects_in_their_place(num_threads: int) -> No
     assert [isinstance(one.inputs, RejectItem) for one in prepared] == [number == 3 for number in range(12)]
 
 
-def test_no_more_is_prepared_ahead_than_the_bound_allows() -> None:
+@pytest.mark.parametrize(("max_bytes", "num_ahead"), [(50, 1), (100, 1), (199, 1), (250, 2), (10**6, 12)])
+def test_as_much_is_prepared_ahead_as_the_bound_allows(max_bytes: int, num_ahead: int) -> None:
     stage = Stage()
-    prepared = Prefetch(stage, no_media, num_threads=1, max_bytes=250).prepared(ITEMS, first_index=0)
-    next(prepared)
-    # One item is out; while 100 and 200 bytes wait another may start, with 300 none may.
-    assert stage.num_prepared <= 4
+    prepared = Prefetch(stage, no_media, num_threads=3, max_bytes=max_bytes).prepared(MANY, first_index=0)
+    for num_out in (1, 2, 3):
+        next(prepared)
+        deadline = time.monotonic() + 30
+        while stage.num_prepared < num_out + num_ahead and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.05)
+        assert stage.num_prepared == num_out + num_ahead
     prepared.close()
+
+
+def test_one_item_is_prepared_until_it_is_known_how_large_they_are() -> None:
+    may_go_on, started = threading.Event(), []
+
+    class Slow(Stage):
+        def prepare(self, item: Any, media: Any) -> Any:
+            started.append(item.id)
+            assert may_go_on.wait(timeout=60)
+            return super().prepare(item, media)
+
+    prepared = Prefetch(Slow(), no_media, num_threads=3, max_bytes=10**6).prepared(MANY, first_index=0)
+    asking = threading.Thread(target=next, args=(prepared,))
+    asking.start()
+    time.sleep(0.2)
+    assert started == ["w00"]
+    may_go_on.set()
+    asking.join()
+    assert [one.index for one in prepared] == list(range(1, len(MANY)))
 
 
 def test_media_stay_open_until_their_item_is_finished() -> None:

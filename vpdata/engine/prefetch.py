@@ -28,9 +28,14 @@ class Prefetch:
     """Iterates over prepared items; the media of an item stay open until `close_before` passes it."""
 
     def __init__(self, stage: Stage, open_media: OpenMedia, *, num_threads: int, max_bytes: int) -> None:
-        """With `num_threads` 0 everything is prepared when it is asked for, on the caller's thread."""
+        """At most `max_bytes` wait ahead of the item that was handed out last, but always one item, whatever its size.
+
+        With `num_threads` 0 everything is prepared when it is asked for, on the caller's thread.
+        """
         self._stage, self._open_media = stage, open_media
         self._num_threads, self._max_bytes = num_threads, max_bytes
+        self._largest_bytes: int | None = None
+        """Of all items so far; None: none is ready yet."""
         self._open: deque[tuple[int, ExitStack]] = deque()
 
     def prepared(self, items: Sequence[Item], *, first_index: int) -> Iterator[Prepared]:
@@ -42,15 +47,20 @@ class Prefetch:
             return
         queue: deque[_Queued] = deque()
         executor = ThreadPoolExecutor(self._num_threads, thread_name_prefix="prepare")
+
+        def fill() -> None:
+            while self._has_room(queue) and (following := next(numbered, None)) is not None:
+                queue.append((following[0], executor.submit(self._prepare, following[1])))
+
         try:
-            while True:
-                while self._has_room(queue) and (following := next(numbered, None)) is not None:
-                    index, item = following
-                    queue.append((index, executor.submit(self._prepare, item)))
-                if not queue:
-                    return
+            fill()
+            while queue:
                 index, future = queue.popleft()
-                yield self._hand_out(index, *future.result())
+                inputs, stack = future.result()
+                # Before the item is handed out, so that the next is under way while the stage has this one.
+                self._note_size(inputs)
+                fill()
+                yield self._hand_out(index, inputs, stack)
         finally:
             executor.shutdown(cancel_futures=True)
             for _, future in queue:
@@ -79,12 +89,22 @@ class Prefetch:
         return Prepared(index=index, inputs=inputs)
 
     def _has_room(self, queue: deque[_Queued]) -> bool:
-        return not queue or (len(queue) < 4 * self._num_threads and self._bytes_held(queue) < self._max_bytes)
+        """Whether one more may be prepared ahead; an item in preparation counts as much as the largest so far."""
+        if not queue:
+            return True
+        ready = [future.result()[0] for _, future in queue if future.done() and not future.exception()]
+        for inputs in ready:
+            self._note_size(inputs)
+        if self._largest_bytes is None:
+            # How many fit is not known: one may be as large as the bound.
+            return False
+        coming_bytes = (len(queue) - len(ready) + 1) * self._largest_bytes
+        held_bytes = sum(_num_bytes(inputs) for inputs in ready)
+        return len(queue) < 4 * self._num_threads and held_bytes + coming_bytes <= self._max_bytes
 
-    def _bytes_held(self, queue: deque[_Queued]) -> int:
-        """Bytes prepared ahead; an item in preparation counts as much as the largest that is ready."""
-        sizes = [_num_bytes(future.result()[0]) for _, future in queue if future.done() and not future.exception()]
-        return sum(sizes) + (len(queue) - len(sizes)) * max(sizes, default=0)
+    def _note_size(self, inputs: Inputs | RejectItem) -> None:
+        if not isinstance(inputs, RejectItem):
+            self._largest_bytes = max(self._largest_bytes or 0, inputs.num_bytes)
 
 
 def _num_bytes(inputs: Inputs | RejectItem) -> int:
