@@ -45,9 +45,9 @@ class Sam2Tracker:
     "SAM 2: Segment Anything in Images and Videos").
     """
 
-    max_short_side_px: int | None = None
-
     def __init__(self, network: Network, settings: Sam2Settings) -> None:
+        # The network sees squares of that size: of larger frames a clip would hold gigabytes for nothing.
+        self.max_short_side_px: int | None = network.image_size_px
         self._network = network
         self._settings = settings
         # Here, since copying them to the GPU for each batch would wait for all that it has still to do.
