@@ -30,6 +30,7 @@ GENERAL_LIBRARIES = {
     "PIL",
     "av",
     "cv2",
+    "filelock",
     "httpx",
     "msgspec",
     "numpy",

@@ -109,8 +109,9 @@ def test_embeddings_of_a_vocabulary_are_computed_once(options):
 def test_damaged_cache_is_made_again(options, caplog):
     wanted = ClipTags(ClipTagsSettings(**options)).tags([clip(1)])
     (file,) = Path(options["cache_folder"]).iterdir()
-    for damage in (b"", file.read_bytes()[:-7], b"junk"):
-        file.write_bytes(damage)
+    whole = np.load(file)
+    for damage in (b"", file.read_bytes()[:-7], b"junk", whole[:-1], whole[:, :-1], whole.astype(np.float64)):
+        np.save(file, damage) if isinstance(damage, np.ndarray) else file.write_bytes(damage)
         with caplog.at_level(logging.WARNING):
             assert ClipTags(ClipTagsSettings(**options)).tags([clip(1)]) == wanted
         assert "is damaged" in caplog.text

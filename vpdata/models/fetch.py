@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 from vpdata.errors import BackendError, ConfigError, StorageError
 from vpdata.models.catalogue import HUB_FILES, Published, find
 from vpdata.models.hub import Hub, Snapshot
-from vpdata.models.weights import Lock, check_name, locked, node_folder, read_lock, verify, write_lock
+from vpdata.models.node_disk import node_folder
+from vpdata.models.weights import Lock, check_name, locked, read_lock, verify, write_lock
 from vpdata.storage import Folder
 
 _SINGLE_FILE = "model.safetensors"

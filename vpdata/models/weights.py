@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from filelock import FileLock
 
 from vpdata.config import fill, to_plain
 from vpdata.errors import BackendError, ConfigError, StorageError
+from vpdata.models.node_disk import node_folder
 from vpdata.storage import Folder
 
 LOCK_FILE = "weights.lock.yaml"
@@ -189,13 +189,6 @@ def verify(folder: Folder, lock: Lock, *, remedy: str) -> None:
     """BackendError, with the remedy, for the first file that is missing, cut short or changed."""
     _check_sizes(folder, lock, remedy=remedy)
     _check_hashes(folder, lock, uri=folder.uri, remedy=remedy)
-
-
-def node_folder() -> Path:
-    """Where this user keeps files on this node's own disk, in TMPDIR."""
-    folder = Path(tempfile.gettempdir(), f"vpdata-weights-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
 
 
 def _fetched(weights: str, revision: str | None) -> tuple[Folder, Lock]:

@@ -10,14 +10,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.lib.format import read_array
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from vpdata.models.node_disk import node_folder
 from vpdata.models.openclip.loading import ClipModel, load_clip
 from vpdata.models.openclip.settings import ClipTagsSettings
 from vpdata.models.ports import Frames
 from vpdata.models.vocabularies import read_vocabulary
-from vpdata.models.weights import node_folder
 from vpdata.storage import Folder
 
 _TEXT_BATCH_SIZE = 256
@@ -59,17 +61,23 @@ def _cached_embeddings(model: ClipModel, names: Sequence[str], templates: Sequen
     file = f"{hashlib.sha256(asked).hexdigest()}.npy"
     if folder.exists(file):
         try:
-            stored = np.load(io.BytesIO(folder.read(file)), allow_pickle=False)
-        except (ValueError, EOFError) as error:
+            return torch.from_numpy(_array(folder.read(file), shape=(len(names), model.num_values)))
+        except ValueError as error:
             _log.warning("%s/%s is damaged (%s); it is made again", folder.uri, file, error)
-        else:
-            return torch.from_numpy(stored)
     size = max(1, _TEXT_BATCH_SIZE // len(templates))
     embeddings = torch.cat([_embed(model, names[i : i + size], templates) for i in range(0, len(names), size)])
     content = io.BytesIO()
     np.save(content, embeddings.numpy(), allow_pickle=False)
     folder.write(file, content.getvalue())
     return embeddings
+
+
+def _array(content: bytes, *, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """What an `.npy` file holds; ValueError where that is not a float32 array of the shape."""
+    array = read_array(io.BytesIO(content), allow_pickle=False)
+    if array.dtype != np.float32 or array.shape != shape:
+        raise ValueError(f"got {array.dtype} {list(array.shape)}, wanted float32 {list(shape)}")
+    return array
 
 
 def _embed(model: ClipModel, names: Sequence[str], templates: Sequence[str]) -> Tensor:
