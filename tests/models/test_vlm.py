@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +12,7 @@ pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
 
 from PIL import Image as Picture
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationMixin
 
 from tests.fakes import make_clip, squares_film
 from tests.models.tiny_vlm import save_tiny_vlm
@@ -97,7 +97,7 @@ def test_answers_are_those_of_chat_template_and_generate(folder):
 
 def test_batch_equals_one_by_one(folder):
     captioner = VlmCaptioner(settings(folder))
-    for batch in (REQUESTS[:3], [REQUESTS[3], dataclasses.replace(REQUESTS[3], prompt="And this one: no.")]):
+    for batch in (REQUESTS[:3], [REQUESTS[3], replace(REQUESTS[3], prompt="And this one: no.")]):
         assert captioner.caption(batch) == [captioner.caption([one])[0] for one in batch]
 
 
@@ -105,6 +105,22 @@ def test_batch_equals_one_by_one(folder):
 def test_texts_do_not_depend_on_how_many_are_generated_at_once(folder, batch_size):
     one_by_one = [VlmCaptioner(settings(folder)).caption([one])[0] for one in REQUESTS[:3]]
     assert VlmCaptioner(settings(folder, batch_size=batch_size)).caption(REQUESTS[:3]) == one_by_one
+
+
+def test_texts_of_one_prompt_are_generated_together(folder, monkeypatch):
+    asked = [request(0), replace(request(0, 3, 7), prompt_name="masked_object")] * 2
+    captioner = VlmCaptioner(settings(folder, batch_size=2))
+    one_by_one = [captioner.caption([one])[0] for one in asked]
+    masks, generate = [], GenerationMixin.generate
+
+    def noted(self, **inputs):
+        masks.append(inputs["attention_mask"])
+        return generate(self, **inputs)
+
+    monkeypatch.setattr(GenerationMixin, "generate", noted)
+    assert captioner.caption(asked) == one_by_one
+    assert [len(mask) for mask in masks] == [2, 2]
+    assert all(mask.all() for mask in masks), "a question was padded to the length of another prompt's"
 
 
 def test_answer_depends_on_pictures_and_prompt(folder):
@@ -244,5 +260,5 @@ def test_card_names_weights_and_their_licence_without_loading_them(weights, lice
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_gpu_agrees_with_cpu(folder):
-    on_gpu = VlmCaptioner(dataclasses.replace(settings(folder), device="cuda"))
+    on_gpu = VlmCaptioner(replace(settings(folder), device="cuda"))
     assert on_gpu.caption(REQUESTS[:3]) == VlmCaptioner(settings(folder)).caption(REQUESTS[:3])

@@ -51,7 +51,12 @@ class VlmCaptioner:
         self._model = _ChatModel(settings)
 
     def caption(self, requests: Sequence[CaptionRequest]) -> list[str]:
-        return self._model.answers([_Question(partial(shown_images, one), one.prompt) for one in requests])
+        # A batch is padded to its longest question and goes on until its longest text ends: one prompt's are alike.
+        order = sorted(range(len(requests)), key=lambda row: requests[row].prompt_name)
+        asked = [requests[row] for row in order]
+        texts = self._model.answers([_Question(partial(shown_images, one), one.prompt) for one in asked])
+        text_of = dict(zip(order, texts, strict=True))
+        return [text_of[row] for row in range(len(requests))]
 
 
 class VlmTagger:
