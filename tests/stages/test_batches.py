@@ -53,7 +53,7 @@ def test_bad_request_spoils_only_its_own_item():
     assert item == (3, BAD)
     assert isinstance(rejection, RejectItem)
     assert rejection.reason is Reason.GPU_MEMORY
-    assert batches == [[1, 2, 3, BAD], [1], [2], [3], [BAD], [4, 5]]
+    assert batches == [[1, 2, 3, BAD], [1, 2], [3, BAD], [3], [BAD], [4, 5]]
 
 
 def test_item_that_one_answer_rejects_costs_no_second_call():

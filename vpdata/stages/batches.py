@@ -43,7 +43,7 @@ def ask_in_batches(
     Requests of successive items fill batches of exactly `batch_size` (the last may be smaller), so equal items give
     equal batches. While a thread asks one, the caller's thread gathers the next and works on what was answered. An item
     that one answer rejects gets that `RejectItem` instead of answers. A batch that raises `RejectItem`, so that nobody
-    knows for which request, is asked again one request at a time.
+    knows for which request, is asked again in halves.
     """
     pending: deque[_Pending[Item, Answer]] = deque()
     waiting: deque[tuple[_Pending[Item, Answer], Request]] = deque()
@@ -75,8 +75,9 @@ def _answer(
         answers = ask([request for _, request in batch])
     except RejectItem as rejection:
         if len(batch) > 1:
-            for one in batch:
-                _answer([one], ask)
+            middle = len(batch) // 2
+            _answer(batch[:middle], ask)
+            _answer(batch[middle:], ask)
             return
         answers = [rejection]
     # On the asking thread, so that what is answered can be handed out before the next batch is full.
