@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import socket
 import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -363,6 +364,42 @@ def test_a_single_file_is_copied_from_its_url(tmp_path):
     assert (tmp_path / "here").read_bytes() == b"content"
     with pytest.raises(StorageError, match="cannot download"):
         HuggingFaceHub().file((tmp_path / "nowhere").as_uri(), to=tmp_path / "here")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc", "got 3 bytes, wanted 100"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100\r\nabc", "IncompleteRead"),
+        (b"\x00garbage\r\n\r\n", "garbage"),
+        (b"", "closed connection"),
+    ],
+    ids=["cut short", "cut in a chunk", "no HTTP", "nothing"],
+)
+def test_an_answer_of_a_server_that_is_not_whole_is_named(tmp_path, answer, message):
+    def serve():
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as thread:
+        thread.submit(serve)
+        with pytest.raises(StorageError, match=f"cannot download .*{message}"):
+            HuggingFaceHub().file(f"http://127.0.0.1:{server.getsockname()[1]}/head.pth", to=tmp_path / "here")
+
+
+def test_a_pickle_of_what_safetensors_cannot_hold_is_refused(tmp_path):
+    torch = pytest.importorskip("torch")
+    from vpdata.models.pickled import rewrite
+
+    torch.save({1: torch.ones(1)}, tmp_path / "numbered.pth")
+    with pytest.raises(BackendError, match=r"numbered\.pth: got a dict, wanted a dictionary of tensors by name"):
+        rewrite(tmp_path / "numbered.pth", tmp_path / "out.safetensors")
+    for number, tensor in enumerate((torch.eye(2).to_sparse(), torch.ones(1, dtype=torch.complex128))):
+        torch.save({"weight": tensor}, tmp_path / f"{number}.pth")
+        with pytest.raises(BackendError, match=rf"{number}\.pth: got tensors that safetensors cannot hold"):
+            rewrite(tmp_path / f"{number}.pth", tmp_path / "out.safetensors")
 
 
 def test_a_pickle_that_runs_code_is_refused(tmp_path):

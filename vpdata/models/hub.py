@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from glob import escape
+from http.client import HTTPException
 from pathlib import Path
 from typing import Protocol
 
@@ -87,5 +88,9 @@ class HuggingFaceHub:
         try:
             with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response, to.open("wb") as file:
                 shutil.copyfileobj(response, file)
-        except OSError as error:
-            raise StorageError(f"cannot download {url}: {error}") from error
+                wanted = response.headers["Content-Length"]
+        except (OSError, HTTPException) as error:
+            raise StorageError(f"cannot download {url}: {error or type(error).__name__}") from error
+        # Where the connection broke, urllib takes what came for the whole.
+        if wanted is not None and wanted != str(got := to.stat().st_size):
+            raise StorageError(f"cannot download {url}: got {got} bytes, wanted {wanted}; run the same command again")
