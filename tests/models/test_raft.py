@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 
@@ -44,14 +45,19 @@ def frames(num_frames=4, *, height_px=128, width_px=160):
     return np.stack([ground[:, 3 * index : 3 * index + width_px] for index in range(num_frames)])
 
 
-def test_flow_is_what_torchvision_gives_on_the_same_frames(folder, raft):
-    before, after = frames(2)
+@torch.inference_mode()
+def flow_by_torchvision(folder, before, after):
+    """float32 [H, W, 2] in pixels of the frames, whose sides are such as the network takes."""
     network = raft_small().eval()
     network.load_state_dict(load_file(folder / "model.safetensors"))
     transform = Raft_Small_Weights.C_T_V2.transforms()
     images = (torch.from_numpy(image).permute(2, 0, 1)[None] for image in (before, after))
-    with torch.inference_mode():
-        wanted = network(*transform(*images))[-1][0].permute(1, 2, 0).numpy()
+    return network(*transform(*images))[-1][0].permute(1, 2, 0).numpy()
+
+
+def test_flow_is_what_torchvision_gives_on_the_same_frames(folder, raft):
+    before, after = frames(2)
+    wanted = flow_by_torchvision(folder, before, after)
     (flow,) = raft.flows([(before, after)])
     assert flow.shape == (128, 160, 2)
     np.testing.assert_allclose(flow, wanted, atol=1e-4 * np.abs(wanted).max())
@@ -73,10 +79,13 @@ def test_batch_of_pairs_equals_pairs_alone(folder, raft):
     )
 
 
-def test_frames_of_any_size_are_measured_in_their_own_pixels(raft):
-    (flow,) = raft.flows([tuple(frames(2, height_px=60, width_px=90))])
-    (enlarged,) = raft.flows([tuple(frames(2, height_px=128, width_px=128))])
-    assert flow.shape == enlarged.shape
+def test_frames_of_any_size_are_measured_in_their_own_pixels(folder, raft):
+    before, after = frames(2, height_px=60, width_px=90)
+    (flow,) = raft.flows([(before, after)])
+    enlarged = flow_by_torchvision(folder, *(cv2.resize(image, (128, 128)) for image in (before, after)))
+    wanted = enlarged * [90 / 128, 60 / 128]
+    assert flow.shape == (128, 128, 2)
+    np.testing.assert_allclose(flow, wanted, atol=1e-4 * np.abs(wanted).max())
     assert all(np.isfinite(value) for value in raft.score(frames(2, height_px=60, width_px=90), fps=4.0).values())
 
 

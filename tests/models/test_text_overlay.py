@@ -22,6 +22,11 @@ def scorer():
     return TextOverlay(TextOverlaySettings())
 
 
+@pytest.fixture(scope="module")
+def library():
+    return rapidocr.RapidOCR(params={"Global.log_level": "error", "Global.use_cls": False})
+
+
 def picture():
     return cv2.GaussianBlur(textured_ground(height_px=HEIGHT_PX, width_px=WIDTH_PX), (0, 0), 4)
 
@@ -34,6 +39,21 @@ def written(text="Read me aloud", *, baseline=(40, 210), scale=1.2, angle_degree
     layer = cv2.warpAffine(layer, turn, (WIDTH_PX, HEIGHT_PX))
     image = np.where(layer[..., None] > 127, np.uint8(255), picture())
     return image, cv2.boundingRect(layer)
+
+
+def coloured():
+    """Dark red letters on dark blue, which are read otherwise with the two colours exchanged."""
+    image = np.empty((HEIGHT_PX, WIDTH_PX, 3), np.uint8)
+    image[:] = (0, 0, 60)
+    return cv2.putText(image, "Read me aloud", (40, 130), cv2.FONT_HERSHEY_DUPLEX, 1.2, (120, 0, 0), 2, cv2.LINE_AA)
+
+
+def read_by(library, image_bgr):
+    """The share of the picture inside the boxes that the library finds, its texts, and how sure it is of each."""
+    found = library(image_bgr.copy())
+    covered = np.zeros(image_bgr.shape[:2], np.uint8)
+    cv2.fillPoly(covered, [np.round(box).astype(np.int32) for box in found.boxes], 1)
+    return covered.mean(), found.txts, found.scores
 
 
 def frac(scorer, *images):
@@ -66,14 +86,21 @@ def test_thing_that_looks_like_a_letter_is_no_text(scorer):
     assert frac(scorer, image) == 0.0
 
 
-def test_boxes_are_those_of_the_library_called_directly(scorer):
-    image, _ = written()
-    found = rapidocr.RapidOCR(params={"Global.log_level": "error", "Global.use_cls": False})(image[..., ::-1].copy())
-    assert found.txts
-    assert "".join(found.txts).replace(" ", "") == "Readmealoud"
-    covered = np.zeros(image.shape[:2], np.uint8)
-    cv2.fillPoly(covered, [np.round(box).astype(np.int32) for box in found.boxes], 1)
-    assert frac(scorer, image) == pytest.approx(covered.mean())
+def test_boxes_are_those_of_the_library_called_directly(scorer, library):
+    for image in (written()[0], coloured()):
+        covered, texts, _ = read_by(library, image[..., ::-1])
+        assert "".join(texts).replace(" ", "") == "Readmealoud"
+        assert frac(scorer, image) == pytest.approx(covered)
+    # With the channels exchanged the library would have found another box.
+    assert abs(read_by(library, coloured())[0] - covered) > 0.005
+
+
+def test_text_that_is_read_less_surely_than_asked_is_none(scorer, library):
+    _, _, (score,) = read_by(library, coloured()[..., ::-1])
+    assert 0.5 < score < 0.99
+    assert frac(scorer, coloured()) > 0
+    assert frac(TextOverlay(TextOverlaySettings(min_score=score - 0.005)), coloured()) > 0
+    assert frac(TextOverlay(TextOverlaySettings(min_score=score + 0.005)), coloured()) == 0.0
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (60, 20)])
