@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 
@@ -90,10 +91,10 @@ def test_gauge_averages_what_the_driver_says_and_leaves_out_a_broken_line():
     assert (nothing.busy_frac, nothing.peak_gb) == (None, None)
 
 
-def measured(row, stage, clips_per_s, *, busy_frac=0.9, is_tiny=False):
+def measured(row, stage, clips_per_s, *, busy_frac=0.9, device="NVIDIA H200", is_tiny=False):
     return Measured(
         row=row, stage=stage, clips_per_s=clips_per_s, busy_frac=busy_frac, peak_gb=1.0, num_clips=4, num_workers=1,
-        is_tiny=is_tiny,
+        device=device, is_tiny=is_tiny,
     )  # fmt: skip
 
 
@@ -104,14 +105,17 @@ def test_whole_path_is_the_sum_of_its_stages_and_becomes_gpu_hours():
     text = tables([*plain, *ours])
     assert "| ours | 0.100 | 1.00 | 867 |" in text
     assert "| plain | 0.040 | 2.50 | 2,167 |" in text
-    assert "FAIL  ours / plain: got 2.50, wanted 3.0" in text
+    assert "On NVIDIA H200:" in text
+    assert "FAIL  ours / plain: got 2.50, wanted 3.00" in text
+    assert "OPEN  ours / batched: not measured, wanted 1.30" in text
     assert "PASS  GPU busy in track: got 90%, wanted 85%" in text
 
 
 def test_what_did_not_fit_or_was_tiny_meets_no_target():
     text = tables([measured("batched", "caption", None), measured("ours", "caption", 9.0)])
     assert "out of memory" in text
-    assert "ours / batched" not in text
+    assert "OPEN  ours / batched: not measured, wanted 1.30" in text
+    assert "OPEN  GPU busy in track: not measured, wanted 85%" in text
     assert "PASS" not in tables([measured("ours", "caption", 9.0, is_tiny=True)])
 
 
@@ -135,6 +139,14 @@ def test_our_captioner_writes_texts_of_exactly_the_length_asked_for(tmp_path, mo
 def test_without_a_gpu_full_size_is_refused(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["gpu_pipeline"])
     with pytest.raises(SystemExit, match="--tiny runs the same code"):
+        command.main()
+
+
+def test_figures_of_another_device_or_size_are_not_mixed(tmp_path, monkeypatch):
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps([asdict(measured("ours", "track", 1.0))]))
+    monkeypatch.setattr(sys, "argv", ["gpu_pipeline", "--tiny", "--results", str(file)])
+    with pytest.raises(SystemExit, match="full-size models on NVIDIA H200: give another file"):
         command.main()
 
 

@@ -19,13 +19,15 @@ import torch
 
 from benchmark.perf.gpu_pipeline import ours, scripts, table, workload
 from benchmark.perf.gpu_pipeline.checkpoints import NETWORKS_OF, save_checkpoints
-from benchmark.perf.gpu_pipeline.gauge import Reading, visible_gpu
+from benchmark.perf.gpu_pipeline.gauge import Reading, device_name, visible_gpu
 from benchmark.perf.gpu_pipeline.settings import FULL_TOKENS, TINY_TOKENS, settings_on
 from benchmark.perf.gpu_pipeline.table import ROWS, STAGES, Measured
-from benchmark.perf.gpu_pipeline.workload import TrueClip
+from benchmark.perf.gpu_pipeline.workload import NUM_OBJECTS, TrueClip
 from vpdata.build import BuildConfig
+from vpdata.config import fill
 from vpdata.engine.local import this_node
 from vpdata.engine.plan import make_plan
+from vpdata.models.huggingface.settings import GroundingDinoSettings, VlmSettings
 
 Result = TypeVar("Result")
 
@@ -38,9 +40,13 @@ def main() -> None:
     args = _arguments()
     if not args.tiny and not torch.cuda.is_available():
         raise SystemExit("torch finds no GPU, which full-size models need; --tiny runs the same code on the CPU")
+    gpu = None if args.tiny else visible_gpu(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    device = device_name(gpu)
+    if args.results:
+        _refuse_others(args.results, device=device, is_tiny=args.tiny)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         measured = []
-        for one in _measure_all(Path(folder), (args.folder or Path(folder)) / "weights", args):
+        for one in _measure_all(Path(folder), (args.folder or Path(folder)) / "weights", args, gpu, device):
             print(table.line(one), file=sys.stderr, flush=True)
             measured.append(one)
             if args.results:
@@ -71,7 +77,9 @@ def _names(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
     return read
 
 
-def _measure_all(folder: Path, weights: Path, args: argparse.Namespace) -> Iterator[Measured]:
+def _measure_all(
+    folder: Path, weights: Path, args: argparse.Namespace, gpu: str | None, device: str
+) -> Iterator[Measured]:
     free_gb = shutil.disk_usage(folder).free / 1e9
     if not args.tiny and not weights.exists() and free_gb < _SCRATCH_GB:
         raise SystemExit(f"{folder}: got {free_gb:.0f} GB free, wanted {_SCRATCH_GB} for checkpoints; give --folder")
@@ -88,7 +96,8 @@ def _measure_all(folder: Path, weights: Path, args: argparse.Namespace) -> Itera
         clips=workload.make_clips(args.clips or (2 if args.tiny else 32), format),
         config=settings_on(weights, is_tiny=args.tiny),
         is_tiny=args.tiny,
-        gpu=None if args.tiny else visible_gpu(os.environ.get("CUDA_VISIBLE_DEVICES")),
+        gpu=gpu,
+        device=device,
     )
     for stage in args.stages:
         for row in args.rows:
@@ -115,6 +124,7 @@ class _Bench:
     config: BuildConfig
     is_tiny: bool
     gpu: str | None
+    device: str
 
     def measured(self, row: str, stage: str) -> Measured:
         num_workers = self._num_workers(stage) if row == "ours" else 1
@@ -127,6 +137,7 @@ class _Bench:
             peak_gb=reading.peak_gb if reading else None,
             num_clips=len(self.clips),
             num_workers=num_workers,
+            device=self.device,
             is_tiny=self.is_tiny,
         )
 
@@ -141,7 +152,6 @@ class _Bench:
         )
 
     def _script(self, row: str, stage: str) -> Reading | None:
-        config = self.config
         return _apart(
             scripts.measure,
             stage,
@@ -150,7 +160,7 @@ class _Bench:
             weights=self.weights,
             device="cpu" if self.is_tiny else "cuda",
             num_tokens=TINY_TOKENS if self.is_tiny else FULL_TOKENS,
-            batch_size=config.caption.batch_size if stage == "caption" else config.detect.detector_batch_size,
+            batch_size=_batch_size(self.config, stage),
             gpu=self.gpu,
         )
 
@@ -162,10 +172,27 @@ class _Bench:
         return make_plan(resources, [replace(this_node(), gpus=1)], at_once=False).workers[stage]
 
 
+def _batch_size(config: BuildConfig, stage: str) -> int:
+    """What our model of the stage takes at once: key frames, objects or texts."""
+    return {
+        "detect": fill(GroundingDinoSettings, config.detect.detector.options).batch_size,
+        "track": NUM_OBJECTS,
+        "caption": fill(VlmSettings, config.caption.captioner.options).batch_size,
+    }[stage]
+
+
 def _apart(call: Callable[..., Result], *args: object, **options: object) -> Result:
     """The call in a fresh process, which leaves nothing on the GPU."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(call, *args, **options).result()
+
+
+def _refuse_others(file: Path, *, device: str, is_tiny: bool) -> None:
+    """Ratios are of one device and one size."""
+    for one in table.read_results(file) if file.exists() else ():
+        if (one.device, one.is_tiny) != (device, is_tiny):
+            kind = "tiny models" if one.is_tiny else "full-size models"
+            raise SystemExit(f"{file} holds figures of {kind} on {one.device}: give another file for this device")
 
 
 def _keep(file: Path, new: Measured) -> None:

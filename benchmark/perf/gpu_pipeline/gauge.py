@@ -64,3 +64,11 @@ def read_samples(text: str, *, wall_s: float) -> Reading:
 def visible_gpu(variable: str | None) -> str:
     """The first GPU of CUDA_VISIBLE_DEVICES as `nvidia-smi -i` takes it: a number or a UUID."""
     return (variable or "0").split(",")[0].strip()
+
+
+def device_name(gpu: str | None) -> str:
+    """What the driver calls the GPU; "CPU" for None. Asked from outside: CUDA in this process would take memory."""
+    if gpu is None:
+        return "CPU"
+    command = ["nvidia-smi", "-i", gpu, "--query-gpu=name", "--format=csv,noheader"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

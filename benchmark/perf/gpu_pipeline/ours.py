@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -24,7 +25,8 @@ from vpdata.stages.track import Track
 from vpdata.storage import Folder
 
 PREVIOUS = {"detect": "cut", "track": "detect", "caption": "track"}
-MAX_CLIPS_PER_PART = 8
+MAX_CLIPS_PER_PART = 64
+"""A quarter of a real part: a stage fills its batches over the borders of clips, but not of parts."""
 
 
 def measure(
@@ -36,9 +38,7 @@ def measure(
     """
     run = Run(Folder(folder / name))
     warm = {layout.part_name(worker): clips[:1] for worker in range(num_workers)}
-    # No worker waits for the last part of another.
-    per_part = min(MAX_CLIPS_PER_PART, -(-len(clips) // num_workers))
-    groups = [clips[start : start + per_part] for start in range(0, len(clips), per_part)]
+    groups = _equal_groups(clips, num_workers=num_workers)
     timed = {layout.part_name(num_workers + number): group for number, group in enumerate(groups)}
     write_parts(run, warm | timed, stage=name, previous=PREVIOUS[name])
     with lease.hold(run.folder) as proof:
@@ -65,6 +65,14 @@ def measure(
                 hand.stop()
     _check(run, name, num_clips=num_workers + len(clips))
     return gauge.reading
+
+
+def _equal_groups(clips: Sequence[TrueClip], *, num_workers: int) -> list[Sequence[TrueClip]]:
+    """As many for each worker, so that none waits long for another at the end."""
+    per_worker = -(-len(clips) // (num_workers * MAX_CLIPS_PER_PART))
+    num_groups = min(len(clips), num_workers * per_worker)
+    edges = [len(clips) * number // num_groups for number in range(num_groups + 1)]
+    return [clips[start:stop] for start, stop in pairwise(edges)]
 
 
 def _stage(name: str, config: BuildConfig) -> Stage:

@@ -18,7 +18,7 @@ def settings_on(weights: Path, *, is_tiny: bool) -> BuildConfig:
     """The real config but for weights, thresholds that random weights make meaningless, and the length of texts.
 
     A clip always has as many tags as it may (their scores are noise), no box passes the detector's threshold (all 900
-    would), tracks are kept whatever their score, and texts are not checked.
+    would), tracks are kept whatever their score and however alike, and texts are not checked.
     """
     data = read_yaml(CONFIG)
     here: dict[str, Any] = {"device": "cpu", "dtype": "float32"} if is_tiny else {}
@@ -33,7 +33,7 @@ def settings_on(weights: Path, *, is_tiny: bool) -> BuildConfig:
             scorer["options"] = {"weights": str(weights / checkpoints.CLASSIFIER), **here}
     detect["embedder"]["options"] = clip
     track["tracker"]["options"] = {"weights": str(weights / checkpoints.TRACKER), **here}
-    track["min_score"] = 0.0
+    track["min_score"], track["merge_iou"] = 0.0, 1.0
     num_tokens = TINY_TOKENS if is_tiny else FULL_TOKENS
     caption["captioner"]["options"] = {
         "weights": str(weights / checkpoints.CAPTIONER),
