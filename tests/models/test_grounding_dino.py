@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 
 import numpy as np
@@ -103,6 +104,24 @@ def test_batch_over_clips_equals_key_frames_one_by_one(detector):
     assert [len(boxes) > 0 for boxes in together] == [True, True, False, True, True]
 
 
+def test_prompts_of_any_length_can_be_asked_together(tmp_path):
+    """Prompts of 4, 6, 82 and 194 tokens: each is padded as it would be alone."""
+    folder = save_grounding_dino(tmp_path, max_text_len=256)
+    settings = GroundingDinoSettings(weights=str(folder), device="cpu", dtype="float32", min_score=0.0, limits=ALL)
+    ask = GroundingDino(settings).detect
+    firsts, seconds, thirds = (
+        ("red", "blue", "tall"),
+        ("cat", "dog", "ball", "sports"),
+        ("square", "truck", "photo", "fire"),
+    )
+    long = [" ".join(words) for words in itertools.product(firsts, seconds, thirds)]
+    key_frames = [checkered(labels, seed=1) for labels in (["cat"], long, ["dog", "ball"], long[:20])]
+    together, alone = ask(key_frames), [ask([key_frame])[0] for key_frame in key_frames]
+    for several, one in zip(together, alone, strict=True):
+        assert [box.label for box in several] == [box.label for box in one]
+        np.testing.assert_allclose(numbers(several), numbers(one), atol=1e-3)
+
+
 def test_labels_that_do_not_fit_one_prompt_are_asked_in_several(tmp_path):
     folder = save_grounding_dino(tmp_path, max_text_len=16)
     settings = GroundingDinoSettings(
@@ -162,6 +181,7 @@ def test_weak_boxes_are_dropped(detector):
 def test_bfloat16_stays_close_to_float32(detector):
     key_frame = checkered(["red square", "cat"], seed=1)
     (exact,), (rough,) = (detector(dtype=dtype).detect([key_frame]) for dtype in ("float32", "bfloat16"))
+    assert not np.array_equal(numbers(exact), numbers(rough))
     distances = np.abs(numbers(exact)[:, None] - numbers(rough)[None]).max(axis=2)
     assert np.median(distances.min(axis=1)) < 0.5
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("transformers")
+torch = pytest.importorskip("torch")
 
 from PIL import Image
 from transformers import ViTConfig, ViTModel, pipeline
@@ -22,7 +23,7 @@ def weights(tmp_path_factory):
 
 
 def classifier(weights, **options):
-    return NsfwClassifier(NsfwSettings(weights=str(weights), device="cpu", **{"dtype": "float32"} | options))
+    return NsfwClassifier(NsfwSettings(weights=str(weights), **{"device": "cpu", "dtype": "float32"} | options))
 
 
 def test_the_worst_frame_counts_as_the_librarys_own_pipeline_says(weights):
@@ -45,6 +46,7 @@ def test_frames_one_by_one_give_what_they_give_together(weights):
 
 def test_bfloat16_stays_close(weights):
     rough, exact = (classifier(weights, dtype=dtype).score(FRAMES, fps=1.0) for dtype in ("bfloat16", "float32"))
+    assert rough["unsafe"] != exact["unsafe"]
     assert rough["unsafe"] == pytest.approx(exact["unsafe"], abs=0.02)
 
 
@@ -81,3 +83,9 @@ def test_other_architectures_and_damaged_files_are_refused_by_name(weights, tmp_
     (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(BackendError, match="cannot be loaded"):
         classifier(tmp_path)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_agrees_with_cpu(weights):
+    on_gpu = classifier(weights, device="cuda").score(FRAMES, fps=1.0)["unsafe"]
+    assert on_gpu == pytest.approx(classifier(weights).score(FRAMES, fps=1.0)["unsafe"], abs=1e-3)

@@ -139,6 +139,7 @@ def test_any_text_can_be_a_label(detector, label):
 def test_bfloat16_stays_close_to_float32(detector):
     key_frame = checkered(["red square", "cat"], seed=1)
     (exact,), (rough,) = (detector(dtype=dtype).detect([key_frame]) for dtype in ("float32", "bfloat16"))
+    assert not np.array_equal(numbers(exact), numbers(rough))
     distances = np.abs(numbers(exact)[:, None] - numbers(rough)[None])
     nearest = distances[..., :4].max(axis=2).argmin(axis=1)
     assert (distances[np.arange(len(exact)), nearest] < [0.5, 0.5, 0.5, 0.5, 0.05]).all()
