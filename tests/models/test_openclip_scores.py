@@ -9,13 +9,14 @@ torch = pytest.importorskip("torch")
 open_clip = pytest.importorskip("open_clip")
 
 from PIL import Image as Picture
+from safetensors.torch import load_file
 
 from tests.fakes import textured_ground
 from tests.models.tiny_clip import CONFIG, IMAGE_SIZE_PX, NUM_VALUES, save_head, save_tiny_clip
 from vpdata.config import ModelChoice, fill
 from vpdata.errors import BackendError, ConfigError
 from vpdata.models import describe
-from vpdata.models.openclip.loading import load_clip
+from vpdata.models.openclip.loading import WEIGHTS, load_clip
 from vpdata.models.openclip.safety import SAFE, UNSAFE
 from vpdata.models.openclip.scores import (
     ClipAlignment,
@@ -162,10 +163,18 @@ def test_folder_that_is_not_whole_is_named(weights, tmp_path, config, weights_of
     if weights_of is not None:
         with open(f"{weights}/open_clip_model.safetensors", "rb") as file:
             (tmp_path / "open_clip_model.safetensors").write_bytes(weights_of(file.read()))
-    # A pickle beside it is never opened.
-    (tmp_path / "open_clip_pytorch_model.bin").write_bytes(b"a pickle")
+    # A whole pickle of these weights, which open_clip would take where it finds no safetensors.
+    torch.save(load_file(f"{weights}/open_clip_model.safetensors"), tmp_path / "open_clip_pytorch_model.bin")
     with pytest.raises(BackendError, match=message):
         load_clip(str(tmp_path), None, **ON_CPU)
+
+
+def test_pickle_beside_the_weights_is_not_what_is_opened(weights, tmp_path):
+    folder = save_tiny_clip(tmp_path)
+    other = {name: torch.zeros_like(tensor) for name, tensor in load_file(f"{weights}/{WEIGHTS}").items()}
+    torch.save(other, folder / "open_clip_pytorch_model.bin")
+    with_pickle, without = (load_clip(str(one), None, **ON_CPU) for one in (folder, weights))
+    assert torch.equal(with_pickle.embed_images(list(frames())), without.embed_images(list(frames())))
 
 
 def test_head_for_other_embeddings_is_refused(weights, tmp_path):

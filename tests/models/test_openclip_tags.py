@@ -132,6 +132,17 @@ def test_thousand_published_names_are_read(options, tmp_path):
     assert len(tags) == len(set(tags)) == 1198
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_agrees_with_cpu(weights, options):
+    frames = clip(1)
+    (on_gpu,) = ClipTags(ClipTagsSettings(**options | {"device": "cuda"})).tags([frames])
+    best = dict(zip(NAMES, cosines_by_open_clip(weights, frames).max(axis=0), strict=True))
+    assert sorted(on_gpu) == sorted(NAMES)
+    # Names that fit equally well to three digits may change places.
+    cosines = [best[name] for name in on_gpu]
+    assert cosines == pytest.approx(sorted(cosines, reverse=True), abs=1e-3)
+
+
 @pytest.mark.parametrize(
     "wrong", [{"templates": []}, {"templates": ["a photo"]}, {"max_tags": 0}, {"min_cosine": 2.0}, {"batch_size": 0}]
 )
