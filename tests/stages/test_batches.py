@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from vpdata.errors import Reason, RejectItem
-from vpdata.stages.batches import ask_in_batches
+from vpdata.stages.batches import Again, ask_in_batches
 
 BAD = -1
 
@@ -106,6 +106,19 @@ def test_answers_are_handed_out_while_the_next_batch_is_asked():
     assert next(answers) == ((1,), [1])
     is_handed_out.set()
     assert list(answers) == [((2,), [2]), ((3,), [3])]
+
+
+def test_what_is_asked_again_joins_the_next_batch_and_keeps_its_place():
+    batches = []
+
+    def ask(requests):
+        batches.append(list(requests))
+        return [Again(-request) if request in (1, 4, 7) else abs(request) for request in requests]
+
+    items = [(1, 2), (3, 4), (5, 6), (7,)]
+    answers = list(ask_in_batches(items, requests_of=lambda item: item, ask=ask, batch_size=2))
+    assert answers == [(item, list(item)) for item in items]
+    assert batches == [[1, 2], [-1, 3], [4, 5], [-4, 6], [7], [-7]]
 
 
 @pytest.mark.parametrize("num_items", [1, 2, 5])

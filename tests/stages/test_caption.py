@@ -193,6 +193,22 @@ def test_texts_asked_for_again_share_a_batch_and_spoil_no_order():
     assert [caption.text for caption in outcomes[2].record.captions] == [GOOD_CLIP, "a red square", "a blue square"]
 
 
+def test_text_asked_for_again_joins_the_next_call():
+    num_texts = []
+
+    class Counted(Scripted):
+        def caption(self, requests):
+            num_texts.append(len(requests))
+            return super().caption(requests)
+
+    captioner = Counted(clip=["Bad.", GOOD_CLIP])
+    clips = [tracked_clip(name=f"{number}.mp4") for number in range(3)]
+    outcomes = captioned(*clips, settings=dataclasses.replace(CHECKED, batch_size=3), captioner=captioner)
+    assert [outcome.item_id for outcome in outcomes] == [record.id for record, _ in clips]
+    assert all(outcome.record.captions[0].text == GOOD_CLIP for outcome in outcomes)
+    assert num_texts == [3, 3, 3, 1]
+
+
 def test_line_breaks_of_a_text_become_blanks():
     captioner = Scripted(track1=["a red square\n\n on  grey"])
     (result,) = captioned(tracked_clip(), settings=CHECKED, captioner=captioner)

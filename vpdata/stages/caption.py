@@ -22,9 +22,9 @@ from vpdata.models.prompts import read_prompt
 from vpdata.records import Caption as Text
 from vpdata.records import Record, Score, Track
 from vpdata.stages.base import Rejected, Resources, Result, rejected
-from vpdata.stages.batches import ask_in_batches
+from vpdata.stages.batches import Again, ask_in_batches
 from vpdata.stages.caption_checks import CaptionChecks, Problem
-from vpdata.stages.caption_writing import Written, label_of, write
+from vpdata.stages.caption_writing import Question, Written, ask, label_of, write
 from vpdata.stages.scoring import scaled
 from vpdata.stages.text import caption_measures
 
@@ -164,7 +164,10 @@ class Caption:
 
     def process_many(self, inputs: Iterator[CaptionInputs]) -> Iterator[Result | Rejected]:
         answered = ask_in_batches(
-            inputs, requests_of=lambda one: one.requests, ask=self._write, batch_size=self._settings.batch_size
+            inputs,
+            requests_of=lambda one: [Question(request) for request in one.requests],
+            ask=self._write,
+            batch_size=self._settings.batch_size,
         )
         for one, written in answered:
             try:
@@ -174,19 +177,23 @@ class Caption:
             except RejectItem as rejection:
                 yield rejected(one.record, rejection, stage=self.name)
 
-    def _write(self, requests: Sequence[CaptionRequest]) -> list[Written]:
+    def _write(self, questions: Sequence[Question]) -> list[Written | Again[Question]]:
+        """What is asked again joins the next call: a few texts alone would cost a GPU as much as a full batch."""
         settings = self._settings
-        ask_again = self._prompts.get(_ASK_AGAIN, "")
-        written = write(self._captioner, requests, checks=settings.checks, ask_again=ask_again)
+        how: dict[str, Any] = {"checks": settings.checks, "ask_again": self._prompts.get(_ASK_AGAIN, "")}
+        outcomes = ask(self._captioner, questions, **how)
         if self._rewriter is None:
-            return written
-        rows = [row for row, one in enumerate(written) if one.problem is None]
-        facts = self._measurer.caption([requests[row] for row in rows])
-        asked = [self._to_rewrite(requests[row], written[row], fact) for row, fact in zip(rows, facts, strict=True)]
-        rewritten = write(self._rewriter, asked, checks=settings.checks, ask_again=ask_again)
-        for row, one in zip(rows, rewritten, strict=True):
-            written[row] = one
-        return written
+            return outcomes
+        good = {row: one for row, one in enumerate(outcomes) if isinstance(one, Written) and one.problem is None}
+        requests = [questions[row].request for row in good]
+        facts = self._measurer.caption(requests)
+        asked = [
+            self._to_rewrite(request, one, fact)
+            for request, one, fact in zip(requests, good.values(), facts, strict=True)
+        ]
+        for row, one in zip(good, write(self._rewriter, asked, **how), strict=True):
+            outcomes[row] = one
+        return outcomes
 
     def _to_rewrite(self, request: CaptionRequest, written: Written, facts: str) -> CaptionRequest:
         is_clip = request.track is None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vpdata.models.ports import Captioner, CaptionRequest
+from vpdata.stages.batches import Again
 from vpdata.stages.caption_checks import CaptionChecks, Problem, problem_of
 
 
@@ -19,20 +20,49 @@ class Written:
     """Why the text is of no use; None: it is."""
 
 
-def write(
-    captioner: Captioner, requests: Sequence[CaptionRequest], *, checks: CaptionChecks | None, ask_again: str
-) -> list[Written]:
-    """One text per request. One with a problem is asked for once more, by the prompt `ask_again` that names it.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a captioner is asked."""
+
+    request: CaptionRequest
+    is_second: bool = False
+    """Whether its prompt names what was wrong with the first answer."""
+
+
+def ask(
+    captioner: Captioner, questions: Sequence[Question], *, checks: CaptionChecks | None, ask_again: str
+) -> list[Written | Again[Question]]:
+    """One text per question, or where the first has a problem, the second question, by the prompt `ask_again`.
 
     An empty answer is taken as it is: the model has nothing to say, or its server declines.
     """
-    written = _checked(captioner.caption(requests), requests, checks)
-    bad = [row for row, one in enumerate(written) if one.problem is not None and one.problem.check != "empty"]
-    if bad:
-        again = [_with_complaint(requests[row], written[row].problem, ask_again) for row in bad]
-        for row, one in zip(bad, _checked(captioner.caption(again), again, checks), strict=True):
-            written[row] = one
-    return written
+    requests = [one.request for one in questions]
+    outcomes: list[Written | Again[Question]] = []
+    for question, text in zip(questions, captioner.caption(requests), strict=True):
+        problem = problem_of(text, label=label_of(question.request), checks=checks)
+        if problem is None or problem.check == "empty" or question.is_second:
+            outcomes.append(Written(text, problem))
+        else:
+            second = _with_complaint(question.request, problem, ask_again)
+            outcomes.append(Again(Question(second, is_second=True)))
+    return outcomes
+
+
+def write(
+    captioner: Captioner, requests: Sequence[CaptionRequest], *, checks: CaptionChecks | None, ask_again: str
+) -> list[Written]:
+    """As `ask`, with second questions asked at once: one text per request."""
+    written: dict[int, Written] = {}
+    left = {row: Question(request) for row, request in enumerate(requests)}
+    while left:
+        outcomes = zip(left, ask(captioner, [*left.values()], checks=checks, ask_again=ask_again), strict=True)
+        left = {}
+        for row, outcome in outcomes:
+            if isinstance(outcome, Again):
+                left[row] = outcome.request
+            else:
+                written[row] = outcome
+    return [written[row] for row in range(len(requests))]
 
 
 def label_of(request: CaptionRequest) -> str | None:
@@ -40,12 +70,6 @@ def label_of(request: CaptionRequest) -> str | None:
     return next((track.label for track in request.record.tracks or () if track.id == request.track), None)
 
 
-def _checked(texts: Sequence[str], requests: Sequence[CaptionRequest], checks: CaptionChecks | None) -> list[Written]:
-    pairs = zip(texts, requests, strict=True)
-    return [Written(text, problem_of(text, label=label_of(request), checks=checks)) for text, request in pairs]
-
-
-def _with_complaint(request: CaptionRequest, problem: Problem | None, ask_again: str) -> CaptionRequest:
-    assert problem is not None
+def _with_complaint(request: CaptionRequest, problem: Problem, ask_again: str) -> CaptionRequest:
     prompt = ask_again.format(prompt=request.prompt.strip(), got=problem.got, wanted=problem.wanted)
     return dataclasses.replace(request, prompt=prompt)
