@@ -15,7 +15,7 @@ if VENV_PYTHON.exists() and Path(sys.prefix) != VENV_PYTHON.parents[1]:
     os.execv(VENV_PYTHON, [str(VENV_PYTHON), *sys.argv])
 sys.path.insert(0, str(ROOT))
 
-from vpdata.encode import load_config, run  # noqa: E402
+from vpdata.extras import needs  # noqa: E402
 from vpdata.options import add_encode_options, encode_options, exit_code  # noqa: E402
 
 
@@ -24,7 +24,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="encode_latents.py", description="Encode a run's clips on a Ray cluster.")
     add_encode_options(parser)
     options = encode_options(parser.parse_args())
-    print(run(options, load_config(options.config_path, options.overrides)))
+    with needs("train", "encode_latents.py"):
+        from vpdata.encode import load_config, run
+
+        print(run(options, load_config(options.config_path, options.overrides)))
     return 0
 
 

@@ -250,7 +250,7 @@ def test_a_store_that_is_down_is_a_storage_error(bucket_of_a_dead_store):  # noq
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
-    with pytest.raises(ConfigError, match=r"vpdata\[cloud\]"):
+    with pytest.raises(ConfigError, match=r"pip install -c constraints\.txt -e '\.\[cloud\]'"):
         Folder("gs://bucket/run").read("a.txt")
 
 

@@ -21,7 +21,10 @@ def __getattr__(name: str) -> object:
 
         return getattr(reader, name)
     if name == "Inpainter":
-        from vpdata.inpaint.inpainter import Inpainter
+        from vpdata.extras import needs
+
+        with needs("train", "vpdata.Inpainter"):
+            from vpdata.inpaint.inpainter import Inpainter
 
         return Inpainter
     raise AttributeError(f"module 'vpdata' has no attribute {name!r}")

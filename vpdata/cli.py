@@ -6,9 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import vpdata
 from vpdata.errors import ConfigError
+from vpdata.extras import Extra, needs
 from vpdata.inpaint.options import add_inpaint_options, inpaint_options
 from vpdata.options import add_build_options, add_encode_options, build_options, encode_options, exit_code
 
@@ -31,14 +33,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vpdata {vpdata.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, command: Command, help_text: str) -> argparse.ArgumentParser:
+    def add(name: str, command: Command, help_text: str, *, extra: Extra | None = None) -> argparse.ArgumentParser:
         child = commands.add_parser(name, help=help_text, description=help_text)
-        child.set_defaults(command=command)
+        child.set_defaults(command=partial(_with_extra, extra, name, command) if extra else command)
         return child
 
     build = add("build", _build, "build a data set from videos")
     add_build_options(build)
-    add_encode_options(add("encode", _encode, "encode a run's clips into latents to train on"))
+    add_encode_options(add("encode", _encode, "encode a run's clips into latents to train on", extra="train"))
     inspect = add("inspect", _inspect, "print a clip's record and draw its masks")
     inspect.add_argument("path", metavar="SHARD_OR_RUN")
     inspect.add_argument("clip", metavar="CLIP", nargs="?", help="id of a clip; without it the clips are listed")
@@ -64,21 +66,24 @@ def _parser() -> argparse.ArgumentParser:
     imports.add_argument("source", metavar="FOLDER")
     imports.add_argument("--format", choices=("videopainter",), required=True)
     imports.add_argument("--output", metavar="RUN", required=True)
-    train = add("train", _train, "train on encoded latents, or go on training; exit status 75: stopped after saving")
+    trains = "train on encoded latents, or go on training; exit status 75: stopped after saving"
+    train = add("train", _train, trains, extra="train")
     train.add_argument("--config", metavar="YAML", required=True, help="such as configs/train/context_encoder.yaml")
     train.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
     train.add_argument(
         "--launcher", choices=("env", "ray"), default="env", help="env: alone, or as torchrun or srun started it"
     )
-    sample = add("sample", _sample, "paint a training's held-out clips at its newest checkpoint, beside the training")
+    paints = "paint a training's held-out clips at its newest checkpoint, beside the training"
+    sample = add("sample", _sample, paints, extra="train")
     sample.add_argument("--config", metavar="YAML", required=True, help="the training's")
     sample.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
     sample.add_argument("--follow", action="store_true", help="wait for each next checkpoint, until the last")
     sample.add_argument("--num-clips", metavar="N", type=int, default=4)
     sample.add_argument("--num-steps", metavar="N", type=int, default=50, help="of the sampler")
     sample.add_argument("--guidance", metavar="SCALE", type=float, default=6.0, help="1: none, in half the time")
-    add_inpaint_options(add("inpaint", _inpaint, "fill or change what is under a mask in a video of any length"))
-    app = add("app", _app, "inpaint on a local page")
+    fills = "fill or change what is under a mask in a video of any length"
+    add_inpaint_options(add("inpaint", _inpaint, fills, extra="train"))
+    app = add("app", _app, "inpaint on a local page", extra="app")
     app.add_argument("--config", metavar="YAML", help="of `vpdata inpaint`; configs/app.yaml for a trial on a CPU")
     app.add_argument("--weights", metavar="DIR", help="what `vpdata train` saved")
     app.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
@@ -86,6 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("--port", metavar="N", type=int, default=7860)
     _add_models(add("models", _list_models, "list, fetch and check the models"))
     return parser
+
+
+def _with_extra(extra: Extra, name: str, command: Command, args: argparse.Namespace) -> int:
+    with needs(extra, f"vpdata {name}"):
+        return command(args)
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:

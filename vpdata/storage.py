@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vpdata.errors import ConfigError, StorageError
+from vpdata.extras import how_to_install
 
 _REMOTE_SCHEMES = ("s3", "gs", "memory")
 
@@ -217,7 +218,7 @@ def filesystem(scheme: str) -> Any:  # what fsspec annotates is not what its cal
     try:
         return fsspec.filesystem(scheme, use_listings_cache=False)
     except ImportError as error:
-        raise ConfigError(f"{scheme}://: {error}; pip install 'vpdata[cloud]'") from error
+        raise ConfigError(f"{scheme}://: {error}; install the extra cloud, {how_to_install('cloud')}") from error
 
 
 def store_errors(scheme: str) -> tuple[type[Exception], ...]:

@@ -16,7 +16,7 @@ from vpdata.app.limits import AppSettings
 from vpdata.app.session import Sessions
 from vpdata.app.studio import Studio
 from vpdata.config import fill, read_yaml, with_overrides
-from vpdata.errors import BackendError, ConfigError, StorageError
+from vpdata.errors import ConfigError, StorageError
 from vpdata.inpaint.settings import InpaintSettings, with_trained
 
 _log = logging.getLogger(__name__)
@@ -61,15 +61,13 @@ def running(app: AppSettings, inpaint: InpaintSettings, *, host: str, port: int)
     with tempfile.TemporaryDirectory(prefix="vpdata-app-", ignore_cleanup_errors=True) as root:
         # Read when Gradio is imported and when components are made. Nothing else of Gradio's may leave this machine.
         os.environ |= {"GRADIO_TEMP_DIR": root, "GRADIO_ANALYTICS_ENABLED": "False"}
-        try:
-            from gradio.themes import Default
-            from starlette.middleware import Middleware
-            from starlette.middleware.trustedhost import TrustedHostMiddleware
+        from gradio.themes import Default
+        from starlette.middleware import Middleware
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-            from vpdata.app.handlers import Handlers
-            from vpdata.app.page import build_page, read_asset
-        except ImportError as error:
-            raise BackendError(f"vpdata app needs the extra app (pip install 'vpdata[app]'): {error}") from error
+        from vpdata.app.handlers import Handlers
+        from vpdata.app.page import build_page, read_asset
+
         sessions = Sessions(Path(root))
         studio = Studio(inpaint, app.limits)
         page = build_page(Handlers(studio, sessions), app, wants_first_frame=studio.wants_first_frame)

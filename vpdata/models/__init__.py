@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import Any, Literal, Protocol
 
 from vpdata.config import ModelChoice, fill, nearest
-from vpdata.errors import BackendError, ConfigError
+from vpdata.errors import ConfigError
+from vpdata.extras import Extra, needs
 from vpdata.models.ports import ModelCard
 
 Role = Literal["shot_detector", "tagger", "detector", "mask_tracker", "captioner", "scorer", "text_scorer", "embedder"]
@@ -32,14 +33,11 @@ class Entry:
     """The class of its options."""
     model: str
     """What is called with them, and loads it."""
-    install: str = "pip install 'vpdata[models]'"
-    """What helps where its package is missing."""
+    extra: Extra = "models"
+    """What has its packages; those of the base install are in every extra's."""
 
 
 _CLIP, _HUGGING_FACE = "openclip.settings", "huggingface.settings"
-_SAM2_PACKAGE = (
-    "PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt SAM2_BUILD_CUDA=0 pip install 'vpdata[sam2]'"
-)
 MODELS: dict[Role, dict[str, Entry]] = {
     "shot_detector": {
         "scenedetect": Entry("scenedetect:SceneDetectSettings", "scenedetect:SceneDetectShots"),
@@ -58,7 +56,7 @@ MODELS: dict[Role, dict[str, Entry]] = {
     "mask_tracker": {
         "embedded": Entry("embedded.tracker:FlowTrackerSettings", "embedded.tracker:FlowTracker"),
         "sam2": Entry("sam2_settings:Sam2Settings", "huggingface.sam2:Sam2"),
-        "sam2-package": Entry("sam2_settings:Sam2PackageSettings", "sam2_package:Sam2Package", _SAM2_PACKAGE),
+        "sam2-package": Entry("sam2_settings:Sam2PackageSettings", "sam2_package:Sam2Package", "sam2"),
     },
     "captioner": {
         "embedded": Entry("embedded.captioner:MeasuredCaptionerSettings", "embedded.captioner:MeasuredCaptioner"),
@@ -88,18 +86,18 @@ def describe(role: Role, choice: ModelChoice) -> ModelCard:
 
     BackendError where its package is not installed.
     """
-    with _naming_what_is_missing(role, choice):
+    with _needs_its_extra(role, choice):
         return _settings(role, choice).card(role)
 
 
 def settings_of(role: Role, choice: ModelChoice) -> ModelSettings:
     """The options of a model with its defaults; errors as from `describe`."""
-    with _naming_what_is_missing(role, choice):
+    with _needs_its_extra(role, choice):
         return _settings(role, choice)
 
 
 def _load(role: Role, choice: ModelChoice) -> Any:
-    with _naming_what_is_missing(role, choice):
+    with _needs_its_extra(role, choice):
         settings = _settings(role, choice)
         model = _imported(_find(role, choice).model)
     return model(settings)
@@ -123,11 +121,5 @@ def _imported(place: str) -> Any:
     return getattr(import_module(f"vpdata.models.{module}"), name)
 
 
-@contextmanager
-def _naming_what_is_missing(role: Role, choice: ModelChoice) -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        raise BackendError(
-            f"{role} {choice.name!r} needs a package that is not installed ({error}); {_find(role, choice).install}"
-        ) from error
+def _needs_its_extra(role: Role, choice: ModelChoice) -> AbstractContextManager[None]:
+    return needs(_find(role, choice).extra, f"{role} {choice.name!r}")

@@ -2,7 +2,19 @@
 python -m benchmark.perf.gpu_pipeline --tiny          # the same code on tiny models and clips, on the CPU
 """
 
-from benchmark.perf.gpu_pipeline.command import main
+import sys
+
+from vpdata.extras import needs
+from vpdata.options import exit_code
+
+
+def _main() -> int:
+    with needs("models", "gpu_pipeline"):
+        from benchmark.perf.gpu_pipeline.command import main
+
+        main()
+    return 0
+
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(_main))
