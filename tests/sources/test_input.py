@@ -232,7 +232,18 @@ def test_a_loop_of_links_is_no_endless_walk(tmp_path):
     (tmp_path / "again").symlink_to(".")
     (tmp_path / "loop.mp4").symlink_to("loop.mp4")
     folder = Input(str(tmp_path), DEFAULTS)
-    assert [source.uri for source in folder.sources()] == ["a.mp4", "loop.mp4"]
+    sources = folder.sources()
+    assert [source.uri for source in sources] == ["a.mp4", "loop.mp4"]
+    assert rejected(folder, sources[1]).reason is Reason.SOURCE_GONE
+
+
+@pytest.mark.parametrize("bad", [f"{'n' * 300}.mp4", "/".join(["deep"] * 1000) + ".mp4", "a.mp4/b.mp4"])
+def test_a_path_of_a_list_that_no_file_can_have_is_one_sources_fault(tmp_path, bad):
+    write(tmp_path, "a.mp4")
+    csv = listed(tmp_path, "a.mp4", bad)
+    by_uri = {source.uri: source for source in csv.sources()}
+    assert opened(csv, by_uri["a.mp4"]) == b"video"
+    assert rejected(csv, by_uri[bad]).reason is Reason.SOURCE_GONE
 
 
 def test_a_source_that_vanishes_is_gone_and_one_that_was_never_a_file_is_no_video(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import stat
@@ -11,6 +12,8 @@ from pathlib import Path
 from vpdata.errors import ConfigError, Reason, RejectItem, StorageError
 from vpdata.sources.settings import SourceSettings
 
+_BAD_PATH = (errno.ELOOP, errno.ENAMETOOLONG)
+"""Of one path that no disk is to blame for: a circle of links, or a name that no file can have."""
 VIDEO_SUFFIXES = frozenset(
     f".{suffix}"
     for container in ("mp4 m4v mov 3gp", "mkv webm", "avi", "ts mts m2ts mpg mpeg vob", "flv", "wmv asf", "ogv")
@@ -87,6 +90,9 @@ def checked_file(relative: str, *, root: str, settings: SourceSettings) -> Path:
     except PermissionError as error:
         raise RejectItem(Reason.FETCH_FAILED, "the file may not be read", got=error.strerror or "") from error
     except OSError as error:
+        if error.errno in _BAD_PATH:
+            why = error.strerror or ""
+            raise RejectItem(Reason.SOURCE_GONE, "its path leads to no file", got=why, wanted="a file") from error
         raise StorageError(f"cannot read {relative!r}: {error.strerror or error}") from error
     if found.st_size > settings.max_bytes:
         wanted = f"at most {settings.max_bytes} bytes (source.max_bytes)"
