@@ -6,7 +6,7 @@ They find what is there, so a pipeline made of them yields a true data set.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 import cv2
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vpdata.media.clips import ClipWriter
 from vpdata.media.masks import bounding_box, encode_mask
-from vpdata.models.ports import Box, BoxPrompt, CaptionRequest, Frames, KeyFrame, ObjectMasks
+from vpdata.models.ports import Box, BoxPrompt, CaptionRequest, Frames, KeyFrame, ObjectMasks, unheard
 from vpdata.records import Clip, Record, Video, clip_id, video_id
 
 COLOUR_OF: Mapping[str, tuple[int, int, int]] = {"red square": (220, 30, 30), "blue square": (30, 30, 220)}
@@ -76,7 +76,7 @@ class LabelCaptioner:
         self.requests: list[CaptionRequest] = []
         self.batch_sizes: list[int] = []
 
-    def caption(self, requests: Sequence[CaptionRequest]) -> list[str]:
+    def caption(self, requests: Sequence[CaptionRequest], *, alive: Callable[[], None] = unheard) -> list[str]:
         self.requests += requests
         self.batch_sizes.append(len(requests))
         return [self._text(one) for one in requests]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -26,18 +27,22 @@ def videos(tmp_path_factory) -> Path:
     return folder
 
 
-def build(videos: Path, folder: Path, base_url: str, answers: Path) -> int:
-    options = {
+def build(
+    videos: Path, folder: Path, base_url: str, answers: Path, *, settings: tuple[str, ...] = (), **options: float
+) -> int:
+    asked = {
         "base_url": base_url,
         "model": "a-vlm",
         "api_key_env": "A_KEY",
         "answers": str(answers),
         "concurrency": 1,
         "wait_for_s": 0.8,
+        **options,
     }
-    captioner = json.dumps({"name": "openai", "options": options})
+    captioner = json.dumps({"name": "openai", "options": asked})
     # Every rule at the end, so that what the captioner is asked for does not hang on what a rule makes of the scenes.
-    more = ("--set", f"caption.captioner={captioner}", "--set", "caption.batch_size=1", "--set", "filter.early=false")
+    all_settings = (f"caption.captioner={captioner}", "caption.batch_size=1", "filter.early=false", *settings)
+    more = [word for setting in all_settings for word in ("--set", setting)]
     return main(
         [
             "build",
@@ -75,3 +80,21 @@ def test_build_stops_when_its_server_is_down_and_goes_on_without_paying_twice(vi
     assert {(caption.text, caption.model) for caption in captions} == {(text, "openai a-vlm as served")}
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.slow
+def test_slow_answers_that_take_longer_together_than_an_item_may_are_no_hang(videos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("A_KEY", KEY)
+    answer = says("A bright figure moves over a textured ground while the camera stands still.")
+
+    def slowly(handler):
+        time.sleep(1.0)
+        answer(handler)
+
+    with serving() as server:
+        server.choose = lambda prompt, number: slowly
+        limits = ("caption.batch_size=16", "caption.resources.timeout_s=2.5", "engine.videos_per_part=4")
+        waits = {"wait_for_s": 0.2, "request_timeout_s": 1.1}
+        assert build(videos, tmp_path / "run", server.base_url, tmp_path / "answers", settings=limits, **waits) == 0
+        assert len(server.asked) >= 4, "one call has more answers than its limit has time for"
+    assert "worker died" not in capsys.readouterr().err

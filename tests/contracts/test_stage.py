@@ -19,6 +19,7 @@ from vpdata.dataset.layout import STAGE_NAMES
 from vpdata.errors import Reason, RejectItem
 from vpdata.media.masks import encode_mask
 from vpdata.media.track_measures import measured_track
+from vpdata.models.ports import unheard
 from vpdata.records import Caption as Text
 from vpdata.records import Detection, Record, Score, Source, video_id
 from vpdata.stages.base import Rejected, Resources, Result, Stage
@@ -56,10 +57,10 @@ class PickyTracker(ColourTracker):
 
 
 class PickyCaptioner(LabelCaptioner):
-    def caption(self, requests):
+    def caption(self, requests, *, alive=unheard):
         for one in requests:
             refuse_black(one.images)
-        return super().caption(requests)
+        return super().caption(requests, alive=alive)
 
 
 def box_at(number: int, frame: int) -> tuple[int, int, int, int]:

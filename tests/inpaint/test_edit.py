@@ -5,6 +5,7 @@ from vpdata.config import ModelChoice
 from vpdata.errors import BackendError, ConfigError
 from vpdata.inpaint.edit import NEUTRAL, PromptWriter
 from vpdata.inpaint.options import Words
+from vpdata.models.ports import unheard
 
 GOOD = "A blue ball rolls over short green grass in bright light."
 
@@ -16,7 +17,7 @@ class Scripted:
         self.answers = list(answers)
         self.requests = []
 
-    def caption(self, requests):
+    def caption(self, requests, *, alive=unheard):
         self.requests += requests
         return [self.answers.pop(0) for _ in requests]
 

@@ -15,6 +15,7 @@ from vpdata.errors import ConfigError, Reason
 from vpdata.media.clips import ClipReader
 from vpdata.media.masks import encode_mask
 from vpdata.media.track_measures import measured_track
+from vpdata.models.ports import unheard
 from vpdata.models.prompts import read_prompt
 from vpdata.stages.base import Rejected
 from vpdata.stages.caption import Caption, CaptionSettings, largest_views, spread
@@ -70,7 +71,7 @@ def test_caption_of_the_source_list_is_kept_beside_ours():
 
 def test_words_and_repetition_of_the_clips_caption_are_scored():
     class Parrot(LabelCaptioner):
-        def caption(self, requests):
+        def caption(self, requests, *, alive=unheard):
             return ["one two three one two three"] * len(requests)
 
     (result,) = captioned(tracked_clip(), captioner=Parrot())
@@ -86,8 +87,8 @@ class Mute(LabelCaptioner):
         super().__init__()
         self.mute = {(clip_id, scope) for scope in scopes}
 
-    def caption(self, requests):
-        texts = super().caption(requests)
+    def caption(self, requests, *, alive=unheard):
+        texts = super().caption(requests, alive=alive)
         is_mute = [(one.record.id, one.track) in self.mute for one in requests]
         return [" \n" if mute else text for text, mute in zip(texts, is_mute, strict=True)]
 
@@ -134,7 +135,7 @@ class Scripted:
         self.answers = {"clip": [GOOD_CLIP], "track1": ["a red square on grey"], "track2": ["a blue square"]} | answers
         self.requests = []
 
-    def caption(self, requests):
+    def caption(self, requests, *, alive=unheard):
         self.requests += requests
         return [self._next("clip" if one.track is None else f"track{one.track}") for one in requests]
 
@@ -197,9 +198,9 @@ def test_text_asked_for_again_joins_the_next_call():
     num_texts = []
 
     class Counted(Scripted):
-        def caption(self, requests):
+        def caption(self, requests, *, alive=unheard):
             num_texts.append(len(requests))
-            return super().caption(requests)
+            return super().caption(requests, alive=alive)
 
     captioner = Counted(clip=["Bad.", GOOD_CLIP])
     clips = [tracked_clip(name=f"{number}.mp4") for number in range(3)]

@@ -22,6 +22,7 @@ from vpdata.errors import RejectItem, RunError
 from vpdata.records import Record, Reject
 from vpdata.stages import base
 from vpdata.stages.base import Inputs, Item, Rejected, Resources, Result, Row, Stage
+from vpdata.stages.caption import Caption
 from vpdata.stages.detect import Detect
 from vpdata.stages.rules import FilterSettings, judge
 from vpdata.storage import Folder
@@ -72,6 +73,8 @@ class StageJob:
                 output.flush()
             first = output.num_items
             alive(first)
+            if isinstance(self.stage, Caption):
+                self.stage.alive = lambda: alive(output.num_durable)
             if work.careful or work.alone:
                 stop = min(first + 1, len(items)) if work.alone else len(items)
                 for index in range(first, stop):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from vpdata.config import public
 from vpdata.models.answers import Answers, question_key
 from vpdata.models.object_views import shown_images
 from vpdata.models.openai_server import ChatServer, ServerSettings
-from vpdata.models.ports import CaptionRequest, ModelCard
+from vpdata.models.ports import CaptionRequest, ModelCard, unheard
 from vpdata.storage import Folder
 
 _log = logging.getLogger(__name__)
@@ -84,10 +84,15 @@ class OpenAICaptioner:
             usd=usd_in + usd_out,
         )
 
-    def caption(self, requests: Sequence[CaptionRequest]) -> list[str]:
+    def caption(self, requests: Sequence[CaptionRequest], *, alive: Callable[[], None] = unheard) -> list[str]:
+        def text_of(request: CaptionRequest) -> str:
+            text = self._text(request)
+            alive()
+            return text
+
         executor = ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="caption")
         try:
-            texts = list(executor.map(self._text, requests))
+            texts = list(executor.map(text_of, requests))
         finally:
             executor.shutdown(cancel_futures=True)
         cost = self.cost

@@ -6,7 +6,7 @@ is bad, a `BackendError` that the model is. A model that draws random numbers ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol
@@ -139,11 +139,18 @@ class CaptionRequest:
     prompt: str
 
 
+def unheard() -> None:
+    """Takes a sign of life that nobody waits for."""
+
+
 class Captioner(Protocol):
     """Writes captions."""
 
-    def caption(self, requests: Sequence[CaptionRequest]) -> list[str]:
-        """One text per request, in order; "" where it has nothing to say (the stage decides what follows)."""
+    def caption(self, requests: Sequence[CaptionRequest], *, alive: Callable[[], None] = unheard) -> list[str]:
+        """One text per request, in order; "" where it has nothing to say (the stage decides what follows).
+
+        `alive` is called, on any thread, whenever some texts have come: many slow ones are no hang.
+        """
         ...
 
 

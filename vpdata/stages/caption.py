@@ -17,7 +17,7 @@ from vpdata.errors import Reason, RejectItem
 from vpdata.media.clips import ClipReader
 from vpdata.media.masks import decode_mask
 from vpdata.models.openai_server import ServerSettings
-from vpdata.models.ports import Captioner, CaptionRequest, Frames, ModelCard, TextScorer
+from vpdata.models.ports import Captioner, CaptionRequest, Frames, ModelCard, TextScorer, unheard
 from vpdata.models.prompts import read_prompt
 from vpdata.records import Caption as Text
 from vpdata.records import Record, Score, Track
@@ -132,6 +132,8 @@ class Caption:
         if settings.text_scorer:
             self.models += (models.describe("text_scorer", settings.text_scorer),)
         self.resources = settings.resources
+        self.alive: Callable[[], None] = unheard
+        """Set by the engine: called whenever some texts have come, which may be long before their clip is done."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -180,7 +182,11 @@ class Caption:
     def _write(self, questions: Sequence[Question]) -> list[Written | Again[Question]]:
         """What is asked again joins the next call: a few texts alone would cost a GPU as much as a full batch."""
         settings = self._settings
-        how: dict[str, Any] = {"checks": settings.checks, "ask_again": self._prompts.get(_ASK_AGAIN, "")}
+        how: dict[str, Any] = {
+            "checks": settings.checks,
+            "ask_again": self._prompts.get(_ASK_AGAIN, ""),
+            "alive": self.alive,
+        }
         outcomes = ask(self._captioner, questions, **how)
         if self._rewriter is None:
             return outcomes

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vpdata.models.ports import Captioner, CaptionRequest
+from vpdata.models.ports import Captioner, CaptionRequest, unheard
 from vpdata.stages.batches import Again
 from vpdata.stages.caption_checks import CaptionChecks, Problem, problem_of
 
@@ -30,7 +30,12 @@ class Question:
 
 
 def ask(
-    captioner: Captioner, questions: Sequence[Question], *, checks: CaptionChecks | None, ask_again: str
+    captioner: Captioner,
+    questions: Sequence[Question],
+    *,
+    checks: CaptionChecks | None,
+    ask_again: str,
+    alive: Callable[[], None] = unheard,
 ) -> list[Written | Again[Question]]:
     """One text per question, or where the first has a problem, the second question, by the prompt `ask_again`.
 
@@ -38,7 +43,7 @@ def ask(
     """
     requests = [one.request for one in questions]
     outcomes: list[Written | Again[Question]] = []
-    for question, text in zip(questions, captioner.caption(requests), strict=True):
+    for question, text in zip(questions, captioner.caption(requests, alive=alive), strict=True):
         problem = problem_of(text, label=label_of(question.request), checks=checks)
         if problem is None or problem.check == "empty" or question.is_second:
             outcomes.append(Written(text, problem))
@@ -49,15 +54,20 @@ def ask(
 
 
 def write(
-    captioner: Captioner, requests: Sequence[CaptionRequest], *, checks: CaptionChecks | None, ask_again: str
+    captioner: Captioner,
+    requests: Sequence[CaptionRequest],
+    *,
+    checks: CaptionChecks | None,
+    ask_again: str,
+    alive: Callable[[], None] = unheard,
 ) -> list[Written]:
     """As `ask`, with second questions asked at once: one text per request."""
     written: dict[int, Written] = {}
     left = {row: Question(request) for row, request in enumerate(requests)}
     while left:
-        outcomes = zip(left, ask(captioner, [*left.values()], checks=checks, ask_again=ask_again), strict=True)
-        left = {}
-        for row, outcome in outcomes:
+        outcomes = ask(captioner, [*left.values()], checks=checks, ask_again=ask_again, alive=alive)
+        rows, left = list(left), {}
+        for row, outcome in zip(rows, outcomes, strict=True):
             if isinstance(outcome, Again):
                 left[row] = outcome.request
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +32,7 @@ from vpdata.models.embedded.wording import (
     speed,
     with_article,
 )
-from vpdata.models.ports import CaptionRequest, ModelCard
+from vpdata.models.ports import CaptionRequest, ModelCard, unheard
 
 _WORDINGS = (
     "{subject}, about {size} of the frame in size, {whereabouts}.",
@@ -74,7 +74,7 @@ class MeasuredCaptioner:
     def __init__(self, settings: MeasuredCaptionerSettings) -> None:
         self._settings = settings
 
-    def caption(self, requests: Sequence[CaptionRequest]) -> list[str]:
+    def caption(self, requests: Sequence[CaptionRequest], *, alive: Callable[[], None] = unheard) -> list[str]:
         return [self._of_clip(one) if one.track is None else _of_track(one) for one in requests]
 
     def _of_clip(self, request: CaptionRequest) -> str:

@@ -20,11 +20,11 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 
 from vpdata.errors import BackendError, Reason, RejectItem
 from vpdata.models.gpu import in_batches, to_device
-from vpdata.models.huggingface.loading import load_model, load_processor
+from vpdata.models.huggingface.loading import check_tokenizer, load_model, load_processor, open_config
 from vpdata.models.huggingface.settings import VlmSettings, VlmTaggerSettings
 from vpdata.models.object_views import shown_images
 from vpdata.models.plain_text import plain_text
-from vpdata.models.ports import CaptionRequest, Frames, Image
+from vpdata.models.ports import CaptionRequest, Frames, Image, unheard
 from vpdata.models.prompts import read_prompt
 from vpdata.models.weights import local_weights
 
@@ -50,11 +50,12 @@ class VlmCaptioner:
     def __init__(self, settings: VlmSettings) -> None:
         self._model = _ChatModel(settings)
 
-    def caption(self, requests: Sequence[CaptionRequest]) -> list[str]:
+    def caption(self, requests: Sequence[CaptionRequest], *, alive: Callable[[], None] = unheard) -> list[str]:
         # A batch is padded to its longest question and goes on until its longest text ends: one prompt's are alike.
         order = sorted(range(len(requests)), key=lambda row: requests[row].prompt_name)
         asked = [requests[row] for row in order]
-        texts = self._model.answers([_Question(partial(shown_images, one), one.prompt) for one in asked])
+        questions = [_Question(partial(shown_images, one), one.prompt) for one in asked]
+        texts = self._model.answers(questions, alive=alive)
         text_of = dict(zip(order, texts, strict=True))
         return [text_of[row] for row in range(len(requests))]
 
@@ -119,6 +120,9 @@ class _ChatModel:
         self._model: Any = load_model(kind, folder, device=settings.device, dtype=settings.dtype)
         # Answers begin where the prompt ends: padding must not stand between them.
         self._processor: Any = load_processor(_ANY_PROCESSOR, folder)
+        check_tokenizer(self._processor.tokenizer, self._model.config, folder)
+        if not self._processor.chat_template:
+            raise BackendError(f"{folder}: got no chat template, wanted chat_template.jinja; fetch the model again")
         self._processor.tokenizer.padding_side = "left"
         published = self._model.generation_config
         # Anew: published checkpoints ask for sampling and penalties, which would make the words depend on the batch.
@@ -130,9 +134,15 @@ class _ChatModel:
             pad_token_id=self._processor.tokenizer.pad_token_id,
         )
 
-    def answers(self, questions: Sequence[_Question]) -> list[str]:
-        """One text per question."""
-        answers = in_batches(questions, batch_size=self._batch_size, ready=self._ready, ask=self._generate)
+    def answers(self, questions: Sequence[_Question], *, alive: Callable[[], None] = unheard) -> list[str]:
+        """One text per question; `alive` is called after each batch."""
+
+        def ask(inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+            tokens = self._generate(inputs)
+            alive()
+            return tokens
+
+        answers = in_batches(questions, batch_size=self._batch_size, ready=self._ready, ask=ask)
         # Only now: the tokenizer must not be used while a thread readies the next batch with it.
         return [plain_text(self._processor.decode(answer, skip_special_tokens=True)) for answer in answers]
 
@@ -158,10 +168,8 @@ class _ChatModel:
 
 def _architecture(folder: Path) -> Any:
     """The class of the checkpoint; BackendError where it is not one that answers about pictures."""
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise BackendError(f"{folder}: the config cannot be loaded: {error}; fetch it again") from error
+    architecture_of(folder)
+    config = open_config(AutoConfig, folder)
     if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         raise BackendError(
             f"{folder}: got the architecture {config.model_type}, wanted one that answers about pictures, such as "
