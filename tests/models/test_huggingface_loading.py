@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file, save_file
 from transformers import GroundingDinoForObjectDetection, Owlv2ForObjectDetection, Owlv2Processor
 
-from tests.models.tiny_detectors import save_owlv2
+from tests.models.tiny_detectors import save_grounding_dino, save_owlv2
+from tests.models.tiny_sam2 import save_tiny_sam2
 from vpdata.config import ModelChoice
 from vpdata.errors import BackendError
 from vpdata.models import maker
@@ -28,6 +29,10 @@ def whole(tmp_path_factory):
 @pytest.fixture
 def folder(whole, tmp_path):
     return shutil.copytree(whole, tmp_path / "copy")
+
+
+def of(folder, name):
+    return ModelChoice(name=name, options={"weights": str(folder), "device": "cpu"})
 
 
 def load(folder, kind=Owlv2ForObjectDetection, **where):
@@ -51,6 +56,32 @@ def test_missing_weights_name_the_command_that_fetches_them(tmp_path):
 def test_another_architecture_is_refused(folder):
     with pytest.raises(BackendError, match="got the architecture owlv2, wanted grounding-dino"):
         load(folder, GroundingDinoForObjectDetection)
+
+
+def test_weights_of_a_model_without_words_are_refused_by_their_architecture(tmp_path):
+    choice = of(save_tiny_sam2(tmp_path), "grounding-dino")
+    with pytest.raises(BackendError, match="got the architecture sam2_video, wanted grounding-dino"):
+        maker("detector", choice)()
+
+
+@pytest.mark.parametrize(("name", "save"), [("owlv2", save_owlv2), ("grounding-dino", save_grounding_dino)])
+def test_a_folder_without_its_tokenizer_is_refused_by_name(tmp_path, name, save):
+    """Else transformers makes a tokenizer to which every word is unknown, and boxes get whatever label."""
+    folder = save(tmp_path)
+    maker("detector", of(folder, name))()
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(BackendError, match=rf"{folder} lacks tokenizer\.json, or in its place vocab"):
+        maker("detector", of(folder, name))()
+
+
+def test_a_tokenizer_of_another_model_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["vocab_size"] = 49408
+    model = Owlv2ForObjectDetection(Owlv2ForObjectDetection.config_class(**config))
+    model.save_pretrained(folder)
+    with pytest.raises(BackendError, match=r"got a tokenizer of 190 tokens, wanted a tokenizer of about 49408; fetch"):
+        maker("detector", of(folder, "owlv2"))()
 
 
 def test_truncated_weights_are_refused(folder):
@@ -83,13 +114,13 @@ def test_pickled_weights_are_never_opened(folder):
         load(folder)
 
 
-@pytest.mark.parametrize("content", [None, "", "{"])
-def test_missing_or_damaged_config_is_refused(folder, content):
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"model_type": "owlv2", "text_config": 3}'])
+def test_missing_or_damaged_config_is_refused_by_its_file(folder, content):
     (folder / "config.json").unlink()
     if content is not None:
         (folder / "config.json").write_text(content)
-    with pytest.raises(BackendError, match=r"config\.json"):
-        load(folder)
+    with pytest.raises(BackendError, match=str(folder / "config.json")):
+        maker("detector", of(folder, "owlv2"))()
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "processor_config.json"])

@@ -241,6 +241,21 @@ def test_checkpoint_without_a_processor_is_refused(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("files", "fault"),
+    [
+        # Of SmolVLM transformers says so itself.
+        ("tokenizer*", r"(lacks tokenizer\.json, or in its place |the processor cannot be loaded)"),
+        ("chat_template*", "got no chat template"),
+    ],
+)
+def test_checkpoint_without_a_file_to_ask_by_is_refused_when_it_is_loaded(folder, tmp_path, files, fault):
+    bare = tmp_path / "bare"
+    shutil.copytree(folder, bare, ignore=shutil.ignore_patterns(files))
+    with pytest.raises(BackendError, match=f"{bare}.*{fault}"):
+        VlmCaptioner(settings(bare))
+
+
+@pytest.mark.parametrize(
     ("weights", "licence"),
     [
         ("Qwen/Qwen3-VL-8B-Instruct", "Apache-2.0"),

@@ -14,7 +14,7 @@ from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
 
 from vpdata.models.gpu import in_batches, to_device, torch_dtype
 from vpdata.models.huggingface.boxes import kept, labelled
-from vpdata.models.huggingface.loading import load_model, load_processor
+from vpdata.models.huggingface.loading import check_tokenizer, load_model, load_processor
 from vpdata.models.huggingface.settings import GroundingDinoSettings
 from vpdata.models.ports import Box, KeyFrame
 from vpdata.models.weights import local_weights
@@ -50,10 +50,11 @@ class GroundingDino:
     def __init__(self, settings: GroundingDinoSettings) -> None:
         self._settings = settings
         folder = local_weights(settings.weights, settings.revision)
-        processor = load_processor(GroundingDinoProcessor, folder)
-        self._tokenizer, self._image_processor = processor.tokenizer, processor.image_processor
         # Not in bfloat16 itself: the edges of boxes would lie on a grid of up to 1/256 of the frame.
         self._model = load_model(GroundingDinoForObjectDetection, folder, device=settings.device, dtype="float32")
+        processor = load_processor(GroundingDinoProcessor, folder)
+        self._tokenizer, self._image_processor = processor.tokenizer, processor.image_processor
+        check_tokenizer(self._tokenizer, self._model.config, folder)
         self._separators = set(self._model.model.special_tokens.tolist())
 
     def detect(self, key_frames: Sequence[KeyFrame]) -> list[list[Box]]:

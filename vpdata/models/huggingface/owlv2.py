@@ -12,7 +12,7 @@ from transformers.models.owlv2.modeling_owlv2 import Owlv2ObjectDetectionOutput
 
 from vpdata.models.gpu import in_batches, to_device, torch_dtype
 from vpdata.models.huggingface.boxes import kept, labelled
-from vpdata.models.huggingface.loading import load_model, load_processor
+from vpdata.models.huggingface.loading import check_tokenizer, load_model, load_processor
 from vpdata.models.huggingface.settings import Owlv2Settings
 from vpdata.models.ports import Box, KeyFrame
 from vpdata.models.weights import local_weights
@@ -35,11 +35,12 @@ class Owlv2:
     def __init__(self, settings: Owlv2Settings) -> None:
         self._settings = settings
         folder = local_weights(settings.weights, settings.revision)
-        processor = load_processor(Owlv2Processor, folder)
-        self._tokenizer, self._image_processor = processor.tokenizer, processor.image_processor
         # Not in bfloat16 itself: the edges of boxes would lie on a grid of up to 1/256 of the frame.
         # `Any`, since transformers declares single tensors where it returns pairs.
         self._model: Any = load_model(Owlv2ForObjectDetection, folder, device=settings.device, dtype="float32")
+        processor = load_processor(Owlv2Processor, folder)
+        self._tokenizer, self._image_processor = processor.tokenizer, processor.image_processor
+        check_tokenizer(self._tokenizer, self._model.config, folder)
 
     def detect(self, key_frames: Sequence[KeyFrame]) -> list[list[Box]]:
         found: list[list[Box]] = [[] for _ in key_frames]

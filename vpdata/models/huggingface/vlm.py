@@ -168,7 +168,6 @@ class _ChatModel:
 
 def _architecture(folder: Path) -> Any:
     """The class of the checkpoint; BackendError where it is not one that answers about pictures."""
-    architecture_of(folder)
     config = open_config(AutoConfig, folder)
     if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         raise BackendError(
