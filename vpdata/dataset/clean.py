@@ -18,14 +18,15 @@ class Cleaned:
 
     def __str__(self) -> str:
         return (
-            f"removed {self.num_files} tars of clips, {self.num_bytes / 1e6:.1f} MB; every stage after cut is final now"
+            f"removed {self.num_files} tars of clips, {self.num_bytes / 1e6:.1f} MB; the shards are their only copy now, "
+            "and to make or add anything needs --redo cut and the sources"
         )
 
 
 def clean(run: Run) -> Cleaned:
     """Remove the tars of `1-cut/`, whose kept clips are in the shards.
 
-    Packing, captioning or tracking again then needs `--redo cut`. RunError, and nothing is removed, where `check`
+    Adding sources, and packing, captioning or tracking again, then needs `--redo cut`, which needs the sources. RunError, and nothing is removed, where `check`
     finds any problem.
     """
     problems = check(run)

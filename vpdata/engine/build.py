@@ -16,10 +16,11 @@ from vpdata.dataset import layout
 from vpdata.dataset.run import RangedFile, Run
 from vpdata.engine import again, fingerprint, lease
 from vpdata.engine.cluster import Cluster, run_jobs
-from vpdata.engine.freeze import freeze_sources
+from vpdata.engine.freeze import freeze_sources, with_shape_of
 from vpdata.engine.intake import FromSources, FromStage, Intake
 from vpdata.engine.lease import LeaseProof
 from vpdata.engine.local import local_cluster
+from vpdata.engine.loss import refuse_stripped
 from vpdata.engine.pack import PackJob, unpacked
 from vpdata.engine.parts import StageJob, num_records, sub_parts
 from vpdata.engine.plan import make_plan
@@ -85,13 +86,19 @@ def build_run(
     run = Run(Folder(run_uri))
     _refuse_other_folders(run.folder)
     with lease.hold(run.folder) as proof, Progress([*(stage.name for stage in stages), again.PACK]) as progress:
+        names = [stage.name for stage in stages]
+        kept = again.kept_stages(redo, names)
+        # All that can be refused is refused before anything is removed.
+        refuse_stripped(run, kept)
+        with_shape_of(run, engine)
+        fingerprint.states_of(run, stages[: len(kept)], filter)
         if redo is not None:
-            again.remove_from(run, redo)
+            again.remove_from(run, redo, source)
         if retry_rejects is not None:
-            again.remove_rejected(run, [stage.name for stage in stages], retry_rejects)
+            again.remove_rejected(run, names, retry_rejects, source)
         engine = freeze_sources(run, source, engine=engine, add_sources=add_sources, lease=proof)
         states = fingerprint.settle_stages(run, stages, filter)
-        fingerprint.settle_pack(run, engine, states[stages[-1].name])
+        fingerprint.settle_pack(run, source, engine, states[stages[-1].name])
         run.folder.write(layout.RUN_CONFIG, _run_yaml(config, stages))
         jobs = [
             StageJob(

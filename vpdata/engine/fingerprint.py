@@ -15,6 +15,7 @@ from vpdata.dataset.run import Run
 from vpdata.engine.again import PACK, remove_pack
 from vpdata.engine.settings import EngineSettings
 from vpdata.errors import RunError
+from vpdata.sources import Input
 from vpdata.stages.base import Stage
 from vpdata.stages.rules import RULES, FilterSettings, loosened
 from vpdata.storage import Folder
@@ -39,21 +40,15 @@ class State:
         return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True).encode()
 
 
-def settle_stages(run: Run, stages: Sequence[Stage], rules: FilterSettings) -> dict[str, State]:
-    """The state of each stage by name, as it was or is now stored; RunError where the run was made with other settings.
-
-    A stage that has no `stage.json` starts from an empty folder: what lies there is left over from an interrupted redo.
-    """
+def states_of(run: Run, stages: Sequence[Stage], rules: FilterSettings) -> dict[str, State]:
+    """The state of each stage by name, as it is stored or would be; RunError where the run has other settings."""
     states: dict[str, State] = {}
     before = ""
     for stage in stages:
-        folder = run.stage_folder(stage.name)
-        stored = read_state(folder, layout.STAGE_STATE)
+        stored = read_state(run.stage_folder(stage.name), layout.STAGE_STATE)
         if stored is None:
             early = {rule.name: rules.rules[rule.name] for rule in RULES if rule.after == stage.name}
             state = state_of(stage, early_rules=early if rules.early else None, before=before)
-            folder.remove_all()
-            folder.write(layout.STAGE_STATE, state.to_json())
         else:
             _refuse_looser_rules(stored, rules)
             state = state_of(stage, early_rules=stored.early_rules, before=before)
@@ -63,14 +58,28 @@ def settle_stages(run: Run, stages: Sequence[Stage], rules: FilterSettings) -> d
     return states
 
 
-def settle_pack(run: Run, engine: EngineSettings, last: State) -> None:
+def settle_stages(run: Run, stages: Sequence[Stage], rules: FilterSettings) -> dict[str, State]:
+    """As `states_of`, and store them.
+
+    A stage that has no `stage.json` starts from an empty folder: what lies there is left over from an interrupted redo.
+    """
+    states = states_of(run, stages, rules)
+    for name, state in states.items():
+        folder = run.stage_folder(name)
+        if not folder.exists(layout.STAGE_STATE):
+            folder.remove_all()
+            folder.write(layout.STAGE_STATE, state.to_json())
+    return states
+
+
+def settle_pack(run: Run, source: Input, engine: EngineSettings, last: State) -> None:
     """As `settle_stages`, for the plan of the shards."""
     shaping = ("shard_mb", "near_duplicate_frac", "semantic_duplicate_cosine")
     identity = {name: getattr(engine, name) for name in shaping}
     state = with_fingerprint(State(stage=PACK, identity=identity, input=last.fingerprint))
     stored = read_state(run.folder, layout.PACK_STATE)
     if stored is None:
-        remove_pack(run)
+        remove_pack(run, source, recut=())
         run.folder.write(layout.PACK_STATE, state.to_json())
     else:
         refuse_changes(stored, state)

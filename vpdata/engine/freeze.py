@@ -39,14 +39,14 @@ def freeze_sources(
         _append(run, sources, first_part=0, engine=engine)
         folder.write(layout.STAGE_STATE, json.dumps(_shape(engine)).encode())
         return engine
-    engine = _with_shape_of(json.loads(folder.read(layout.STAGE_STATE)), engine)
+    engine = with_shape_of(run, engine)
     if add_sources:
         known = {one.id for one in run.sources()}
         new = [one for one in source.sources() if one.id not in known]
         _log.info("%d new sources", len(new))
         if new:
             lease.check()
-            remove_pack(run)
+            remove_pack(run, source, recut=())
             _append(run, new, first_part=len(run.parts("source")), engine=engine)
     return engine
 
@@ -70,7 +70,12 @@ def _shape(engine: EngineSettings) -> dict[str, int | None]:
     return {"videos_per_part": engine.videos_per_part, "clips_per_part": engine.clips_per_part}
 
 
-def _with_shape_of(stored: dict[str, int], engine: EngineSettings) -> EngineSettings:
+def with_shape_of(run: Run, engine: EngineSettings) -> EngineSettings:
+    """The settings with the part sizes of a run whose sources are frozen; RunError where they ask for others."""
+    folder = run.stage_folder("source")
+    if not folder.exists(layout.STAGE_STATE):
+        return engine
+    stored = json.loads(folder.read(layout.STAGE_STATE))
     wanted = _shape(engine)
     wrong = {name: got for name, got in wanted.items() if got is not None and got != stored[name]}
     for name, got in wrong.items():

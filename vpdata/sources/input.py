@@ -73,6 +73,13 @@ class Input:
         _log.info("%s: %d sources", self.name, len(found))
         return sorted((item.source for item in found), key=lambda source: source.uri)
 
+    def lost(self, sources: Iterable[Source]) -> list[Source]:
+        """Those of `sources` that the input does not name (any more), or whose local file cannot be opened.
+
+        Errors as from `sources`. What lies on a server is not asked for.
+        """
+        return [one for one in sources if not self._is_there(one)]
+
     @contextmanager
     def local_file(self, source: Source) -> Iterator[Path]:
         """The source as a local file for as long as the block runs; a download is removed afterwards.
@@ -167,6 +174,16 @@ class Input:
     @cached_property
     def _locators(self) -> dict[str, str]:
         return {item.source.id: item.locator for item in self._found}
+
+    def _is_there(self, source: Source) -> bool:
+        locator = self._locators.get(source.id)
+        if locator is None or uris.scheme_of(locator) != "file":
+            return locator is not None
+        try:
+            local.checked_file(locator, root=self._root, settings=self._settings)
+        except RejectItem:
+            return False
+        return True
 
     def _locator(self, source: Source) -> str:
         # Only a list, or a name that had to be escaped, is looked up: a worker need not list a million objects again.
