@@ -34,7 +34,7 @@ LABELS = ModelChoice(name="fixed", options={"labels": ["red square"]})
 MEASURED = DetectSettings(
     tagger=LABELS, tagger_batch_size=1, detector_batch_size=3, scorers=(ModelChoice(name="embedded"),)
 )
-NUM_FRAMES, NUM_ITEMS, BAD = 16, 5, 2
+NUM_FRAMES, NUM_ITEMS, BAD = 16, 8, 2
 """Of the items, number `BAD` is bad; it stands among good ones, so that batches hold both."""
 
 
