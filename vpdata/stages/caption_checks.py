@@ -7,47 +7,30 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from vpdata.stages.caption_talk import talk_in, unquoted
+from vpdata.stages.caption_words import english_words, is_called
 from vpdata.stages.text import caption_measures
 
-_WORD = re.compile(r"[^\W_]+")
 _MARKUP = re.compile(
-    r"^\s*(?:#{1,6} |[-*+•] |\d+[.)] |> |\|)|```|\*\*|__|\]\(|</?[a-z][^<>]*>", re.MULTILINE | re.IGNORECASE
+    r"^\s*(?:#{1,6} |[-*+•] |\d+[.)] |> |\|)|```|\*\*|__|\]\(|\A\s*[{[<]|</[a-z]|<br\b|<\|",
+    re.MULTILINE | re.IGNORECASE,
 )
-_TALK = re.compile(
-    r"\bi(?:'m| am) (?:sorry|unable|not able|an ai)\b|\bi (?:can't|cannot|can not|won't)\b|\bas an ai\b"
-    r"|\b(?:unable|not possible) to (?:assist|help|identify|determine|describe|provide)\b"
-    r"|^(?:sure|certainly|of course|here(?:'s| is| are))\b",
-    re.IGNORECASE,
-)
+"""Of Markdown and JSON, and the tags that a text is wrapped in; a text may name a tag."""
 _ENDS = tuple(".!?…。！？")
 _CLOSING = "\"'”’»)"
-_PERSON = (
-    *(
-        "man",
-        "men",
-        "woman",
-        "women",
-        "boy",
-        "girl",
-        "child",
-        "children",
-        "kid",
-        "baby",
-        "toddler",
-        "teenager",
-        "adult",
-    ),
-    *("lady", "gentleman", "guy", "people", "human", "player", "dancer", "rider", "runner", "worker", "pedestrian"),
-)
+_MIN_LANGUAGE_WORDS = 10
+"""Shorter texts have too few words to tell their language by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionChecks:
     """What a text must be like."""
 
-    min_latin_frac: float = 0.95
-    """Smallest share in [0, 1] of Latin ones among its letters; 0 for captions in other scripts. Which of the languages
-    in Latin letters it is, is not looked at."""
+    min_latin_frac: float = 0.9
+    """Smallest share in [0, 1] of Latin ones among its letters; 0 for captions in other scripts."""
+    min_english_frac: float = 0.1
+    """Smallest share in [0, 1] of English function words ("the", "of", "with") among its words, rounded down to whole
+    words, in texts of ten words or more; 0 for captions in other languages."""
     clip_words: tuple[int, int] = (20, 300)
     """Fewest and most words about a whole clip. Its text must also end where a sentence ends."""
     track_words: tuple[int, int] = (3, 60)
@@ -55,13 +38,13 @@ class CaptionChecks:
     max_repetition_frac: float = 0.5
     """Largest share in [0, 1] of three-word phrases that repeat an earlier one."""
     mentions_label: bool = True
-    """An object must be called by the last word of its label (the noun, in English), by a word that ends in it, or by a
-    synonym. Where model and detector cannot agree what it is, the mask is as doubtful as the text."""
-    synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"person": _PERSON})
-    """Label, or its last word, to other words for it."""
+    """An object must be called by a noun of its label, by a compound with it, a kind of it, or a synonym
+    (`caption_words.py`). Where model and detector cannot agree what it is, the mask is as doubtful as the text."""
+    synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Label, or its last word, to further words for it."""
 
     def __post_init__(self) -> None:
-        for name in ("min_latin_frac", "max_repetition_frac"):
+        for name in ("min_latin_frac", "min_english_frac", "max_repetition_frac"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, wanted a number from 0 to 1")
         for name in ("clip_words", "track_words"):
@@ -100,14 +83,15 @@ def _markup(text: str, label: str | None, checks: CaptionChecks) -> Problem | No
 
 
 def _talk(text: str, label: str | None, checks: CaptionChecks) -> Problem | None:
-    found = _TALK.search(text.replace("’", "'"))
+    found = talk_in(unquoted(text), label=label)
     if found is None:
         return None
-    return Problem(check="refusal", got=f"the words {found[0]!r}", wanted="a description and nothing else")
+    words, what = found
+    return Problem(check="refusal", got=f"{what} ({words!r})", wanted="a description and nothing else")
 
 
-def _language(text: str, label: str | None, checks: CaptionChecks) -> Problem | None:
-    letters = [one for one in text if one.isalpha()]
+def _script(text: str, label: str | None, checks: CaptionChecks) -> Problem | None:
+    letters = [one for one in unquoted(text) if one.isalpha()]
     num_latin = sum(one.isascii() or "LATIN" in unicodedata.name(one, "") for one in letters)
     if letters and num_latin >= checks.min_latin_frac * len(letters):
         return None
@@ -137,6 +121,17 @@ def _repetition(text: str, label: str | None, checks: CaptionChecks) -> Problem 
     )
 
 
+def _language(text: str, label: str | None, checks: CaptionChecks) -> Problem | None:
+    num_english, num_words = english_words(unquoted(text))
+    if num_words < _MIN_LANGUAGE_WORDS or num_english >= int(checks.min_english_frac * num_words):
+        return None
+    return Problem(
+        check="language",
+        got=f"{num_english} English function words of {num_words}",
+        wanted="plain English, the language of the request",
+    )
+
+
 def _ending(text: str, label: str | None, checks: CaptionChecks) -> Problem | None:
     if label is not None or text.rstrip().rstrip(_CLOSING).endswith(_ENDS):
         return None
@@ -144,29 +139,12 @@ def _ending(text: str, label: str | None, checks: CaptionChecks) -> Problem | No
 
 
 def _label(text: str, label: str | None, checks: CaptionChecks) -> Problem | None:
-    words = _WORD.findall((label or "").casefold())
-    if not checks.mentions_label or not words:
+    if not label or not checks.mentions_label or is_called(text, label, synonyms=checks.synonyms):
         return None
-    names = [words[-1], *checks.synonyms.get(" ".join(words), ()), *checks.synonyms.get(words[-1], ())]
-    if any(_is_called(word, name.casefold()) for word in _WORD.findall(text.casefold()) for name in names):
-        return None
-    return Problem(
-        check="label", got=f"no word for {label!r}", wanted=f"the object to be called by the word {words[-1]!r}"
-    )
-
-
-def _is_called(word: str, name: str) -> bool:
-    """Whether they are one noun, in the singular or the plural, or `word` is a compound with it (a "football")."""
-    forms = _singulars(name)
-    return any(form in forms or (len(name) > 3 and form.endswith(name)) for form in _singulars(word))
-
-
-def _singulars(word: str) -> set[str]:
-    endings = (("", ""), ("s", ""), ("es", ""), ("ies", "y"))
-    return {word.removesuffix(ending) + singular for ending, singular in endings if word.endswith(ending)}
+    return Problem(check="label", got=f"no word for {label!r}", wanted=f"the object to be called {label!r}")
 
 
 _CHECKS: tuple[Callable[[str, str | None, CaptionChecks], Problem | None], ...] = (
-    *(_markup, _talk, _language, _length, _repetition, _ending, _label),
+    *(_markup, _talk, _script, _length, _repetition, _language, _ending, _label),
 )
-"""In the order in which a problem is named: a refusal is short, and called a refusal."""
+"""In the order in which a problem is named: a refusal is short, and called a refusal; a loop speaks no language."""
