@@ -52,6 +52,19 @@ def test_a_worker_does_not_spread_over_nodes() -> None:
         make_plan({"cut": wide}, [Node(cpus=2, memory_gb=9), Node(cpus=2, memory_gb=9)])
 
 
+def test_all_that_can_never_fit_is_named_and_so_is_a_missing_gpu():
+    wide = Resources(cpus=3, memory_gb=1)
+    with pytest.raises(ConfigError) as refused:
+        make_plan({"cut": CPU, "detect": GPU, "track": wide}, [Node(cpus=2, memory_gb=99)])
+    detect, track = str(refused.value).splitlines()
+    assert detect.startswith(
+        "stage detect can never run here: got nodes of 2 cpu, 99.0 GB; wanted 1 x (1 cpu, 8 GB, 1 gpu"
+    )
+    assert "and no node has a GPU" in detect
+    assert track.startswith("stage track can never run here")
+    assert "GPU" not in track
+
+
 def test_gpu_memory_is_summed_per_gpu() -> None:
     # Half a GPU each by count, but 30 GB + 30 GB do not fit into one of 40.
     half = Resources(cpus=1, gpus=0.5, memory_gb=8, gpu_memory_gb=30)

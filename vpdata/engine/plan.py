@@ -32,13 +32,13 @@ class Plan:
 
 
 def make_plan(needs: Mapping[str, Resources], nodes: Sequence[Node], *, at_once: bool = True) -> Plan:
-    """Plan the stages, given in order; ConfigError with the numbers where one can never fit.
+    """Plan the stages, given in order; ConfigError with the numbers of all that can never fit.
 
     With `at_once` all stages run at the same time where one worker of each fits.
     """
-    for stage, need in needs.items():
-        if not _fits({stage: need}, {stage: need.workers or 1}, nodes):
-            raise ConfigError(_refusal(stage, need, nodes))
+    unfit = [stage for stage, need in needs.items() if not _fits({stage: need}, {stage: need.workers or 1}, nodes)]
+    if unfit:
+        raise ConfigError("\n".join(_refusal(stage, needs[stage], nodes) for stage in unfit))
     least = {stage: need.workers or 1 for stage, need in needs.items()}
     if at_once and _fits(needs, least, nodes):
         groups = (tuple(needs),)
@@ -113,9 +113,14 @@ class _Free:
 
 def _refusal(stage: str, need: Resources, nodes: Sequence[Node]) -> str:
     has = "; ".join(_node_text(node) for node in nodes) or "no node"
+    lacks, way_out = "", "add nodes"
+    if need.gpus and not any(node.gpus for node in nodes):
+        lacks = ", and no node has a GPU"
+        way_out = f"add nodes with GPUs; without any, `{stage}.resources.gpus: 0` needs `device: cpu` for its models"
+    setting = "engine.pack_memory_gb" if stage == "pack" else f"{stage}.resources"
     return (
-        f"stage {stage} can never run here: got nodes of {has}; wanted {need.workers or 1} x ({_need_text(need)}). "
-        f"Lower {'engine.pack_memory_gb' if stage == 'pack' else f'{stage}.resources'}, or add nodes"
+        f"stage {stage} can never run here: got nodes of {has}; wanted {need.workers or 1} x ({_need_text(need)})"
+        f"{lacks}. Lower {setting}, or {way_out}"
     )
 
 
