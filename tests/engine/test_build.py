@@ -156,6 +156,13 @@ def test_clip_without_an_embedding_cannot_be_compared(tmp_path: Path) -> None:
         build(sources, tmp_path / "run", stages=[Embedded(), TinyFilter()], engine={"semantic_duplicate_cosine": 0.95})
 
 
+def test_where_no_clip_is_left_none_is_compared(tmp_path: Path) -> None:
+    sources = write_sources(tmp_path / "sources", ["", "0", ""])
+    settings = {"semantic_duplicate_cosine": 0.95, "near_duplicate_frac": 0.1}
+    summary = build(sources, tmp_path / "run", stages=[Embedded(), TinyFilter()], engine=settings)
+    assert (summary.num_clips, summary.num_duplicates) == (0, 0)
+
+
 def only(**rules: dict) -> FilterSettings:
     return FilterSettings(rules={rule.name: None for rule in RULES} | rules)
 

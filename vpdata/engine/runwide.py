@@ -35,7 +35,8 @@ def plan_pack(run: Run, *, engine: EngineSettings, lease: LeaseProof) -> tuple[i
     clips = _kept_clips(run, parts)
     reasons = _duplicates(clips, engine.near_duplicate_frac)
     if engine.semantic_duplicate_cosine is not None:
-        left = clips.filter(~pc.field("id").isin(pa.array(reasons, pa.string())))["id"]
+        # In one chunk: a column without any is no set of strings to pyarrow.
+        left = clips.filter(~pc.field("id").isin(pa.array(reasons, pa.string())))["id"].combine_chunks()
         reasons |= _semantic_duplicates(run, parts, left, engine.semantic_duplicate_cosine)
     dropped = pc.field("id").isin(pa.array(reasons, pa.string()))
     rejects = list(_rejects(run, parts, clips.filter(dropped), reasons))
@@ -74,7 +75,7 @@ def _duplicates(clips: pa.Table, max_distance_frac: float | None) -> dict[str, t
 
 
 def _semantic_duplicates(
-    run: Run, parts: Sequence[str], left: pa.ChunkedArray, min_cosine: float
+    run: Run, parts: Sequence[str], left: pa.Array, min_cosine: float
 ) -> dict[str, tuple[Reason, str]]:
     """As `_duplicates`, among the clips that are left; RunError where one has no embedding."""
     folder = run.stage_folder("filter")
