@@ -226,6 +226,40 @@ def test_the_source_list_is_not_read_again(copied: Path, tmp_path: Path) -> None
     assert build(tmp_path / "nowhere", copied).num_clips == 8
 
 
+def test_sources_that_are_not_in_the_run_are_counted(copied: Path, tmp_path: Path, caplog) -> None:
+    more = write_sources(tmp_path / "more", [*TEXTS, "1", "1"])
+    assert build(more, copied).num_sources == 6
+    assert f"2 of 8 sources of more are not in this run, such as '{min(NAMES[6:8])}'" in caplog.text
+    assert "--add-sources" in caplog.text
+
+
+def test_an_input_that_is_gone_or_another_is_said(finished: Path, copied: Path, tmp_path: Path, caplog) -> None:
+    build(tmp_path / "nowhere", copied)
+    assert "nowhere: no such file or folder; this run goes on with the list of sources that it has" in caplog.text
+    caplog.clear()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "film.mp4").write_text("1")
+    build(tmp_path / "other", copied)
+    assert "1 of 1 sources of other are not in this run" in caplog.text
+    assert results(copied) == results(finished)
+
+
+def test_an_unfinished_run_is_not_cut_from_another_input(sources: Path, copied: Path, tmp_path: Path) -> None:
+    for name in ("index", "shards"):
+        shutil.rmtree(copied / name)
+    (copied / "pack-plan.parquet").unlink()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "film.mp4").write_text("1")
+    with pytest.raises(RunError, match=r"'film\.mp4', and none of the 6 that are.*--output.*--add-sources"):
+        build(tmp_path / "other", copied, redo="cut")
+    (copied / "1-cut" / "part-00001.parquet").unlink()
+    with pytest.raises(RunError, match=r"'film\.mp4'"):
+        build(tmp_path / "other", copied)
+    # The same files elsewhere are the same sources.
+    shutil.copytree(sources, tmp_path / "moved")
+    assert build(tmp_path / "moved", copied).num_clips == 8
+
+
 def test_rejects_of_one_reason_run_again(sources: Path, copied: Path, tmp_path: Path) -> None:
     folder = write_sources(tmp_path / "sources", [*TEXTS[:4], "5", TEXTS[5]])
     summary = build(folder, copied, retry_rejects=Reason.EMPTY_FILE)

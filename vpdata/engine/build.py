@@ -16,7 +16,7 @@ from vpdata.dataset import layout
 from vpdata.dataset.run import RangedFile, Run
 from vpdata.engine import again, fingerprint, lease
 from vpdata.engine.cluster import Cluster, run_jobs
-from vpdata.engine.freeze import freeze_sources, with_shape_of
+from vpdata.engine.freeze import compare_input, freeze_sources, with_shape_of
 from vpdata.engine.intake import FromSources, FromStage, Intake
 from vpdata.engine.lease import LeaseProof
 from vpdata.engine.local import local_cluster
@@ -92,6 +92,8 @@ def build_run(
         refuse_stripped(run, kept)
         with_shape_of(run, engine)
         fingerprint.states_of(run, stages[: len(kept)], filter)
+        if not add_sources:
+            compare_input(run, source, is_cut=bool(kept) and set(run.parts("source")) <= set(run.parts("cut")))
         if redo is not None:
             again.remove_from(run, redo, source)
         if retry_rejects is not None:

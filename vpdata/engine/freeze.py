@@ -13,7 +13,7 @@ from vpdata.dataset.run import Run, parquet_bytes
 from vpdata.engine.again import remove_pack
 from vpdata.engine.lease import LeaseProof
 from vpdata.engine.settings import EngineSettings
-from vpdata.errors import RunError
+from vpdata.errors import ConfigError, RunError, StorageError
 from vpdata.records import Source
 from vpdata.sources import Input
 
@@ -49,6 +49,32 @@ def freeze_sources(
             remove_pack(run, source, recut=())
             _append(run, new, first_part=len(run.parts("source")), engine=engine)
     return engine
+
+
+def compare_input(run: Run, source: Input, *, is_cut: bool) -> None:
+    """Warn of sources that the input names and a run with a frozen list does not hold.
+
+    RunError where the input names none that it holds and, as `is_cut` says, sources are still to be read: each of them
+    would be rejected. Where listing takes long (folders of object storage), and on a new run, nothing is compared.
+    """
+    if source.is_slow_to_list or not run.stage_folder("source").exists(layout.STAGE_STATE):
+        return
+    try:
+        listed = source.sources()
+    except (ConfigError, StorageError) as error:
+        _log.warning("%s; this run goes on with the list of sources that it has", error)
+        return
+    known = {one.id for one in run.sources()}
+    new = [one for one in listed if one.id not in known]
+    if not new:
+        return
+    what = f"{len(new)} of {len(listed)} sources of {source.name} are not in this run, such as {new[0].uri!r}"
+    if len(new) == len(listed) and not is_cut:
+        raise RunError(
+            f"{run.folder.uri}: {what}, and none of the {len(known)} that are; give the --input that it was begun "
+            "with, another --output, or --add-sources to append them"
+        )
+    _log.warning("%s, and were left out; --add-sources appends them", what)
 
 
 def _append(run: Run, sources: Sequence[Source], *, first_part: int, engine: EngineSettings) -> None:

@@ -60,6 +60,11 @@ class Input:
     def __repr__(self) -> str:
         return f"Input({self.name!r})"
 
+    @property
+    def is_slow_to_list(self) -> bool:
+        """Whether a store is asked for its objects, a thousand at a time."""
+        return self._scheme in ("s3", "gs") and not self._is_list
+
     def sources(self) -> list[Source]:
         """All sources, sorted by canonical uri, ids unique.
 
