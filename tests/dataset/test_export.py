@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from tests.runs import NUM_FRAMES, make_footage, make_source
+from tests.runs import NUM_FRAMES, make_footage, make_run, make_source
 from vpdata.dataset.export import export
 from vpdata.dataset.run import Run
 from vpdata.errors import RunError
@@ -119,3 +119,14 @@ def test_folder_that_is_not_empty_is_refused(finished_run, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(RunError, match="not empty"):
         export(finished_run, tmp_path, format="hf")
+
+
+@pytest.mark.parametrize("format", ["videopainter", "hf"])
+def test_run_that_is_not_finished_is_refused(format, tmp_path):
+    run = make_run(tmp_path / "run", num_clips=4, packed=False)
+    with pytest.raises(RunError, match="got 0 of the 2 shards that are planned"):
+        export(run, tmp_path / "out", format=format)
+    run.folder.remove("pack-plan.parquet")
+    with pytest.raises(RunError, match="a run folder that `vpdata build` has finished"):
+        export(run, tmp_path / "out", format=format)
+    assert not (tmp_path / "out").exists()

@@ -15,7 +15,7 @@ import numpy as np
 from vpdata.dataset import videopainter_files as files
 from vpdata.dataset.hugging_face import write_hugging_face
 from vpdata.dataset.label_maps import LabelMap, write_label_maps
-from vpdata.dataset.reader import SampleTrack, open_dataset
+from vpdata.dataset.reader import SampleTrack, index_files, open_dataset
 from vpdata.dataset.run import Run
 from vpdata.errors import RunError
 from vpdata.storage import Folder
@@ -39,7 +39,11 @@ class Exported:
 
 
 def export(run: Run, output: str | Path, *, format: Literal["videopainter", "hf"]) -> Exported:
-    """Write the whole data set to `output`, a new folder, local or remote. RunError where it is not empty."""
+    """Write the whole data set to `output`, a new folder, local or remote.
+
+    RunError where the folder is not empty, and where the run is not finished.
+    """
+    index_files(run.folder.uri)
     folder = Folder(output)
     if folder.names():
         raise RunError(f"{folder.uri} is not empty; give a new folder as --output, or remove this one")
