@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pyarrow as pa
+import pytest
 
+from vpdata.cli import main
 from vpdata.dataset.run import parquet_bytes, read_table
 from vpdata.storage import Folder
 
@@ -38,3 +40,13 @@ def test_columns_and_rows_are_chosen(tmp_path):
     found = read_table(Folder(tmp_path), "rows.parquet", columns=["column 3"])
     assert found.column_names == ["column 3"]
     assert found["column 3"].to_pylist() == table["column 3"].to_pylist()
+
+
+@pytest.mark.parametrize("content", [b"x: [", b"\xff", b"", b"- 1", b"config: 3"])
+def test_damaged_settings_of_a_run_are_one_message(run, content, capsys):
+    run.folder.write("run.yaml", content)
+    for command in ("stats", "check", "report"):
+        assert main([command, run.folder.uri]) == 1
+        message = capsys.readouterr().err
+        assert message.startswith(f"error: {run.folder.uri}/run.yaml")
+        assert "the same `vpdata build` command writes it again" in message

@@ -34,13 +34,20 @@ class Run:
         return self.folder.child(layout.STAGE_FOLDERS[stage])
 
     def config(self) -> dict[str, Any]:
-        """What `run.yaml` says; RunError where this is no run."""
+        """What `run.yaml` says; RunError where this is no run, or the file is damaged."""
         if not self.folder.exists(layout.RUN_CONFIG):
             raise RunError(
                 f"{self.folder.uri} is not a run: it holds no {layout.RUN_CONFIG}; "
                 "give the folder that `vpdata build --output` wrote"
             )
-        return yaml.safe_load(self.folder.read(layout.RUN_CONFIG))
+        remedy = "the same `vpdata build` command writes it again"
+        try:
+            config = yaml.safe_load(self.folder.read(layout.RUN_CONFIG))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunError(f"{self.folder.uri}/{layout.RUN_CONFIG} is no YAML file: {error}; {remedy}") from error
+        if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
+            raise RunError(f"{self.folder.uri}/{layout.RUN_CONFIG}: got no settings of a build; {remedy}")
+        return config
 
     def parts(self, stage: str) -> list[str]:
         """Names of the finished parts of a stage, sorted."""
