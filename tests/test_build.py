@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,15 @@ def run(videos, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "mine"
     assert _build(videos, folder) == 0
     return folder
+
+
+def find_torch() -> str | None:
+    """Version of a torch that says of itself that it is for CPUs."""
+    try:
+        found = version("torch")
+    except PackageNotFoundError:
+        return None
+    return found if found.endswith("+cpu") else None
 
 
 def _build(videos: Path, folder: Path, *more: str, engine: str = "local") -> int:
@@ -173,6 +184,43 @@ def test_a_dry_run_names_missing_weights_below_the_plan(videos, tmp_path, monkey
     captured = capsys.readouterr()
     assert "plan: " in captured.out
     assert f"vpdata models fetch raft-large --to {tmp_path}\n" in captured.err
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_dry_run_says_all_that_is_wrong_at_once(videos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VPDATA_WEIGHTS", str(tmp_path))
+    settings = {
+        "cut.scorer": "{name: raft}",
+        "track.resources.gpus": "1",
+        "detect.tagger": "{name: vlm}",
+        "detect.scorers": "[{name: text_overlay}, {name: nsfw}]",
+        "caption.captioner": "{name: openai, options: {base_url: 'http://h/v1', model: m, api_key_env: UNSET_KEY}}",
+    }
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.delenv("UNSET_KEY", raising=False)
+    more = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    assert _build(videos, tmp_path / "never", "--dry-run", *more) == 1
+    said = capsys.readouterr().err
+    for line in (
+        "stage track can never run here: .*, and no node has a GPU",
+        r"cut\.scorer: got device 'cuda' for raft, .*gpus is 0\); give --set cut\.scorer\.options\.device=cpu",
+        r"detect\.tagger: .* give --set detect\.tagger\.options\.device=cpu",
+        r"detect\.scorers\[1\]: .* for nsfw, .* give in detect\.scorers\[1\] the option device=cpu",
+        r"caption\.captioner: the environment variable UNSET_KEY has no value",
+        "vpdata models fetch raft-large",
+    ):
+        assert re.search(line, said), line
+    assert _build(videos, tmp_path / "never", *more) == 1
+    assert "UNSET_KEY" in capsys.readouterr().err
+    assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.skipif(find_torch() is None, reason="torch is not installed, or has CUDA")
+def test_a_gpu_that_torch_cannot_use_stops_a_build_before_it_starts(videos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VPDATA_WEIGHTS", str(tmp_path))
+    more = ("--set", "cut.scorer.name=raft", "--set", "cut.resources.gpus=0.5")
+    assert _build(videos, tmp_path / "never", *more) == 1
+    assert f"torch {find_torch()} is a build without CUDA; give --set cut.scorer" in capsys.readouterr().err
     assert not (tmp_path / "never").exists()
 
 

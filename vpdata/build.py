@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 from vpdata import config as configs
@@ -12,14 +13,17 @@ from vpdata.dataset.card import write_card
 from vpdata.dataset.run import Run
 from vpdata.dataset.stats import write_stats
 from vpdata.engine import EngineSettings, build_run, plan_text
-from vpdata.engine.preflight import refuse_relative
+from vpdata.engine.preflight import refuse_relative, refuse_relative_weights
+from vpdata.errors import BackendError, ConfigError, VpdataError
+from vpdata.models import settings_of
 from vpdata.models.catalogue import opened_by
-from vpdata.models.check import choices_in
+from vpdata.models.check import choices_in, named_choices
+from vpdata.models.openai_server import ServerSettings, api_key
 from vpdata.models.weights import refuse_missing
 from vpdata.options import BuildOptions
 from vpdata.report import ReportSettings, write_report
 from vpdata.sources import Input, SourceSettings
-from vpdata.stages.base import Stage
+from vpdata.stages.base import Resources, Stage
 from vpdata.stages.caption import CaptionSettings
 from vpdata.stages.cut import CutSettings
 from vpdata.stages.detect import DetectSettings
@@ -59,10 +63,18 @@ def run(options: BuildOptions, config: BuildConfig, stages: Sequence[Stage]) -> 
     refuse_relative(options.input_uri, num_nodes=1)
     source = Input(options.input_uri, config.source)
     weights = [one for role, choice in choices_in(config) for one in opened_by(role, choice)]
+    if options.engine == "ray":
+        refuse_relative_weights(weights, num_nodes=1)
+
+    def show_plan() -> None:
+        kind = options.engine
+        print(plan_text(options.output_uri, source=source, stages=stages, engine=config.engine, kind=kind))
+
+    checks = (lambda: refuse_unready(config), lambda: refuse_missing(weights))
     if options.dry_run:
-        print(plan_text(options.output_uri, source=source, stages=stages, engine=config.engine, kind=options.engine))
-        refuse_missing(weights)
+        _raise_all(show_plan, *checks)
         return 0
+    _raise_all(*checks)
     summary = build_run(
         options.output_uri,
         source=source,
@@ -82,3 +94,43 @@ def run(options: BuildOptions, config: BuildConfig, stages: Sequence[Stage]) -> 
     write_report(folder, config.report)
     print(summary)
     return 0
+
+
+def refuse_unready(config: BuildConfig) -> None:
+    """ConfigError for what the first worker of a stage would stop at, hours later: a GPU that it is not shown, no key.
+
+    Looks at this machine alone, and imports no torch.
+    """
+    wrong = []
+    for setting, role, choice in named_choices(config):
+        stage, settings = setting.partition(".")[0], settings_of(role, choice)
+        if getattr(settings, "device", None) == "cuda" and (fault := _no_cuda(getattr(config, stage).resources)):
+            key = f"in {setting} the option " if setting.endswith("]") else f"--set {setting}.options."
+            wrong.append(f"{setting}: got device 'cuda' for {choice.name}, but {fault}; give {key}device=cpu")
+        if isinstance(settings, ServerSettings):
+            try:
+                api_key(settings.api_key_env)
+            except BackendError as error:
+                wrong.append(f"{setting}: {error}; set it on every node")
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+
+
+def _no_cuda(resources: Resources) -> str | None:
+    """Why no worker of a stage can use a GPU; None where one may."""
+    if not resources.gpus:
+        return "its stage holds no GPU (resources.gpus is 0)"
+    torch = version("torch")
+    return f"torch {torch} is a build without CUDA" if torch.endswith("+cpu") else None
+
+
+def _raise_all(*checks: Callable[[], None]) -> None:
+    """ConfigError with what every check that fails has to say."""
+    faults = []
+    for check in checks:
+        try:
+            check()
+        except VpdataError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError("\n".join(faults))

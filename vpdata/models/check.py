@@ -55,10 +55,25 @@ class Row:
 def choices_in(settings: object) -> Iterator[tuple[Role, ModelChoice]]:
     """Every model that a config names, once, in the order of its stages."""
     seen = []
-    for role, choice in _choices(settings):
+    for _, role, choice in named_choices(settings):
         if (role, choice) not in seen:
             seen.append((role, choice))
             yield role, choice
+
+
+def named_choices(settings: object, *, where: str = "") -> Iterator[tuple[str, Role, ModelChoice]]:
+    """Every model that a config names, with the setting that names it, such as `detect.scorers[1]`."""
+    for item in dataclasses.fields(settings):  # type: ignore[arg-type]
+        value, name = getattr(settings, item.name), f"{where}{item.name}"
+        entries = [(f"{name}[{row}]", one) for row, one in enumerate(value)] if isinstance(value, tuple) else []
+        for setting, one in entries or [(name, value)]:
+            if isinstance(one, ModelChoice):
+                role: Any = _ROLE_OF_SETTING.get(item.name, item.name)
+                if role not in MODELS:
+                    raise ConfigError(f"the setting {item.name} names a model, and no role is called so")
+                yield setting, role, one
+            elif dataclasses.is_dataclass(one):
+                yield from named_choices(one, where=f"{setting}.")
 
 
 def others(chosen: list[tuple[Role, ModelChoice]]) -> Iterator[tuple[Role, ModelChoice]]:
@@ -82,19 +97,6 @@ def check(role: Role, choice: ModelChoice) -> Row:
         return done.result()
     fault = str(error) if isinstance(error, VpdataError) else f"{type(error).__name__}: {error}"
     return Row(role=role, name=choice.name, fault=fault)
-
-
-def _choices(settings: object) -> Iterator[tuple[Role, ModelChoice]]:
-    for item in dataclasses.fields(settings):  # type: ignore[arg-type]
-        value = getattr(settings, item.name)
-        for one in value if isinstance(value, tuple) else (value,):
-            if isinstance(one, ModelChoice):
-                role: Any = _ROLE_OF_SETTING.get(item.name, item.name)
-                if role not in MODELS:
-                    raise ConfigError(f"the setting {item.name} names a model, and no role is called so")
-                yield role, one
-            elif dataclasses.is_dataclass(one):
-                yield from _choices(one)
 
 
 def _run(role: Role, choice: ModelChoice) -> Row:

@@ -121,7 +121,7 @@ class ChatServer:
 
     def __init__(self, settings: ServerSettings, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._settings, self._sleep = settings, sleep
-        self._key = _api_key(settings.api_key_env)
+        self._key = api_key(settings.api_key_env)
         self._client = httpx.AsyncClient(
             headers={"Content-Type": "application/json"}
             | ({"Authorization": f"Bearer {self._key}"} if self._key else {}),
@@ -247,8 +247,8 @@ class ChatServer:
         raise _Refused(detail)
 
 
-def _api_key(variable: str | None) -> str:
-    """The key; BackendError that never quotes it."""
+def api_key(variable: str | None) -> str:
+    """The key that an environment variable holds, "" for None; BackendError that never quotes it."""
     if variable is None:
         return ""
     key = os.environ.get(variable, "").strip()
