@@ -9,9 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from vpdata.errors import ConfigError
+from vpdata.options import exit_code
 
 CLIP_S = 10.0
 HOURS = (1.0, 866.7, 1_000_000.0)
@@ -108,13 +112,24 @@ def bytes_per_clip(job: Job) -> float:
 
 
 def read_stage_times(file: Path) -> dict[str, float]:
-    """Seconds of a whole GPU per clip, of row `ours`; ValueError where a stage is missing or was only tiny."""
-    rows = [row for row in json.loads(file.read_text(encoding="utf-8")) if row["row"] == "ours"]
-    if any(row["is_tiny"] for row in rows):
-        raise ValueError(f"{file}: got figures of tiny models, wanted those of full-size ones on a GPU")
-    times = {row["stage"]: 1 / row["clips_per_s"] for row in rows if row["clips_per_s"]}
+    """Seconds of a whole GPU per clip, of row `ours`; ConfigError where a stage is missing or was only tiny.
+
+    And where there is no such file, or it is none that gpu_pipeline wrote.
+    """
+    try:
+        rows = [row for row in json.loads(file.read_text(encoding="utf-8")) if row["row"] == "ours"]
+        is_tiny = any(row["is_tiny"] for row in rows)
+        times = {row["stage"]: 1 / row["clips_per_s"] for row in rows if row["clips_per_s"]}
+    except OSError as error:
+        raise ConfigError(
+            f"--stage-times {file}: {error.strerror}; python -m benchmark.perf.gpu_pipeline --results {file} writes it"
+        ) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"--stage-times {file}: got no file of gpu_pipeline --results: {error!r}") from error
+    if is_tiny:
+        raise ConfigError(f"{file}: got figures of tiny models, wanted those of full-size ones on a GPU")
     if missing := H200_GPU_S.keys() - times.keys():
-        raise ValueError(
+        raise ConfigError(
             f"{file}: got no figures of {sorted(missing)}; run gpu_pipeline for them with --results {file}"
         )
     return times
@@ -150,7 +165,7 @@ def _tb(size_tb: float) -> str:
     return f"{size_tb:,.3f}" if size_tb < 10 else f"{size_tb:,.0f}"
 
 
-def main() -> None:
+def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stage-times", type=Path, help="what gpu_pipeline wrote with --results")
@@ -163,7 +178,8 @@ def main() -> None:
         for hours, days in zip(HOURS, args.days, strict=True)
     ]
     print(table(jobs, gpu_s))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

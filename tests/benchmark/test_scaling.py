@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,9 @@ from benchmark.perf.scaling import (
     table,
 )
 from vpdata.build import load_config
+from vpdata.errors import ConfigError
 
+ROOT = Path(__file__).resolve().parents[2]
 GPU_S = {"detect": 0.5, "track": 3.0, "caption": 1.5}
 
 
@@ -70,8 +74,31 @@ def test_measured_times_are_those_of_our_row(tmp_path):
     ("is_tiny", "message"), [(True, "tiny models"), (False, "no figures of .'caption', 'detect'.")]
 )
 def test_figures_that_plan_nothing_are_refused(tmp_path, is_tiny, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         read_stage_times(results(tmp_path, ("ours", "track", 1.0, is_tiny)))
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "No such file or directory; python -m benchmark.perf.gpu_pipeline"),
+        ("[", "got no file of gpu_pipeline --results"),
+        ("{}", "no figures of"),
+        ('["ours"]', "got no file of gpu_pipeline --results"),
+        ('[{"row": "ours"}]', "got no file of gpu_pipeline --results: KeyError('is_tiny')"),
+    ],
+)
+def test_what_is_no_file_of_stage_times_is_named_in_one_line(tmp_path, content, fault):
+    file = tmp_path / "times.json"
+    if content is not None:
+        file.write_text(content)
+    argv = [sys.executable, "-m", "benchmark.perf.scaling", "--stage-times", str(file)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert str(file) in line
+    assert fault in line
 
 
 def test_the_table_has_a_column_for_each_job():
@@ -81,7 +108,7 @@ def test_the_table_has_a_column_for_each_job():
 
 
 def test_shares_of_workers_are_those_of_the_production_config():
-    config = load_config(Path(__file__).parents[2] / "configs/vpdata.yaml")
+    config = load_config(ROOT / "configs/vpdata.yaml")
     resources = {name: getattr(config, name).resources for name in CPUS_PER_WORKER}
     assert {name: one.cpus for name, one in resources.items()} == CPUS_PER_WORKER
     assert {name: one.gpus for name, one in resources.items() if one.gpus} == GPU_PER_WORKER
