@@ -300,8 +300,11 @@ def _fetch_models(args: argparse.Namespace) -> int:
     if args.config:
         chosen = choices_in(load_config(args.config))
         wanted += [one for role, choice in chosen for one in weights_of(role, choice)]
-    if not wanted or not args.to:
-        raise ConfigError("vpdata models fetch needs NAME or --config, and --to or VPDATA_WEIGHTS")
+    lacks = ["NAME or --config"] * (not args.names and not args.config) + ["--to or VPDATA_WEIGHTS"] * (not args.to)
+    if lacks:
+        raise ConfigError(f"vpdata models fetch needs {', and '.join(lacks)}")
+    if not wanted:
+        print(f"{args.config} names no model whose weights are fetched")
     for name, revision in dict.fromkeys(wanted):
         lock = fetch(name, to=Folder(args.to), hub=HuggingFaceHub(), revision=revision)
         size_gb = sum(file.size_bytes for file in lock.files.values()) / 1e9

@@ -117,6 +117,22 @@ def test_fetch_wants_names_and_a_place(monkeypatch, capsys):
     assert "--to or VPDATA_WEIGHTS" in capsys.readouterr().err
 
 
+def test_fetch_for_a_config_that_needs_no_weights_says_so(tmp_path, capsys):
+    assert main(["models", "fetch", "--config", str(EMBEDDED), "--to", str(tmp_path / "weights")]) == 0
+    assert capsys.readouterr().out == f"{EMBEDDED} names no model whose weights are fetched\n"
+
+
+def test_no_command_is_given_for_weights_that_cannot_be_fetched(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VPDATA_WEIGHTS", str(tmp_path))
+    config = tmp_path / "own.yaml"
+    config.write_text("cut: {scorer: {name: raft, options: {weights: my, licence: MIT}}}\n")
+    assert main(["models", "check", "--config", str(config)]) == 1
+    captured = capsys.readouterr()
+    assert "unknown weights 'my'" in captured.err
+    assert "by its path, such as ./my" in captured.err
+    assert "vpdata models fetch" not in captured.err + captured.out
+
+
 def test_check_prints_a_row_per_model(tmp_path, capsys):
     config = tmp_path / "one.yaml"
     config.write_text("{}")

@@ -224,7 +224,9 @@ def find(name: str) -> Published | None:
     known = {one.name: one for one in PUBLISHED}
     if name not in known and "/" not in name:
         tail = nearest(name, known) or ", wanted a hub id such as org/name, or one of `vpdata models list`"
-        raise ConfigError(f"unknown weights {name!r}{tail}")
+        raise ConfigError(
+            f"unknown weights {name!r}{tail}; a folder of your own is named by its path, such as ./{name}"
+        )
     return known.get(name)
 
 
@@ -240,12 +242,17 @@ def weights_of(role: str, choice: ModelChoice) -> Iterator[Wanted]:
 
 
 def opened_by(role: str, choice: ModelChoice) -> Iterator[Wanted]:
-    """The weights that a configured model opens, folders of the user's own too."""
+    """The weights that a configured model opens, folders of the user's own too.
+
+    ConfigError for what is neither a path nor anything that can be fetched.
+    """
     defaults = [one.name for one in PUBLISHED if (role, choice.name) in one.models]
     name = choice.options.get("weights", defaults[0] if defaults else None)
     revision = choice.options.get("revision")
     for wanted, at in ((name, revision), (choice.options.get("aesthetic_head"), None)):
         if wanted is not None:
+            if not is_path(wanted):
+                find(wanted)
             yield wanted, at
 
 
