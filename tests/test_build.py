@@ -230,6 +230,16 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(videos, tmp_path, capsys):
     assert not (tmp_path / "never").exists()
 
 
+def test_a_dry_run_says_what_would_be_removed_and_added(videos, run, capsys):
+    before = _durable_bytes(run)
+    assert _build(videos, run, "--dry-run", "--redo", "caption", "--retry-rejects", "not_video", "--add-sources") == 0
+    said = capsys.readouterr().out
+    assert "--redo caption first removes 3 part(s) of caption, 3 part(s) of filter, 1 shard(s)" in said
+    assert "--retry-rejects not_video first removes 1 part(s) of cut" in said
+    assert "--add-sources appends 0 source(s)" in said
+    assert _durable_bytes(run) == before
+
+
 def test_export_and_import_bring_the_masks_back(run, tmp_path):
     assert main(["export", str(run), "--format", "videopainter", "--output", str(tmp_path / "vp")]) == 0
     assert main(["import", str(tmp_path / "vp"), "--format", "videopainter", "--output", str(tmp_path / "back")]) == 0

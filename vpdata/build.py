@@ -67,8 +67,17 @@ def run(options: BuildOptions, config: BuildConfig, stages: Sequence[Stage]) -> 
         refuse_relative_weights(weights, num_nodes=1)
 
     def show_plan() -> None:
-        kind = options.engine
-        print(plan_text(options.output_uri, source=source, stages=stages, engine=config.engine, kind=kind))
+        text = plan_text(
+            options.output_uri,
+            source=source,
+            stages=stages,
+            engine=config.engine,
+            kind=options.engine,
+            redo=options.redo,
+            add_sources=options.add_sources,
+            retry_rejects=options.retry_rejects,
+        )
+        print(text)
 
     checks = (lambda: refuse_unready(config), lambda: refuse_missing(weights))
     if options.dry_run:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
 from vpdata import __version__
 from vpdata.config import public, to_plain
 from vpdata.dataset import layout
-from vpdata.dataset.run import RangedFile, Run
+from vpdata.dataset.run import RangedFile, Run, read_table
 from vpdata.engine import again, fingerprint, lease
 from vpdata.engine.cluster import Cluster, run_jobs
 from vpdata.engine.freeze import compare_input, freeze_sources, with_shape_of
@@ -21,6 +24,7 @@ from vpdata.engine.intake import FromSources, FromStage, Intake
 from vpdata.engine.lease import LeaseProof
 from vpdata.engine.local import local_cluster
 from vpdata.engine.loss import refuse_stripped
+from vpdata.engine.outlook import changes_of
 from vpdata.engine.pack import PackJob, unpacked
 from vpdata.engine.parts import StageJob, num_records, sub_parts
 from vpdata.engine.plan import make_plan
@@ -48,10 +52,17 @@ class BuildSummary:
     num_duplicates: int
     """That passed all rules and look like, or are the same as, one that is kept."""
     num_shards: int
+    run_uri: str
+    drops: Mapping[str, int]
+    """Reason to number of rejected sources, spans and clips, the most frequent first; counted where no clip is left."""
 
     def __str__(self) -> str:
         if not self.num_clips:
-            return f"{self.num_sources} sources gave no clip that passes all rules: the data set is empty"
+            drops = ", ".join(f"{reason} {count}" for reason, count in islice(self.drops.items(), 5))
+            return (
+                f"{self.num_sources} sources gave no clip that passes all rules: the data set is empty; "
+                f"most were dropped for: {drops or 'no reason'}. `vpdata stats {self.run_uri}` says where"
+            )
         return (
             f"{self.num_sources} sources gave {self.num_clips} clips in {self.num_shards} shard(s); "
             f"{self.num_duplicates} more were duplicates"
@@ -117,13 +128,30 @@ def build_run(
     return _summary(run)
 
 
-def plan_text(run_uri: str, *, source: Input, stages: Sequence[Stage], engine: EngineSettings, kind: EngineKind) -> str:
-    """What `build_run` would do, for people; writes nothing. ConfigError where it could never run."""
+def plan_text(
+    run_uri: str,
+    *,
+    source: Input,
+    stages: Sequence[Stage],
+    engine: EngineSettings,
+    kind: EngineKind,
+    redo: str | None = None,
+    add_sources: bool = False,
+    retry_rejects: Reason | None = None,
+) -> str:
+    """What `build_run` would do, for people; writes nothing.
+
+    ConfigError where it could never run, RunError where it would remove what could not be made again.
+    """
     run = Run(Folder(run_uri))
     _refuse_other_folders(run.folder)
+    names = [stage.name for stage in stages]
+    again.kept_stages(redo, names)
     if run.folder.exists(layout.RUN_CONFIG):
-        done = [f"{stage.name} {len(run.parts(stage.name))}" for stage in stages]
+        done = [f"{name} {len(run.parts(name))}" for name in names]
         what = f"{run_uri} goes on: {len(run.parts('source'))} parts of sources; parts done: {', '.join(done)}"
+        changes = changes_of(run, source, names, redo=redo, retry_rejects=retry_rejects, add_sources=add_sources)
+        what = "\n".join([what, *changes])
     else:
         what = f"{run_uri} is new: {len(source.sources())} sources"
     needs = {stage.name: stage.resources for stage in stages}
@@ -236,9 +264,22 @@ def _summary(run: Run) -> BuildSummary:
     def num_rows(name: str) -> int:
         return pq.read_metadata(RangedFile(run.folder, name)).num_rows
 
+    num_clips = num_rows(layout.PACK_PLAN)
     return BuildSummary(
         num_sources=sum(num_records(run, "source", part) for part in run.parts("source")),
-        num_clips=num_rows(layout.PACK_PLAN),
+        num_clips=num_clips,
         num_duplicates=num_rows(layout.RUNWIDE_REJECTS),
         num_shards=len(run.folder.child(layout.INDEX).names(".parquet")),
+        run_uri=run.folder.uri,
+        drops={} if num_clips else _drops(run),
     )
+
+
+def _drops(run: Run) -> dict[str, int]:
+    """Rejects of whole items by reason, as `BuildSummary.drops`."""
+    counts: Counter[str] = Counter()
+    for stage in (*layout.STAGE_NAMES, again.PACK):
+        for folder, name in run.reject_files(stage):
+            rows = read_table(folder, name, columns=["reason", "track"])
+            counts.update(rows.filter(pc.field("track").is_null())["reason"].to_pylist())
+    return dict(counts.most_common())

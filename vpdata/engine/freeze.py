@@ -41,14 +41,19 @@ def freeze_sources(
         return engine
     engine = with_shape_of(run, engine)
     if add_sources:
-        known = {one.id for one in run.sources()}
-        new = [one for one in source.sources() if one.id not in known]
+        new = new_sources(run, source)
         _log.info("%d new sources", len(new))
         if new:
             lease.check()
             remove_pack(run, source, recut=())
             _append(run, new, first_part=len(run.parts("source")), engine=engine)
     return engine
+
+
+def new_sources(run: Run, source: Input) -> list[Source]:
+    """What the input names and the run does not hold yet; errors as from `Input.sources`."""
+    known = {one.id for one in run.sources()}
+    return [one for one in source.sources() if one.id not in known]
 
 
 def compare_input(run: Run, source: Input, *, is_cut: bool) -> None:
@@ -60,19 +65,18 @@ def compare_input(run: Run, source: Input, *, is_cut: bool) -> None:
     if source.is_slow_to_list or not run.stage_folder("source").exists(layout.STAGE_STATE):
         return
     try:
-        listed = source.sources()
+        new = new_sources(run, source)
     except (ConfigError, StorageError) as error:
         _log.warning("%s; this run goes on with the list of sources that it has", error)
         return
-    known = {one.id for one in run.sources()}
-    new = [one for one in listed if one.id not in known]
     if not new:
         return
-    what = f"{len(new)} of {len(listed)} sources of {source.name} are not in this run, such as {new[0].uri!r}"
-    if len(new) == len(listed) and not is_cut:
+    num_listed = len(source.sources())
+    what = f"{len(new)} of {num_listed} sources of {source.name} are not in this run, such as {new[0].uri!r}"
+    if len(new) == num_listed and not is_cut:
         raise RunError(
-            f"{run.folder.uri}: {what}, and none of the {len(known)} that are; give the --input that it was begun "
-            "with, another --output, or --add-sources to append them"
+            f"{run.folder.uri}: {what}, and none that is; give the --input that it was begun with, another --output, "
+            "or --add-sources to append them"
         )
     _log.warning("%s, and were left out; --add-sources appends them", what)
 
