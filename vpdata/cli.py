@@ -200,7 +200,8 @@ def _report(args: argparse.Namespace) -> int:
 
     folder = Folder(args.run)
     settings = fill(ReportSettings, Run(folder).config()["config"].get("report", {}), where="report")
-    print(write_report(folder, settings, single_file_sample=args.sample))
+    name = write_report(folder, settings, single_file_sample=args.sample)
+    print(f"{folder.uri}/{name}")
     return 0
 
 

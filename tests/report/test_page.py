@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.conftest import make_packed_run
+from vpdata.cli import main
 from vpdata.dataset.run import Run
 from vpdata.errors import ConfigError, RunError
 from vpdata.report import ReportSettings, write_report
@@ -55,6 +56,13 @@ def test_report_has_the_media_and_data_of_its_clips(small_run: Run) -> None:
     assert set(chunk(small_run, "details-0000")) == {clip["id"] for clip in clips}
     assert len(chunk(small_run, "rejects")) == 6
     assert len(files["report.html"]) < 200_000
+
+
+def test_the_command_prints_where_the_page_is(small_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", small_run.folder.uri, "--sample", "1"]) == 0
+    page = Path(capsys.readouterr().out.strip())
+    assert page == Path(small_run.folder.uri) / "report-sample.html"
+    assert page.exists()
 
 
 def test_sample_is_bounded_and_only_so_many_play(small_run: Run) -> None:
