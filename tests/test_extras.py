@@ -57,3 +57,10 @@ def test_the_inpainter_without_its_packages_names_the_extra():
 def test_every_extra_that_is_named_exists():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert set(get_args(Extra)) == set(extras) - {"dev"}
+
+
+def test_no_page_installs_from_the_index():
+    """Which has no vpdata, and nothing that holds the versions that were tried."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmark").rglob("*.md")]
+    hints = [*pages, *(ROOT / "docs/cluster").iterdir(), *(ROOT / "vpdata").rglob("*.py")]
+    assert [page for page in hints if "vpdata[" in page.read_text(encoding="utf-8")] == []

@@ -293,8 +293,6 @@ def _fetch_models(args: argparse.Namespace) -> int:
     from vpdata.build import load_config
     from vpdata.models.catalogue import weights_of
     from vpdata.models.check import choices_in
-    from vpdata.models.fetch import fetch
-    from vpdata.models.hub import HuggingFaceHub
     from vpdata.storage import Folder
 
     wanted = [(name, revision or None) for name, _, revision in (one.partition("@") for one in args.names)]
@@ -306,6 +304,10 @@ def _fetch_models(args: argparse.Namespace) -> int:
         raise ConfigError(f"vpdata models fetch needs {', and '.join(lacks)}")
     if not wanted:
         print(f"{args.config} names no model whose weights are fetched")
+        return 0
+    from vpdata.models.fetch import fetch
+    from vpdata.models.hub import HuggingFaceHub
+
     for name, revision in dict.fromkeys(wanted):
         lock = fetch(name, to=Folder(args.to), hub=HuggingFaceHub(), revision=revision)
         size_gb = sum(file.size_bytes for file in lock.files.values()) / 1e9

@@ -108,7 +108,9 @@ def test_fetch_without_its_package_names_the_extra(tmp_path):
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: fetching needs a package")
-    assert "pip install 'vpdata[models]'" in done.stderr
+    assert done.stderr.endswith("pip install -c constraints.txt -e '.[models]'\n")
+    nothing = [*argv[:3], "models", "fetch", "--config", str(EMBEDDED), "--to", str(tmp_path)]
+    assert subprocess.run(nothing, cwd=ROOT, capture_output=True, check=False).returncode == 0
 
 
 def test_fetch_wants_names_and_a_place(monkeypatch, capsys):

@@ -12,9 +12,10 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Protocol
 
-from vpdata.errors import BackendError, ConfigError, StorageError
+from vpdata.errors import ConfigError, StorageError
+from vpdata.extras import needs
 
-try:
+with needs("models", "fetching"):
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
@@ -23,10 +24,6 @@ try:
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
-except ImportError as error:
-    raise BackendError(
-        f"fetching needs a package that is not installed ({error}); pip install 'vpdata[models]'"
-    ) from error
 
 _TIMEOUT_S = 60.0
 

@@ -6,14 +6,11 @@ import pickle
 from pathlib import Path
 
 from vpdata.errors import BackendError
+from vpdata.extras import needs
 
-try:
+with needs("models", "rewriting a pickle"):
     import torch
     from safetensors.torch import save_file
-except ImportError as error:
-    raise BackendError(
-        f"rewriting a pickle needs a package that is not installed ({error}); pip install 'vpdata[models]'"
-    ) from error
 
 
 def rewrite(source: Path, to: Path) -> None:
