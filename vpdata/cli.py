@@ -282,10 +282,13 @@ def _app(args: argparse.Namespace) -> int:
 
 def _list_models(args: argparse.Namespace) -> int:
     from vpdata.models.catalogue import list_text
+    from vpdata.storage import Folder
 
     print(list_text(args.weights))
     if args.weights is None:
         print("set VPDATA_WEIGHTS, or give --weights, to see which of them are here", file=sys.stderr)
+    elif not Folder(args.weights).names():
+        print(f"nothing is in {args.weights}, or there is no such folder", file=sys.stderr)
     return 0
 
 

@@ -73,6 +73,25 @@ def test_list_says_which_weights_are_here(tmp_path, capsys):
     assert "no  " in lines["Qwen/Qwen3-VL-8B-Instruct"]
 
 
+def test_list_says_what_is_damaged_and_goes_on(tmp_path, capsys):
+    hub, there = LocalHub(tmp_path / "hub"), tmp_path / "weights"
+    for name in (HUB_ID, "Qwen/Qwen3-VL-8B-Instruct", "Qwen/Qwen3-VL-4B-Instruct"):
+        hub.publish(name, FILES, revision="0123456789abcdef")
+        fetch(name, to=Folder(there), hub=hub)
+    (there / HUB_ID / "model.safetensors").write_bytes(b"cut")
+    (there / "Qwen/Qwen3-VL-8B-Instruct/weights.lock.yaml").write_text("files: {")
+    assert main(["models", "list", "--weights", str(there)]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "damaged: fetch again" in lines[HUB_ID]
+    assert "damaged: fetch again" in lines["Qwen/Qwen3-VL-8B-Instruct"]
+    assert "revision 0123456789ab" in lines["Qwen/Qwen3-VL-4B-Instruct"]
+
+
+def test_list_of_a_place_that_is_not_there_says_so(tmp_path, capsys):
+    assert main(["models", "list", "--weights", str(tmp_path / "none")]) == 0
+    assert f"nothing is in {tmp_path / 'none'}, or there is no such folder" in capsys.readouterr().err
+
+
 def test_list_without_a_place_says_what_to_set(monkeypatch, capsys):
     monkeypatch.delenv("VPDATA_WEIGHTS", raising=False)
     assert main(["models", "list"]) == 0

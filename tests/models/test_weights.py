@@ -88,6 +88,18 @@ def test_weights_that_were_never_fetched_name_the_command(shared):
         local_weights(REPO, "abc")
 
 
+def test_weights_without_their_lock_file_are_said_to_be_there(hub, shared):
+    fetch(REPO, to=shared, hub=hub)
+    shared.path(f"{REPO}/{LOCK_FILE}").unlink()
+    with pytest.raises(BackendError, match=rf"Of {REPO} there are files, but no {LOCK_FILE}.*Fetch them once"):
+        local_weights(REPO)
+
+
+def test_weights_that_no_fetch_would_bring_are_given_no_command(shared):
+    with pytest.raises(ConfigError, match=r"unknown weights 'my', wanted a hub id .* by its path, such as \./my"):
+        local_weights("my")
+
+
 def test_without_a_place_for_weights_the_variable_is_named(monkeypatch):
     monkeypatch.delenv("VPDATA_WEIGHTS", raising=False)
     with pytest.raises(BackendError, match="VPDATA_WEIGHTS"):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from vpdata.config import ModelChoice, nearest
-from vpdata.errors import ConfigError
-from vpdata.models.weights import Wanted, is_path, read_lock
+from vpdata.errors import BackendError, ConfigError
+from vpdata.models.weights import Wanted, check_sizes, is_path, read_lock
 from vpdata.storage import Folder
 
 HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model")
@@ -242,17 +242,12 @@ def weights_of(role: str, choice: ModelChoice) -> Iterator[Wanted]:
 
 
 def opened_by(role: str, choice: ModelChoice) -> Iterator[Wanted]:
-    """The weights that a configured model opens, folders of the user's own too.
-
-    ConfigError for what is neither a path nor anything that can be fetched.
-    """
+    """The weights that a configured model opens, folders of the user's own too."""
     defaults = [one.name for one in PUBLISHED if (role, choice.name) in one.models]
     name = choice.options.get("weights", defaults[0] if defaults else None)
     revision = choice.options.get("revision")
     for wanted, at in ((name, revision), (choice.options.get("aesthetic_head"), None)):
         if wanted is not None:
-            if not is_path(wanted):
-                find(wanted)
             yield wanted, at
 
 
@@ -267,13 +262,22 @@ def list_text(root: str | None) -> str:
         weights, here = ("on a server", "") if is_served else (f"with {one.comes_with}", _installed(one.comes_with))
         rows.append((weights, one.licence, "", here, f"{one.role} {one.name}"))
     for one in PUBLISHED:
-        lock = read_lock(Folder(root).child(one.name)) if root else None
-        here = f"revision {lock.revision[:12]}" if lock else "no"
+        here = _fetched(Folder(root).child(one.name)) if root else "no"
         opened_by = ", ".join(f"{role} {name}" for role, name in one.models)
         rows.append((one.name, one.licence, f"{one.size_gb:g}", here, opened_by))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _fetched(folder: Folder) -> str:
+    """What a folder holds, by its lock file and by sizes; nothing is hashed."""
+    try:
+        if lock := read_lock(folder):
+            check_sizes(folder, lock, remedy="")
+    except BackendError:
+        return "damaged: fetch again"
+    return f"revision {lock.revision[:12]}" if lock else "no"
 
 
 def _installed(package: str) -> str:

@@ -97,7 +97,7 @@ def refuse_missing(wanted: Iterable[Wanted]) -> None:
         folder = weights_folder(name, revision)
         if lock := read_lock(folder):
             _check_revision(lock, revision, folder)
-            _check_sizes(folder, lock, remedy=_FETCH_AGAIN)
+            check_sizes(folder, lock, remedy=_FETCH_AGAIN)
 
 
 def never_fetched(wanted: Iterable[Wanted]) -> list[Wanted]:
@@ -108,15 +108,27 @@ def never_fetched(wanted: Iterable[Wanted]) -> list[Wanted]:
 
 
 def how_to_fetch(missing: Sequence[Wanted]) -> str:
-    """What is missing, and the commands that bring it."""
+    """What is missing, and the commands that bring it.
+
+    ConfigError for what can be fetched from nowhere.
+    """
+    # It imports this module.
+    from vpdata.models.catalogue import find
+
+    for name, _ in missing:
+        find(name)
     root = os.environ.get(VARIABLE)
+    unlocked = [name for name, _ in missing if root and Folder(root).child(name).names()]
+    found = (
+        f" Of {', '.join(unlocked)} there are files, but no {LOCK_FILE}, with which a fetch ends." if unlocked else ""
+    )
     names = ", ".join(name for name, _ in missing)
     asked = " ".join(f"{name}@{revision}" if revision else name for name, revision in missing)
     where = f"in {root}" if root else f"since {VARIABLE} is not set"
     place = root or "FOLDER_OR_URI"
     return (
-        f"got no weights of {names} {where}. Fetch them once to a place that every node can read, and name it on every "
-        f"node:\n  vpdata models fetch {asked} --to {place}\n  export {VARIABLE}={place}"
+        f"got no weights of {names} {where}.{found} Fetch them once to a place that every node can read, and name it "
+        f"on every node:\n  vpdata models fetch {asked} --to {place}\n  export {VARIABLE}={place}"
     )
 
 
@@ -187,7 +199,7 @@ def locked(folder: Folder, names: Iterable[str]) -> dict[str, LockedFile]:
 
 def verify(folder: Folder, lock: Lock, *, remedy: str) -> None:
     """BackendError, with the remedy, for the first file that is missing, cut short or changed."""
-    _check_sizes(folder, lock, remedy=remedy)
+    check_sizes(folder, lock, remedy=remedy)
     _check_hashes(folder, lock, uri=folder.uri, remedy=remedy)
 
 
@@ -229,7 +241,7 @@ def _on_this_node(shared: Folder, lock: Lock) -> Folder:
     with FileLock(target.with_suffix(".lock")):
         if not target.exists():
             _log.info("copying the weights %s to %s", shared.uri, target)
-            _check_sizes(shared, lock, remedy=_FETCH_AGAIN)
+            check_sizes(shared, lock, remedy=_FETCH_AGAIN)
             try:
                 # What a killed process left.
                 shutil.rmtree(aside, ignore_errors=True)
@@ -250,7 +262,8 @@ def _copy(shared: Folder, name: str, to: Path) -> None:
             file.write(chunk)
 
 
-def _check_sizes(folder: Folder, lock: Lock, *, remedy: str) -> None:
+def check_sizes(folder: Folder, lock: Lock, *, remedy: str) -> None:
+    """BackendError, with the remedy, for the first file that is missing or cut short; no file is read."""
     for name, wanted in lock.files.items():
         size_bytes = folder.size(name) if folder.exists(name) else None
         if size_bytes != wanted.size_bytes:
