@@ -110,6 +110,7 @@ def test_fetch_downloads_from_a_hub(tmp_path):
     assert not (tmp_path / "weights" / HUB_ID / "pytorch_model.bin").exists()
     assert missing.returncode == 1
     assert "the hub has no some-lab/no-such-model" in missing.stderr
+    assert [path.name for path in (tmp_path / "weights").iterdir() if path.is_dir()] == [HUB_ID.partition("/")[0]]
 
 
 def test_fetch_without_a_hub_says_so_and_leaves_no_weights(tmp_path):

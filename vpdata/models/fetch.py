@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -125,6 +125,9 @@ def _staging(weights: str, to: Folder) -> Iterator[Path]:
     try:
         yield staging
     finally:
+        # What has come is kept for the next fetch; where nothing has, nothing stays.
+        with suppress(OSError):
+            staging.rmdir()
         held.release()
 
 
