@@ -19,6 +19,10 @@ Ready = TypeVar("Ready")
 Answer = TypeVar("Answer")
 Network = TypeVar("Network", bound="torch.nn.Module")
 
+_USE_CPU = (
+    "give the model `device: cpu`, such as --set detect.detector.options.device=cpu, or --set backbone.device=cpu"
+)
+
 _log = logging.getLogger(__name__)
 
 
@@ -26,13 +30,13 @@ def torch_device(name: Device) -> torch.device:
     """The device of that name; BackendError for "cuda" where no GPU can be used."""
     if name == "cuda" and not torch.cuda.is_available():
         if torch.version.cuda is None:
-            reason, way_out = "is a build without CUDA", "give the model `device: cpu`"
+            reason, way_out = "is a build without CUDA", _USE_CPU
         elif os.environ.get("CUDA_VISIBLE_DEVICES") == "":
             # As the engine sets it for the workers of a stage that holds no GPU.
             reason = "is shown no GPU (CUDA_VISIBLE_DEVICES is empty)"
-            way_out = "give the stage `resources.gpus`, or the model `device: cpu`"
+            way_out = f"give the stage `resources.gpus`, or {_USE_CPU}"
         else:
-            reason, way_out = "finds no GPU", "give the model `device: cpu`"
+            reason, way_out = "finds no GPU", _USE_CPU
         raise BackendError(f"got device 'cuda', but torch {torch.__version__} {reason}; {way_out}")
     return torch.device(name)
 
