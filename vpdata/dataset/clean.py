@@ -18,16 +18,16 @@ class Cleaned:
 
     def __str__(self) -> str:
         return (
-            f"removed {self.num_files} tars of clips, {self.num_bytes / 1e6:.1f} MB; the shards are their only copy now, "
-            "and to make or add anything needs --redo cut and the sources"
+            f"removed {self.num_files} tars of clips, {self.num_bytes / 1e6:.1f} MB; the shards are the only copy now, "
+            "and to make or add anything takes --redo cut and the sources"
         )
 
 
 def clean(run: Run) -> Cleaned:
     """Remove the tars of `1-cut/`, whose kept clips are in the shards.
 
-    Adding sources, and packing, captioning or tracking again, then needs `--redo cut`, which needs the sources. RunError, and nothing is removed, where `check`
-    finds any problem.
+    To add sources, or to track, caption or pack again, then takes `--redo cut`, which reads the sources. RunError, and
+    nothing is removed, where `check` finds any problem.
     """
     problems = check(run)
     if problems:
