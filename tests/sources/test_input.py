@@ -46,12 +46,22 @@ def listed(folder, *rows, header="uri", settings=DEFAULTS) -> Input:
 
 
 def test_a_folder_gives_its_videos_at_any_depth_sorted_by_relative_path(tmp_path, caplog):
-    caplog.set_level("INFO")
-    write(tmp_path, "b.mp4", "a/z.MKV", "a/deep/er/c.webm", "notes.txt", "a/cover.jpg", "README")
+    write(
+        tmp_path, "b.mp4", "a/z.MKV", "a/deep/er/c.webm", "notes.txt", "a/b.txt", "a/cover.jpg", "README", ".DS_Store"
+    )
     sources = Input(str(tmp_path), DEFAULTS).sources()
     assert [source.uri for source in sources] == ["a/deep/er/c.webm", "a/z.MKV", "b.mp4"]
     assert [source.id for source in sources] == [video_id(source.uri) for source in sources]
-    assert "3 files whose suffix is no video's: 1" in caplog.text
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    what = "2 .txt, 1 .jpg, 1 without a suffix, such as 'README'"
+    assert record.message == f"{tmp_path.name}: passed over what is no video: {what}"
+
+
+def test_a_folder_of_videos_and_hidden_files_is_no_news(tmp_path, caplog):
+    write(tmp_path, "a.mp4", ".complete", ".git/config")
+    Input(str(tmp_path), DEFAULTS).sources()
+    assert not caplog.records
 
 
 def test_the_id_of_a_file_does_not_depend_on_where_the_folder_is(tmp_path):
@@ -208,6 +218,22 @@ def test_a_folder_linked_out_of_the_list_folder_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="row 1"):
         listed(tmp_path / "v", "sub/a.mp4").sources()
     assert uris_of(tmp_path / "v") == ["b.mp4"], "a linked folder is not entered"
+
+
+def test_a_folder_linked_out_is_passed_over_by_name_and_read_once_where_that_is_allowed(tmp_path, caplog):
+    write(tmp_path, "outside/sub/b.mp4", "outside/c.mp4", "v/a.mp4", "v/own/d.mp4")
+    for link, target in {"z": "../outside", "y": "../outside/sub", "in": "own", "up": "..", "me": "."}.items():
+        (tmp_path / "v" / link).symlink_to(target)
+    assert uris_of(tmp_path / "v") == ["a.mp4", "own/d.mp4"]
+    assert "5 linked folder, such as 'in/'; source.allow_outside_links has those read that lead out" in caplog.text
+    (tmp_path / "v" / "up").unlink()
+    allowed = Input(str(tmp_path / "v"), SourceSettings(allow_outside_links=True))
+    sources = allowed.sources()
+    assert [source.uri for source in sources] == ["a.mp4", "own/d.mp4", "y/b.mp4", "z/c.mp4"]
+    assert all(opened(allowed, source) == b"video" for source in sources)
+    (tmp_path / "outside" / "back").symlink_to("../v")
+    (tmp_path / "outside" / "again").symlink_to("../outside")
+    assert uris_of(tmp_path / "v", SourceSettings(allow_outside_links=True)) == [source.uri for source in sources]
 
 
 def test_a_link_that_is_turned_outside_after_the_listing_is_blocked_when_opened(tmp_path):

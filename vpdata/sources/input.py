@@ -129,15 +129,29 @@ class Input:
             data = local.read(self._uri) if self._scheme == "file" else stores.read(self._uri)
             rows = ((f"{self.name}, row {row.number}", row) for row in read_list(data, name=self.name))
             return _without_repeats((self._resolved(row, where) for where, row in rows), self.name)
-        ignored: Counter[str] = Counter()
-        locators = [self._uri]
-        if self._scheme not in ("http", "https"):
-            locators, ignored = local.find(self._uri) if self._scheme == "file" else stores.find(self._uri)
-        if ignored:
-            counts = ", ".join(f"{count} {suffix}" for suffix, count in ignored.most_common())
-            _log.info("%s: passed over %d files whose suffix is no video's: %s", self.name, ignored.total(), counts)
+        locators, ignored = [self._uri], []
+        if self._scheme == "file":
+            locators, ignored = local.find(self._uri, self._settings)
+        elif self._scheme in ("s3", "gs"):
+            locators, ignored = stores.find(self._uri)
+        self._tell(ignored)
         rows = (ListRow(number=0, uri=locator) for locator in locators)
         return _without_repeats((self._resolved(row, self.name) for row in rows), self.name)
+
+    def _tell(self, ignored: Iterable[str]) -> None:
+        """Warn of what was passed over, but for hidden files, such as those that file managers leave."""
+        relative = [path.removeprefix(f"{self._root}/") for path in ignored]
+        seen = [path for path in relative if not any(part.startswith(".") for part in path.split("/"))]
+        if not seen:
+            return
+        kinds = Counter("linked folder" if path.endswith("/") else PurePosixPath(path).suffix.lower() for path in seen)
+        by_count = sorted((-count, kind or "without a suffix") for kind, count in kinds.items())
+        counts = ", ".join(f"{-count} {kind}" for count, kind in by_count)
+        hint = ""
+        if "linked folder" in kinds:
+            hint = "; source.allow_outside_links has those read that lead out of the input"
+        example = uris.canonical_path(min(seen))
+        _log.warning("%s: passed over what is no video: %s, such as %r%s", self.name, counts, example, hint)
 
     def _resolved(self, row: ListRow, where: str) -> _Found:
         try:

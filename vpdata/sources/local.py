@@ -6,7 +6,6 @@ import errno
 import glob
 import os
 import stat
-from collections import Counter
 from pathlib import Path
 
 from vpdata.errors import ConfigError, Reason, RejectItem, StorageError
@@ -21,18 +20,19 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
-def find(path: str) -> tuple[list[str], Counter[str]]:
-    """Paths of the videos that a file, folder or pattern names, and how often each other suffix was passed over.
+def find(path: str, settings: SourceSettings) -> tuple[list[str], list[str]]:
+    """Paths of the videos that a file, folder or pattern names, and what was passed over; a linked folder ends in `/`.
 
-    Only a folder is searched by suffix; linked folders in it are not entered and count as `(linked folder)`.
+    Only a folder is searched by suffix. A linked folder in it is entered where it leads out of the folder and
+    `allow_outside_links` is set: what lies inside is found anyway.
     """
     if os.path.isdir(path):
-        return _walk(path)
+        return _walk(path, settings)
     if os.path.exists(path):
-        return [path], Counter()
+        return [path], []
     if not glob.has_magic(path):
         raise ConfigError(f"{path}: no such file or folder")
-    return [found for found in glob.glob(path, recursive=True) if not os.path.isdir(found)], Counter()
+    return [found for found in glob.glob(path, recursive=True) if not os.path.isdir(found)], []
 
 
 def root_of(path: str) -> str:
@@ -104,18 +104,26 @@ def _is_below(path: str, root: str) -> bool:
     return os.path.commonpath([path, root]) == root
 
 
-def _walk(root: str) -> tuple[list[str], Counter[str]]:
+def _walk(root: str, settings: SourceSettings) -> tuple[list[str], list[str]]:
     found: list[str] = []
-    ignored: Counter[str] = Counter()
-    for folder, subfolders, names in os.walk(root, onerror=_raise):
-        ignored["(linked folder)"] += sum(os.path.islink(os.path.join(folder, name)) for name in subfolders)
-        for name in names:
-            suffix = os.path.splitext(name)[1].lower()
-            if suffix in VIDEO_SUFFIXES:
-                found.append(os.path.join(folder, name))
+    ignored: list[str] = []
+    real_root = os.path.realpath(root)
+    # Each folder is entered once, by the first of its names, since links may lead in circles.
+    entered = {real_root}
+    for folder, subfolders, names in os.walk(root, onerror=_raise, followlinks=True):
+        for name in sorted(subfolders):
+            path = os.path.join(folder, name)
+            real, is_link = os.path.realpath(path), os.path.islink(path)
+            is_closed = is_link and (not settings.allow_outside_links or _is_below(real, real_root))
+            if is_closed or real in entered:
+                subfolders.remove(name)
+                ignored.extend([f"{path}/"] if is_link else [])
             else:
-                ignored[suffix or "(no suffix)"] += 1
-    return found, +ignored
+                entered.add(real)
+        for name in names:
+            is_video = os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+            (found if is_video else ignored).append(os.path.join(folder, name))
+    return found, ignored
 
 
 def _raise(error: OSError) -> None:

@@ -41,7 +41,7 @@ class SourceSettings:
     allow_private_hosts: bool = False
     """Accept private, loopback and link-local addresses; only for lists and servers of your own."""
     allow_outside_links: bool = False
-    """Accept symbolic links that lead out of the input folder; only for folders of your own."""
+    """Accept links to files and folders that lie outside of the input folder; only for folders of your own."""
     credentials: tuple[HostCredential, ...] = ()
     """Request headers for hosts that want a key; s3 and gs use their libraries' own environment variables."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import has_magic
+from itertools import compress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,19 +18,19 @@ from vpdata.sources.settings import SourceSettings
 from vpdata.storage import filesystem, store_errors
 
 
-def find(uri: str) -> tuple[list[str], Counter[str]]:
-    """Uris of the videos that an object, folder or pattern names, and how often each other suffix was passed over.
+def find(uri: str) -> tuple[list[str], list[str]]:
+    """Uris of the videos that an object, folder or pattern names, and which others were passed over.
 
     Only a folder is searched by suffix.
     """
     if has_magic(uri):
         with _named_errors("list", uri) as store:
             found = store.glob(uri, detail=True)
-        return [_with_scheme(name, uri) for name, info in found.items() if info["type"] == "file"], Counter()
+        return [_with_scheme(name, uri) for name, info in found.items() if info["type"] == "file"], []
     with _named_errors("list", uri) as store:
         names = [_with_scheme(name, uri) for name in store.find(uri)]
-    videos = [name for name in names if name == uri or _suffix(name) in VIDEO_SUFFIXES]
-    return videos, Counter(_suffix(name) or "(no suffix)" for name in set(names).difference(videos))
+    is_video = [name == uri or PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES for name in names]
+    return list(compress(names, is_video)), [name for name, kept in zip(names, is_video, strict=True) if not kept]
 
 
 def read(uri: str) -> bytes:
@@ -84,10 +84,6 @@ def _named_errors(what: str, uri: str) -> Iterator[Any]:
         yield store
     except store_errors(scheme) as error:
         raise StorageError(f"cannot {what} {uri}: {error}") from error
-
-
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
 
 
 def _with_scheme(name: str, uri: str) -> str:
