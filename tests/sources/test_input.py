@@ -198,6 +198,12 @@ def test_a_list_that_names_something_forbidden_is_refused_by_row(tmp_path, row):
     assert "planted" not in str(error.value)
 
 
+@pytest.mark.parametrize("row", ["../videos/a.mp4", "/videos/a.mp4"])
+def test_a_list_that_names_files_elsewhere_says_where_to_put_it(tmp_path, row):
+    with pytest.raises(ConfigError, match="put it into a folder that holds all of them"):
+        listed(tmp_path, row).sources()
+
+
 def test_private_addresses_are_listed_where_they_are_allowed(tmp_path, settings):
     csv = listed(tmp_path, "http://10.0.0.1/a.mp4", settings=settings)
     assert [source.uri for source in csv.sources()] == ["http://10.0.0.1/a.mp4"]

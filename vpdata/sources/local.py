@@ -55,13 +55,14 @@ def read(path: str) -> bytes:
 
 def relative_to_root(path: str, *, root: str, settings: SourceSettings) -> str:
     """`path` (absolute, or relative to `root`) relative to `root`; ConfigError if it, or its link's end, is outside."""
+    remedy = "; a list names files in its own folder or below: put it into a folder that holds all of them"
     if ".." in path.split("/"):
-        raise ConfigError(f"got the path {path!r}, wanted one without '..' below the input folder")
+        raise ConfigError(f"got the path {path!r}, wanted one without '..' below the input folder{remedy}")
     inside = os.path.normpath(os.path.join(root, path))
     real_root = os.path.realpath(root)
     if os.path.commonpath([inside, root]) != root:
         if os.path.commonpath([inside, real_root]) != real_root:
-            raise ConfigError(f"got the path {path!r}, wanted one below the input folder")
+            raise ConfigError(f"got the path {path!r}, wanted one below the input folder{remedy}")
         inside = os.path.join(root, os.path.relpath(inside, real_root))
     if not settings.allow_outside_links and not _is_below(os.path.realpath(inside), real_root):
         raise ConfigError(
