@@ -6,7 +6,8 @@ import importlib
 
 from benchmark.methods.port import Kind
 from vpdata.config import nearest
-from vpdata.errors import BackendError, ConfigError
+from vpdata.errors import ConfigError
+from vpdata.extras import needs
 
 MODULES = {
     "copy": "benchmark.methods.untouched",
@@ -26,7 +27,5 @@ def kind_of(name: str) -> Kind:
     """ConfigError for a name that is none of `MODULES`, BackendError where a package that it needs is missing."""
     if name not in MODULES:
         raise ConfigError(f"got the kind {name!r}, wanted one of {', '.join(MODULES)}{nearest(name, MODULES)}")
-    try:
+    with needs("train", f"the kind {name!r}"):
         return importlib.import_module(MODULES[name]).KIND
-    except ModuleNotFoundError as error:
-        raise BackendError(f"the kind {name!r} needs more packages: {error}; pip install 'vpdata[train]'") from error

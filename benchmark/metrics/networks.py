@@ -12,6 +12,7 @@ from benchmark.metrics.settings import ClipChoice, ScoreSettings
 from benchmark.metrics.temporal import FLOW
 from vpdata.config import public
 from vpdata.errors import BackendError
+from vpdata.extras import how_to_install
 from vpdata.models.weights import Wanted, fetched_revision, is_path, locked, refuse_missing, weights_folder
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _wanted(settings: ScoreSettings) -> dict[str, list[Wanted]]:
 
 def _why_missing(weights: Sequence[Wanted]) -> str | None:
     if find_spec("torch") is None or find_spec("open_clip") is None:
-        return "it needs packages that are not installed; pip install 'vpdata[bench]'"
+        return f"it needs packages that are not installed; {how_to_install('bench')}"
     # Of any revision: weights of another one than was asked for are a mistake in the settings, not missing.
     if absent := [one for one in weights if not is_path(one[0]) and fetched_revision(one[0]) is None]:
         try:

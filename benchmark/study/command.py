@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from benchmark.opening import add_bench_options, bench_of
-from vpdata.errors import BackendError, ConfigError, StorageError
+from vpdata.errors import ConfigError, StorageError
+from vpdata.extras import needs
 
 if TYPE_CHECKING:
     from benchmark.bench import Bench
@@ -64,12 +65,10 @@ def main(args: argparse.Namespace) -> int:
 def _serve(args: argparse.Namespace) -> int:
     import logging
 
-    try:
+    with needs("bench", "the study"):
         import uvicorn
 
         from benchmark.study.server import build_app
-    except ImportError as error:
-        raise BackendError(f"the study needs the extra bench (pip install -e '.[bench]'): {error}") from error
     from benchmark.results import open_results
     from benchmark.study.making import check_same, invite, make
     from benchmark.study.store import Store

@@ -237,7 +237,7 @@ def test_a_kind_whose_packages_are_missing_is_not_run_alone(
     options = ["--bench", str(made.folder), "--config", str(tmp_path / "methods.yaml"), "--cases", "s-0"]
     assert main(["run", *options, "--output", str(tmp_path / "results")]) == 1
     out = capsys.readouterr().out
-    assert "vace: not run: the kind 'wan_vace' needs more packages" in out
+    assert "vace: not run: the kind 'wan_vace' needs a package that is not installed" in out
     assert "copy: 1 of 1 cases" in out
 
 
