@@ -56,7 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     report = add("report", _report, "write the report page again")
     report.add_argument("run", metavar="RUN")
     report.add_argument("--sample", metavar="N", type=int, help="one single file with N clips (at most 50)")
-    clean = add("clean", _clean, "remove the clips that the shards already hold, after a successful check")
+    clean = add(
+        "clean",
+        _clean,
+        "after a successful check remove clips that the shards hold; then only --redo cut makes anything again",
+    )
     clean.add_argument("run", metavar="RUN")
     export = add("export", _export, "write the data set in another layout")
     export.add_argument("run", metavar="RUN")

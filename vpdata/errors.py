@@ -40,7 +40,7 @@ class Reason(StrEnum):
     TOO_MANY_BYTES = "too_many_bytes"
     """The source is larger than `source.max_bytes`."""
     SOURCE_GONE = "source_gone"
-    """The source was listed and is no longer there."""
+    """The source was listed and is no longer there, or its path leads to no file."""
     # import
     BAD_ANNOTATION = "bad_annotation"
     """A row or a mask file of an imported data set is malformed, or does not fit its video."""

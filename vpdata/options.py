@@ -55,7 +55,11 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--redo", metavar="STAGE", help="remove the results of this stage and of all after it first")
     parser.add_argument("--add-sources", action="store_true", help="append the input's new videos to a run")
     parser.add_argument("--retry-rejects", metavar="REASON", help="run items again that were rejected for this reason")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and the weights that are missing")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the plan, what is missing for it, and what would be removed or added",
+    )
 
 
 def build_options(args: argparse.Namespace) -> BuildOptions:
