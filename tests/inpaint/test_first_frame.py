@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -7,12 +8,23 @@ import torch
 
 pytest.importorskip("diffusers")
 
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInpaintPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxFillPipeline,
+    FluxTransformer2DModel,
+    StableDiffusionInpaintPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer
 
+from tests.models.local_hub import LocalHub
 from vpdata.errors import BackendError, ConfigError
 from vpdata.inpaint.first_frame import FirstFrameSettings, GivenFirstFrame, ModelFirstFrame, check_aspect, read_image
 from vpdata.inpaint.fit import Size
+from vpdata.models.fetch import fetch
+from vpdata.storage import Folder
 
 torch.set_num_threads(1)
 
@@ -24,13 +36,24 @@ def frame_and_mask():
     return frame, mask
 
 
+def clip_tokenizer(folder):
+    """One that knows the letter a, from the two files that CLIP's is published as."""
+    folder.mkdir(exist_ok=True)
+    words = ["<|startoftext|>", "<|endoftext|>", "a</w>", "a"]
+    (folder / "vocab.json").write_text(json.dumps({word: index for index, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77)
+
+
+def clip_text_model():
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return CLIPTextModel(CLIPTextConfig(vocab_size=4, bos_token_id=0, eos_token_id=1, **sizes))
+
+
 @pytest.fixture(scope="module")
 def pipeline_folder(tmp_path_factory):
     """A tiny image-inpainting pipeline, made and saved by diffusers alone."""
     root = tmp_path_factory.mktemp("image-model")
-    words = ["<|startoftext|>", "<|endoftext|>", "a</w>", "a"]
-    (root / "vocab.json").write_text(json.dumps({word: index for index, word in enumerate(words)}))
-    (root / "merges.txt").write_text("#version: 0.2\n")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         pipeline = StableDiffusionInpaintPipeline(
@@ -40,18 +63,8 @@ def pipeline_folder(tmp_path_factory):
                 up_block_types=("UpDecoderBlock2D",) * 2,
                 norm_num_groups=4,
             ),
-            text_encoder=CLIPTextModel(
-                CLIPTextConfig(
-                    vocab_size=4,
-                    hidden_size=8,
-                    intermediate_size=8,
-                    num_hidden_layers=1,
-                    num_attention_heads=2,
-                    bos_token_id=0,
-                    eos_token_id=1,
-                )
-            ),
-            tokenizer=CLIPTokenizer(str(root / "vocab.json"), str(root / "merges.txt"), model_max_length=77),
+            text_encoder=clip_text_model(),
+            tokenizer=clip_tokenizer(root / "clip"),
             unet=UNet2DConditionModel(
                 block_out_channels=(8, 8),
                 down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
@@ -72,6 +85,46 @@ def pipeline_folder(tmp_path_factory):
     return root / "pipeline"
 
 
+@pytest.fixture(scope="module")
+def flux_folder(tmp_path_factory):
+    """A tiny FLUX.1 Fill, made and saved by diffusers alone."""
+    root = tmp_path_factory.mktemp("flux")
+    sizes = {"d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        pipeline = FluxFillPipeline(
+            transformer=FluxTransformer2DModel(
+                # Of a token: 2 x 2 latents of 4 channels, those of what is known, and 8 x 8 pixels of mask for each.
+                in_channels=16 + 16 + 4 * 64,
+                out_channels=16,
+                num_layers=1,
+                num_single_layers=1,
+                attention_head_dim=16,
+                num_attention_heads=1,
+                joint_attention_dim=8,
+                pooled_projection_dim=8,
+                axes_dims_rope=(4, 4, 8),
+                guidance_embeds=True,
+            ),
+            vae=AutoencoderKL(
+                block_out_channels=(8,) * 4,
+                down_block_types=("DownEncoderBlock2D",) * 4,
+                up_block_types=("UpDecoderBlock2D",) * 4,
+                norm_num_groups=4,
+                shift_factor=0.1,
+                use_quant_conv=False,
+                use_post_quant_conv=False,
+            ),
+            text_encoder=clip_text_model(),
+            tokenizer=clip_tokenizer(root / "clip"),
+            text_encoder_2=T5EncoderModel(T5Config(vocab_size=4, **sizes)),
+            tokenizer_2=T5Tokenizer(vocab=[(piece, 0.0) for piece in ("<pad>", "</s>", "<unk>", "▁a")], extra_ids=0),
+            scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        )
+    pipeline.save_pretrained(root / "pipeline", safe_serialization=True)
+    return root / "pipeline"
+
+
 def settings(folder, **more):
     return FirstFrameSettings(weights=str(folder), num_steps=2, device="cpu", dtype="float32", **more)
 
@@ -85,6 +138,24 @@ def test_model_fills_the_hole_and_leaves_the_rest(pipeline_folder):
     assert np.array_equal(ModelFirstFrame(settings(pipeline_folder), prompt="a").paint(frame, mask), made)
     other = ModelFirstFrame(settings(pipeline_folder, seed=1), prompt="a").paint(frame, mask)
     assert not np.array_equal(other, made)
+
+
+@pytest.mark.parametrize("folder", ["pipeline_folder", "flux_folder"])
+def test_what_is_published_is_fetched_and_fills_the_hole(folder, request, tmp_path, monkeypatch):
+    made = request.getfixturevalue(folder)
+    files = {path.relative_to(made).as_posix(): path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    # The files of CLIP's tokenizer as they are published: transformers 5 saves others.
+    del files["tokenizer/tokenizer.json"]
+    for name in ("vocab.json", "merges.txt"):
+        files[f"tokenizer/{name}"] = (made.parent / "clip" / name).read_bytes()
+    hub = LocalHub(tmp_path / "hub")
+    hub.publish("lab/fill", files)
+    monkeypatch.setenv("VPDATA_WEIGHTS", str(tmp_path / "shared"))
+    fetch("lab/fill", to=Folder(tmp_path / "shared"), hub=hub)
+    shutil.rmtree(hub.root)
+    frame, mask = frame_and_mask()
+    fetched, own = (ModelFirstFrame(settings(where), prompt="a").paint(frame, mask) for where in ("lab/fill", made))
+    assert np.array_equal(fetched, own)
 
 
 def test_folder_that_is_no_pipeline_is_refused(tmp_path):

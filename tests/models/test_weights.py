@@ -233,44 +233,53 @@ def test_an_interrupted_fetch_leaves_nothing_to_open_and_nothing_in_the_next(hub
     assert not (local_weights(REPO) / "added_tokens.json").exists()
 
 
+PARTS = ("scheduler", "text_encoder_2", "tokenizer", "tokenizer_2", "transformer", "transformer_2", "unet", "vae")
 PIPELINE = {
-    "model_index.json": b"{}",
+    "model_index.json": json.dumps(
+        {"_class_name": "Pipe", "boundary_ratio": 0.9, "image_encoder": [None, None]}
+        | {part: ["diffusers", "Part"] for part in PARTS}
+    ).encode(),
+    "scheduler/scheduler_config.json": b"{}",
+    "text_encoder_2/model.safetensors": safetensors([4.0]),
+    # CLIP's and T5's tokenizer in FLUX's order; HunyuanVideo has LLaMA's and CLIP's.
+    "tokenizer/merges.txt": b"a b",
+    "tokenizer/vocab.json": b"{}",
+    "tokenizer_2/spiece.model": b"pieces",
+    "transformer/config.json": b"{}",
+    "transformer/diffusion_pytorch_model-00001-of-00001.safetensors": safetensors([1.0]),
+    "transformer_2/diffusion_pytorch_model.safetensors": safetensors([3.0]),
+    "unet/diffusion_pytorch_model.safetensors": safetensors([5.0]),
+    "vae/diffusion_pytorch_model.safetensors": safetensors([2.0]),
+}
+"""What is wanted of a repository in diffusers' layout."""
+BESIDE = {
     "README.md": b"words",
     "pipeline-2b-v0.9.safetensors": safetensors([1.0, 2.0]),
-    "scheduler/scheduler_config.json": b"{}",
-    "transformer/config.json": b"{}",
-    "transformer/diffusion_pytorch_model.safetensors": safetensors([1.0]),
-    "transformer/diffusion_pytorch_model.bin": b"a pickle",
-    "transformer_2/diffusion_pytorch_model.safetensors": safetensors([3.0]),
-    "vae/diffusion_pytorch_model.safetensors": safetensors([2.0]),
-    "text_encoder_2/model.safetensors": safetensors([4.0]),
-    "tokenizer/spiece.model": b"pieces",
-    "tokenizer_2/merges.txt": b"a b",
-    "tokenizer_2/vocab.json": b"{}",
     "assets/film.mp4": b"film",
     "assets/teaser.json": b"{}",
+    "image_encoder/model.safetensors": safetensors([6.0]),
+    "text_encoders/t5.safetensors": safetensors([4.0]),
+    "transformer/diffusion_pytorch_model.bin": b"a pickle",
+    "unet/diffusion_pytorch_model.fp16.safetensors": safetensors([5.0]),
+    "unet/diffusion_pytorch_model.fp16-00001-of-00001.safetensors": safetensors([5.0]),
 }
-"""A repository in diffusers' layout."""
+"""What such repositories hold beside it: the same weights for other programs and in half precision."""
 
 
-def test_of_a_pipeline_the_folders_of_its_parts_are_fetched_and_no_single_file_of_all(hub, shared):
-    hub.publish("lab/pipeline", PIPELINE)
+def test_of_a_pipeline_the_folders_of_its_parts_are_fetched_and_no_weights_twice(hub, shared):
+    hub.publish("lab/pipeline", PIPELINE | BESIDE)
     lock = fetch("lab/pipeline", to=shared, hub=hub)
-    assert sorted(lock.files) == [
-        "model_index.json",
-        "scheduler/scheduler_config.json",
-        "text_encoder_2/model.safetensors",
-        "tokenizer/spiece.model",
-        "tokenizer_2/merges.txt",
-        "tokenizer_2/vocab.json",
-        "transformer/config.json",
-        "transformer/diffusion_pytorch_model.safetensors",
-        "transformer_2/diffusion_pytorch_model.safetensors",
-        "vae/diffusion_pytorch_model.safetensors",
-    ]
+    assert sorted(lock.files) == sorted(PIPELINE)
     folder = local_weights("lab/pipeline")
-    assert (folder / "tokenizer/spiece.model").read_bytes() == b"pieces"
+    assert (folder / "tokenizer_2/spiece.model").read_bytes() == b"pieces"
     assert not Path(shared.uri, ".aside-lab--pipeline").exists()
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff"])
+def test_a_damaged_index_of_a_pipeline_is_named(hub, shared, content):
+    hub.publish("lab/pipeline", PIPELINE | {"model_index.json": content})
+    with pytest.raises(BackendError, match=r"lab/pipeline: .*model_index\.json"):
+        fetch("lab/pipeline", to=shared, hub=hub)
 
 
 def test_a_damaged_part_of_a_pipeline_is_mended_and_stops_only_those_who_open_it(hub, shared):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
+from glob import escape
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from vpdata.errors import BackendError, ConfigError, StorageError
 from vpdata.models.catalogue import HUB_FILES, Published, find
-from vpdata.models.hub import Hub, Snapshot
+from vpdata.models.hub import Hub, Snapshot, is_wanted
 from vpdata.models.node_disk import node_folder
 from vpdata.models.weights import Lock, check_name, locked, read_lock, verify, write_lock
 from vpdata.storage import Folder
@@ -24,19 +26,6 @@ _OPEN_CLIP_PICKLE = "open_clip_pytorch_model.bin"
 """What older repositories in open_clip's layout hold instead."""
 _PIPELINE_INDEX = "model_index.json"
 """Of a repository in diffusers' layout, whose parts are folders."""
-_PIPELINE_FILES = (
-    _PIPELINE_INDEX,
-    *(f"{part}/*.json" for part in ("scheduler", "tokenizer", "tokenizer_2", "image_processor")),
-    # Tokenizers of T5, and of CLIP.
-    "tokenizer/*.model",
-    "tokenizer_2/*.txt",
-    *(
-        f"{part}/*.{suffix}"
-        for part in ("transformer", "transformer_2", "vae", "text_encoder", "text_encoder_2", "image_encoder")
-        for suffix in ("json", "safetensors")
-    ),
-)
-
 _log = logging.getLogger(__name__)
 
 
@@ -136,14 +125,31 @@ def _download_repository(weights: str, known: Published | None, hub: Hub, *, to:
     files = known.files if known else HUB_FILES
     listed = hub.snapshot(weights, revision=revision, files=[_PIPELINE_INDEX], to=to)
     if _PIPELINE_INDEX in listed.files:
-        # Beside its folders may lie the same weights once more, in one file for other programs.
-        files = _PIPELINE_FILES
+        files = _pipeline_files(weights, listed, to)
     snapshot = hub.snapshot(weights, revision=listed.revision, files=files, to=to)
     _compare(weights, snapshot, to)
     if (to / _OPEN_CLIP_CONFIG).exists() and not (to / _OPEN_CLIP_FILE).exists():
         _compare(weights, hub.snapshot(weights, revision=snapshot.revision, files=[_OPEN_CLIP_PICKLE], to=to), to)
         _rewrite(to / _OPEN_CLIP_PICKLE, to / _OPEN_CLIP_FILE)
     return snapshot.revision
+
+
+def _pipeline_files(weights: str, listed: Snapshot, folder: Path) -> list[str]:
+    """Patterns of the index and of the files of each part that it names, without a second copy of their weights.
+
+    Such copies lie in one file or in folders for other programs, or are variants, as `model.fp16.safetensors` is.
+    """
+    try:
+        index = json.loads((folder / _PIPELINE_INDEX).read_bytes())
+    except ValueError as error:
+        raise BackendError(f"{weights}: {_PIPELINE_INDEX} is damaged: {error}; fetch it again") from error
+    if not isinstance(index, dict):
+        raise BackendError(f"{weights}: got a {type(index).__name__} in {_PIPELINE_INDEX}, wanted a mapping of parts")
+    # A part is the library and the class that open it, both null where the pipeline does without.
+    parts = [name for name, value in index.items() if isinstance(value, list) and any(value)]
+    patterns = [f"{escape(part)}/{pattern}" for part in parts for pattern in HUB_FILES]
+    found = [name for name in listed.files if is_wanted(name, patterns) and not fnmatch(name, "*/*.*.safetensors")]
+    return [_PIPELINE_INDEX, *map(escape, found)]
 
 
 def _download_file(known: Published, hub: Hub, *, to: Path, revision: str | None) -> str:
