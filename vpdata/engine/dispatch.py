@@ -16,12 +16,17 @@ from vpdata.errors import RunError
 _log = logging.getLogger(__name__)
 
 _MAX_LOSSES = 5
-"""Of one piece of work; one whose worker vanishes again and again stops the run."""
+"""Of one piece of work, or of one worker before it is ready; what vanishes again and again stops the run."""
 _WAIT_S = 1.0
 
 
 class WorkerLost(Exception):  # noqa: N818  nobody's error
     """A worker vanished with its node or was killed from outside; raised by the futures of a `Hand`."""
+
+    def __init__(self, why: str, *, had_begun: bool) -> None:
+        """`had_begun`: it vanished at the piece of work that it was handed, not while it had nothing to do."""
+        super().__init__(why)
+        self.had_begun = had_begun
 
 
 class Hand(Protocol):
@@ -47,6 +52,8 @@ class _Errand:
     job: Job
     hand: Hand
     name: str | None
+    num_lost: int = 0
+    """Workers that vanished in this one's place, one after another, before they were ready."""
 
 
 class Dispatch:
@@ -101,10 +108,10 @@ class Dispatch:
             while len(self._hands[job.name]) < min(wanted[job.name], limit):
                 self._start(job)
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: Job, *, num_lost: int = 0) -> None:
         hand = self._crew.start(job)
         self._hands[job.name].append(hand)
-        self._errands[hand.ready()] = _Errand(job, hand, None)
+        self._errands[hand.ready()] = _Errand(job, hand, None, num_lost)
 
     def _retire_first(self) -> bool:
         """Stop the workers of the first job if it has nothing left, which frees their resources."""
@@ -142,14 +149,19 @@ class Dispatch:
                 heapq.heappush(self._waiting[self._jobs[position + 1].name], name)
 
     def _replace(self, errand: _Errand, lost: WorkerLost) -> None:
+        # A node takes all its workers with it: neither those that were starting nor those that stood idle count
+        # together, else the death of one node would look like a piece of work that kills.
         stage, name = errand.job.name, errand.name
-        what = f"stage {stage}, {name or 'starting'}"
-        self._losses[what] += 1
-        if self._losses[what] >= _MAX_LOSSES:
+        what, num_lost = f"stage {stage}, {name or 'starting'}", 0
+        if name is None:
+            num_lost = errand.num_lost + 1
+        elif lost.had_begun:
+            self._losses[what] += 1
+        if max(num_lost, self._losses[what]) >= _MAX_LOSSES:
             raise RunError(f"{what}: its worker was lost {_MAX_LOSSES} times: {lost}")
         _log.warning("%s: a worker was lost (%s); another one takes over", what, lost)
         if name is not None:
             heapq.heappush(self._waiting[stage], name)
         self._hands[stage].remove(errand.hand)
         errand.hand.stop()
-        self._start(errand.job)
+        self._start(errand.job, num_lost=num_lost)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.util.metrics import Counter
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -203,22 +203,28 @@ class RayHand:
         return _future_of(self._actor.ready.remote())
 
     def run(self, name: str) -> Future[Counts]:
-        return _future_of(self._actor.run.remote(name))
+        # An actor takes its calls in turn: one that answers the first was alive when it began the second.
+        ready = self._actor.ready.remote().future()
+        return _future_of(self._actor.run.remote(name), after=ready)
 
     def stop(self) -> None:
         ray.kill(self._actor)  # type: ignore[arg-type]  # its stub wants the untyped handle
 
 
-def _future_of(ref: ray.ObjectRef) -> Future:
-    """Like `ref.future()`, with our own errors as they were raised and the death of an actor as WorkerLost."""
+def _future_of(ref: ray.ObjectRef, *, after: Future | None = None) -> Future:
+    """Like `ref.future()`, with our own errors as they were raised and the death of an actor as WorkerLost.
+
+    `after`: of the call before it, which tells whether the actor had begun this one.
+    """
     ours: Future = Future()
 
     def settle(theirs: Future) -> None:
         error = theirs.exception()
         if error is None:
             ours.set_result(theirs.result())
-        elif isinstance(error, RayActorError):
-            ours.set_exception(WorkerLost(str(error).splitlines()[0]))
+        elif isinstance(error, (RayActorError, OutOfMemoryError)):
+            had_begun = after is not None and after.done() and after.exception() is None
+            ours.set_exception(WorkerLost(str(error).splitlines()[0], had_begun=had_begun))
         else:
             ours.set_exception(error.cause if isinstance(error, RayTaskError) else error)
 

@@ -1,0 +1,125 @@
+"""Who is blamed when workers vanish or fail: the crew here is one that a test tells what befalls each worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import pytest
+
+from vpdata.engine.dispatch import Dispatch, WorkerLost
+from vpdata.engine.work import Counts, Job, Work
+from vpdata.errors import RunError
+from vpdata.stages.base import Resources
+
+T = TypeVar("T")
+
+IDLE = WorkerLost("its node has died", had_begun=False)
+AT_WORK = WorkerLost("its node has died", had_begun=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedJob:
+    name: str
+    resources: Resources = field(default_factory=Resources)
+    has_items = False
+
+    def setup(self) -> None:
+        raise NotImplementedError
+
+    def run(self, work: Work, alive: Callable[[int], None]) -> Counts:
+        raise NotImplementedError
+
+
+@dataclass
+class Told:
+    """A hand whose number decides, by what the test has written down, how it ends."""
+
+    crew: Crew
+    stage: str
+    number: int
+    is_stopped: bool = False
+
+    def ready(self) -> Future[None]:
+        return _future(self.crew.at_start.get((self.stage, self.number)), None)
+
+    def run(self, name: str) -> Future[Counts]:
+        errors = self.crew.at_part.get(name, [])
+        error = errors.pop(0) if errors else None
+        if error is None:
+            self.crew.done.append((self.stage, name))
+        return _future(error, Counts(name=name, num_items=1, num_records=1, num_rejects=0))
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+
+def _future(error: Exception | None, result: T) -> Future[T]:
+    future: Future[T] = Future()
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
+    return future
+
+
+@dataclass
+class Crew:
+    """Errors by stage and number of the worker, from 0, or by the name of a part, one for each try."""
+
+    at_start: dict[tuple[str, int], Exception] = field(default_factory=dict)
+    at_part: dict[str, list[Exception]] = field(default_factory=dict)
+    hands: list[Told] = field(default_factory=list)
+    done: list[tuple[str, str]] = field(default_factory=list)
+
+    def start(self, job: Job) -> Told:
+        hand = Told(self, job.name, sum(hand.stage == job.name for hand in self.hands))
+        self.hands.append(hand)
+        return hand
+
+
+PARTS = [f"part-{number:05d}" for number in range(20)]
+
+
+def dispatch(crew: Crew, *, num_workers: int = 5) -> None:
+    """Two stages at once, 20 parts, two workers that cut and some that track."""
+
+    def staff(left: Sequence[Job]) -> dict[str, int]:
+        return {"cut": 2, "track": num_workers}
+
+    Dispatch(
+        crew,
+        [NamedJob(name="cut"), NamedJob(name="track")],
+        waiting={"cut": PARTS, "track": []},
+        following=lambda stage, counts: [counts.name],
+        staff=staff,
+        done=lambda stage, counts: None,
+    ).run()
+
+
+def test_all_workers_that_start_on_a_node_may_vanish_with_it() -> None:
+    crew = Crew(at_start={("track", number): IDLE for number in range(5)})
+    dispatch(crew)
+    assert sorted(crew.done) == sorted((stage, part) for stage in ("cut", "track") for part in PARTS)
+
+
+def test_all_workers_that_stand_idle_on_a_node_may_vanish_with_it() -> None:
+    crew = Crew(at_part={PARTS[3]: [IDLE] * 5})
+    dispatch(crew)
+    assert sorted(crew.done) == sorted((stage, part) for stage in ("cut", "track") for part in PARTS)
+    assert len(crew.hands) == 2 + 5 + 5
+    assert all(hand.is_stopped for hand in crew.hands)
+
+
+def test_part_that_costs_worker_after_worker_stops_the_run() -> None:
+    crew = Crew(at_part={PARTS[3]: [AT_WORK] * 5})
+    with pytest.raises(RunError, match="stage cut, part-00003: its worker was lost 5 times: its node has died"):
+        dispatch(crew)
+
+
+def test_workers_that_vanish_whenever_they_start_stop_the_run() -> None:
+    crew = Crew(at_start={("track", number): IDLE for number in range(100)})
+    with pytest.raises(RunError, match="stage track, starting: its worker was lost 5 times"):
+        dispatch(crew, num_workers=1)
