@@ -16,6 +16,7 @@ from benchmark.methods.port import Kind, Prompts
 from benchmark.methods.tiny_vace import tiny_vace_folder
 from benchmark.methods.windows import fill_in_windows
 from benchmark.results import Frames
+from vpdata.backbones.loading import load_wan_tokenizer
 from vpdata.errors import BackendError, ConfigError
 from vpdata.inpaint.any_length import Masks, Request
 from vpdata.inpaint.fit import Size
@@ -122,6 +123,7 @@ def _load(settings: WanVaceSettings) -> Any:
         raise BackendError(f"{folder} cannot be loaded as a VACE pipeline: {error}; fetch it again") from error
     if pipeline.transformer is None or pipeline.transformer_2 is not None:
         raise BackendError(f"{folder} holds two transformers, of which each needs its own settings; wanted one")
+    pipeline.register_modules(tokenizer=load_wan_tokenizer(folder))
     pipeline.set_progress_bar_config(disable=True)
     device = torch_device(settings.device)
     if settings.cpu_offload:

@@ -10,10 +10,12 @@ pytest.importorskip("diffusers")
 from diffusers import DiffusionPipeline
 from transformers import AutoTokenizer
 
+from tests.backbones.umt5 import CAR, SNOW, save_umt5_tokenizer
 from vpdata.backbones.loading import load_text_encoder
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.backbones.text_encoder import is_given, pad_text
 from vpdata.backbones.tiny import save_tiny, tiny_folder
+from vpdata.errors import BackendError
 
 torch.set_num_threads(1)
 
@@ -119,3 +121,22 @@ def test_a_tokenizer_that_is_only_a_sentencepiece_model_is_opened(tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     assert tokenizer("a red ball").input_ids == [*pieces, 1]
     assert embedding.shape == (16, 32)
+
+
+def test_wan_reads_its_tokenizer_as_the_file_says(tmp_path):
+    """The class named beside it would take all characters outside of its vocabulary for one."""
+    save_tiny(tmp_path, "wan")
+    in_file = save_umt5_tokenizer(tmp_path / "tokenizer")
+    snow, car = load_text_encoder(BackboneSettings(weights=str(tmp_path), device="cpu", dtype="float32")).encode(
+        [SNOW, CAR]
+    )
+    # The words a and b with their blanks, 雪 in three bytes and the car in four, each with a blank before; the end.
+    assert [len(snow), len(car)] == [len(in_file.encode(text).ids) for text in (SNOW, CAR)] == [7, 8]
+    assert not torch.equal(snow, car[:7])
+
+
+def test_a_wan_without_that_file_is_refused(tmp_path):
+    save_tiny(tmp_path, "wan")
+    (tmp_path / "tokenizer/tokenizer.json").unlink()
+    with pytest.raises(BackendError, match=r"has no tokenizer/tokenizer\.json"):
+        load_text_encoder(BackboneSettings(weights=str(tmp_path), device="cpu", dtype="float32"))

@@ -26,6 +26,8 @@ from transformers import (
     CLIPTextModel,
     CLIPVisionModel,
     LlamaModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
     T5EncoderModel,
     UMT5EncoderModel,
 )
@@ -133,7 +135,21 @@ def load_text_encoder(settings: BackboneSettings) -> TextEncoder:
         return _hunyuan_text_encoder(folder, spec, settings)
     kind = UMT5EncoderModel if spec.family == "wan" else T5EncoderModel
     model: Any = load_model(kind, _part(folder, "text_encoder"), device=settings.device, dtype=settings.dtype)
+    if spec.family == "wan":
+        return TextEncoder(model, load_wan_tokenizer(folder), spec=spec)
     return TextEncoder(model, _from_files(AutoTokenizer, _part(folder, "tokenizer")), spec=spec)
+
+
+def load_wan_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """UMT5's tokenizer of the pipeline in `folder`, as its `tokenizer.json` says; BackendError where there is none.
+
+    Its config names T5's class, which transformers 5 builds anew with an `<unk>` of another number and no bytes: then
+    all characters outside of the vocabulary are one token.
+    """
+    part = _part(folder, "tokenizer")
+    if not (part / "tokenizer.json").is_file():
+        raise _lacks(str(folder), "tokenizer/tokenizer.json")
+    return _from_files(PreTrainedTokenizerFast, part)
 
 
 def _hunyuan_text_encoder(folder: Path, spec: BackboneSpec, settings: BackboneSettings) -> TextEncoder:

@@ -19,6 +19,7 @@ from benchmark.methods import tiny_vace
 from benchmark.methods.kinds import kind_of
 from benchmark.methods.port import Method, Prompts
 from benchmark.results import Frames
+from tests.backbones.umt5 import CAR, SNOW, save_umt5_tokenizer
 from tests.benchmark.methods.footage import WORDS, crossing, panned, with_hole
 from tests.inpaint.trained import SMALL, save_adapter, save_encoder, tiny
 from vpdata.backbones.loading import load_codec
@@ -159,6 +160,14 @@ def test_vace_listens_to_what_is_known() -> None:
     made = vace().inpaint(GIVEN, MASKS, WORDS)
     assert not np.array_equal(vace().inpaint(255 - GIVEN, MASKS, WORDS), made)
     assert not np.array_equal(vace().inpaint(GIVEN, MASKS[:, ::-1], WORDS), made)
+
+
+def test_vace_reads_its_tokenizer_as_the_file_says(tmp_path: Path) -> None:
+    tiny_vace.save_tiny_vace(tmp_path)
+    save_umt5_tokenizer(tmp_path / "tokenizer")
+    method = vace(weights=str(tmp_path), tiny=False)
+    snow, car = (method.inpaint(GIVEN, MASKS, Prompts(case_id="s-0", video=text, region=text)) for text in (SNOW, CAR))
+    assert not np.array_equal(snow, car)
 
 
 def test_missing_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
