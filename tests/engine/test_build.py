@@ -19,6 +19,7 @@ from tests.s3_server import bucket, s3_endpoint  # noqa: F401  fixtures
 from vpdata.dataset import layout
 from vpdata.dataset.run import Run, read_rows
 from vpdata.dataset.shards import PackEntry
+from vpdata.engine import dispatch
 from vpdata.errors import ConfigError, Reason, RunError, StorageError
 from vpdata.records import Embedding
 from vpdata.stages.base import Rejected, Result
@@ -296,7 +297,8 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(tmp_path: Path) ->
     assert not list((tmp_path / "run").rglob(".aside-*"))
 
 
-def test_an_error_of_ours_names_stage_part_and_record(tmp_path: Path) -> None:
+def test_an_error_of_ours_names_stage_part_and_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "ERROR_WAITS_S", (0.01,))
     sources = write_sources(tmp_path / "sources", ["1", "1", "2", "3 cut:raise"])
     with pytest.raises(RunError) as caught:
         build(sources, tmp_path / "run")

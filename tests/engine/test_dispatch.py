@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import pytest
 
+from vpdata.engine import dispatch as module
 from vpdata.engine.dispatch import Dispatch, WorkerLost
-from vpdata.engine.work import Counts, Job, Work
-from vpdata.errors import RunError
+from vpdata.engine.work import Counts, Job, OutOfRoomError, UnforeseenError, Work
+from vpdata.errors import BackendError, ConfigError, RunError, StorageError
 from vpdata.stages.base import Resources
 
 T = TypeVar("T")
@@ -43,7 +44,8 @@ class Told:
     is_stopped: bool = False
 
     def ready(self) -> Future[None]:
-        return _future(self.crew.at_start.get((self.stage, self.number)), None)
+        errors = self.crew.at_start.get((self.stage, self.number), [])
+        return _future(errors.pop(0) if errors else None, None)
 
     def run(self, name: str) -> Future[Counts]:
         errors = self.crew.at_part.get(name, [])
@@ -67,9 +69,9 @@ def _future(error: Exception | None, result: T) -> Future[T]:
 
 @dataclass
 class Crew:
-    """Errors by stage and number of the worker, from 0, or by the name of a part, one for each try."""
+    """Errors by stage and number of the worker, from 0, or by the name of a part; one for each try."""
 
-    at_start: dict[tuple[str, int], Exception] = field(default_factory=dict)
+    at_start: dict[tuple[str, int], list[Exception]] = field(default_factory=dict)
     at_part: dict[str, list[Exception]] = field(default_factory=dict)
     hands: list[Told] = field(default_factory=list)
     done: list[tuple[str, str]] = field(default_factory=list)
@@ -100,7 +102,7 @@ def dispatch(crew: Crew, *, num_workers: int = 5) -> None:
 
 
 def test_all_workers_that_start_on_a_node_may_vanish_with_it() -> None:
-    crew = Crew(at_start={("track", number): IDLE for number in range(5)})
+    crew = Crew(at_start={("track", number): [IDLE] for number in range(5)})
     dispatch(crew)
     assert sorted(crew.done) == sorted((stage, part) for stage in ("cut", "track") for part in PARTS)
 
@@ -120,6 +122,48 @@ def test_part_that_costs_worker_after_worker_stops_the_run() -> None:
 
 
 def test_workers_that_vanish_whenever_they_start_stop_the_run() -> None:
-    crew = Crew(at_start={("track", number): IDLE for number in range(100)})
+    crew = Crew(at_start={("track", number): [IDLE] for number in range(100)})
     with pytest.raises(RunError, match="stage track, starting: its worker was lost 5 times"):
         dispatch(crew, num_workers=1)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three tries more, as always, but without minutes between them."""
+    monkeypatch.setattr(module, "STORAGE_WAITS_S", (0.01, 0.02, 0.04))
+    monkeypatch.setattr(module, "ERROR_WAITS_S", (0.01, 0.02, 0.04))
+
+
+PASSING = (StorageError("the server is down"), UnforeseenError("CUDA error"), OSError("cannot fork"))
+LASTING = (ConfigError("a wrong setting"), BackendError("no model"), RunError("lost its lease"), OutOfRoomError("full"))
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("error", PASSING)
+def test_what_passes_costs_a_try(error: Exception) -> None:
+    crew = Crew(at_part={PARTS[3]: [error] * 3}, at_start={("track", 0): [error] * 3})
+    dispatch(crew, num_workers=1)
+    assert sorted(crew.done) == sorted((stage, part) for stage in ("cut", "track") for part in PARTS)
+    assert len(crew.hands) == 2 + 1
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("error", PASSING)
+def test_what_does_not_pass_stops_the_run_in_the_end(error: Exception) -> None:
+    for crew in (Crew(at_part={PARTS[3]: [error] * 4}), Crew(at_start={("track", 0): [error] * 4})):
+        with pytest.raises(type(error), match=str(error)):
+            dispatch(crew, num_workers=1)
+
+
+@pytest.mark.parametrize("error", LASTING)
+def test_what_cannot_pass_stops_the_run_at_once(error: Exception) -> None:
+    for crew in (Crew(at_part={PARTS[3]: [error]}), Crew(at_start={("track", 0): [error]})):
+        with pytest.raises(type(error), match=str(error)):
+            dispatch(crew, num_workers=1)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_last_part_of_a_stage_is_waited_for() -> None:
+    crew = Crew(at_part={PARTS[-1]: [StorageError("the server is down")] * 3})
+    dispatch(crew)
+    assert sorted(crew.done) == sorted((stage, part) for stage in ("cut", "track") for part in PARTS)

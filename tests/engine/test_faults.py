@@ -64,6 +64,26 @@ def test_a_source_that_crashes_cut_takes_no_other_with_it(tmp_path: Path) -> Non
     assert len(kept(tmp_path / "run")) == 4
 
 
+class OnceBroken(TinyDetect):
+    """Its process is broken by its first clip, and only a new one works again."""
+
+    is_broken = False
+
+    def act(self, text: str, start_s: int | None) -> None:
+        flag = Path(self.settings["flag"])
+        if self.is_broken or not flag.exists():
+            flag.touch()
+            self.is_broken = True
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+def test_what_breaks_one_process_once_does_not_stop_the_build(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sources = write_sources(tmp_path / "sources", ["2"] * 4)
+    build(sources, tmp_path / "run", stages=[TinyCut(), OnceBroken(settings={"flag": f"{tmp_path}/x"}), TinyFilter()])
+    assert len(kept(tmp_path / "run")) == 8
+    assert "RuntimeError: CUDA error" in caplog.text
+
+
 class SlowInput(Input):
     """A server that takes twice as long as an item may."""
 

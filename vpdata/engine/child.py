@@ -19,13 +19,14 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 
-from vpdata.engine.work import Counts, Job, Work
-from vpdata.errors import RejectItem, RunError, StorageError, VpdataError
+from vpdata.engine.work import Counts, Job, OutOfRoomError, UnforeseenError, Work
+from vpdata.errors import RejectItem, StorageError, VpdataError
 from vpdata.stages.base import Resources
 
 OUT_OF_MEMORY_STATUS = 70
 """Exit status after a MemoryError."""
-_NOBODYS_FAULT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_NOBODYS_FAULT = (errno.EIO, errno.EMFILE, errno.ENFILE)
 _SIGN_OF_LIFE_S = 0.25
 
 
@@ -134,11 +135,21 @@ def _receive(connection: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
 
 def _explained(error: Exception, where: str) -> VpdataError:
     where = ", ".join([where, *getattr(error, "__notes__", ())])
+    if isinstance(error, (StorageError, OSError)) and _errno_of(error) in _NO_ROOM:
+        hint = "" if isinstance(error, StorageError) else "; free some space and run the same command again"
+        return OutOfRoomError(f"{where}: {error}{hint}")
     if isinstance(error, VpdataError) and not isinstance(error, RejectItem):
         return type(error)(f"{where}: {error}")
     if isinstance(error, OSError) and error.errno in _NOBODYS_FAULT:
-        return StorageError(f"{where}: {error}; free some space and run the same command again")
-    return RunError(f"{where}: {type(error).__name__}: {error}")
+        return StorageError(f"{where}: {error}")
+    return UnforeseenError(f"{where}: {type(error).__name__}: {error}")
+
+
+def _errno_of(error: BaseException | None) -> int | None:
+    """Of the OSError that an error is or was raised from."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__
+    return error.errno if error else None
 
 
 if __name__ == "__main__":

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import heapq
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Protocol
 
-from vpdata.engine.work import Counts, Job
-from vpdata.errors import RunError
+from vpdata.engine.work import Counts, Job, OutOfRoomError, UnforeseenError
+from vpdata.errors import RunError, StorageError, VpdataError
 
 _log = logging.getLogger(__name__)
 
 _MAX_LOSSES = 5
 """Of one piece of work, or of one worker before it is ready; what vanishes again and again stops the run."""
+STORAGE_WAITS_S = (5.0, 30.0, 120.0)
+"""Before each new try of what a disk or a server failed: a restart of a server takes minutes."""
+ERROR_WAITS_S = (1.0, 4.0, 16.0)
+"""Before each new try of what nobody foresaw: short, since most of it comes again."""
 _WAIT_S = 1.0
 
 
@@ -54,6 +60,8 @@ class _Errand:
     name: str | None
     num_lost: int = 0
     """Workers that vanished in this one's place, one after another, before they were ready."""
+    num_failed: int = 0
+    """Times that this worker could not set up."""
 
 
 class Dispatch:
@@ -79,19 +87,26 @@ class Dispatch:
         self._hands: dict[str, list[Hand]] = {job.name: [] for job in jobs}
         self._free: dict[str, list[Hand]] = {job.name: [] for job in jobs}
         self._errands: dict[Future, _Errand] = {}
+        self._resting: list[tuple[float, int, _Errand]] = []
+        """What failed, with the moment (of `time.monotonic`) of its next try and a number to sort by."""
+        self._numbers = count()
         self._losses: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
 
     def run(self) -> None:
-        """Return when all is done; raises the first error that no item is to blame for."""
+        """Return when all is done; raises the first error that no item is to blame for and that does not pass.
+
+        What a disk or a server failed, and what nobody foresaw, is tried again by a fresh process, three times.
+        """
         try:
             self._hire()
             while self._jobs:
                 if self._retire_first():
                     self._hire()
                     continue
+                self._wake()
                 self._hand_out()
-                finished, _ = wait(self._errands, timeout=_WAIT_S, return_when=FIRST_COMPLETED)
-                for future in finished:
+                for future in self._finished():
                     self._settle(future, self._errands.pop(future))
         finally:
             for hands in self._hands.values():
@@ -116,12 +131,15 @@ class Dispatch:
     def _retire_first(self) -> bool:
         """Stop the workers of the first job if it has nothing left, which frees their resources."""
         job = self._jobs[0]
-        is_busy = any(errand.job is job and errand.name for errand in self._errands.values())
+        resting = [errand for _, _, errand in self._resting]
+        is_busy = any(errand.job is job and errand.name for errand in (*self._errands.values(), *resting))
         if self._waiting[job.name] or is_busy:
             return False
         for hand in self._hands.pop(job.name):
             hand.stop()
         self._errands = {future: errand for future, errand in self._errands.items() if errand.job is not job}
+        self._resting = [entry for entry in self._resting if entry[-1].job is not job]
+        heapq.heapify(self._resting)
         self._jobs.remove(job)
         return True
 
@@ -132,12 +150,34 @@ class Dispatch:
                 name, hand = heapq.heappop(waiting), free.pop()
                 self._errands[hand.run(name)] = _Errand(job, hand, name)
 
+    def _finished(self) -> set[Future]:
+        """Wait for something to happen, but not past the next try."""
+        timeout_s = _WAIT_S
+        if self._resting:
+            timeout_s = min(timeout_s, max(0.0, self._resting[0][0] - time.monotonic()))
+        if not self._errands:
+            time.sleep(timeout_s)
+        return wait(self._errands, timeout=timeout_s, return_when=FIRST_COMPLETED).done
+
+    def _wake(self) -> None:
+        while self._resting and self._resting[0][0] <= time.monotonic():
+            errand = heapq.heappop(self._resting)[-1]
+            if errand.name is None:
+                self._errands[errand.hand.ready()] = errand
+            else:
+                heapq.heappush(self._waiting[errand.job.name], errand.name)
+                # The last to be handed something: what fails on one node may go well on another.
+                self._free[errand.job.name].insert(0, errand.hand)
+
     def _settle(self, future: Future, errand: _Errand) -> None:
         stage = errand.job.name
         try:
             counts = future.result()
         except WorkerLost as lost:
             self._replace(errand, lost)
+            return
+        except Exception as error:  # noqa: BLE001  which of them end the run is for _put_off to say
+            self._put_off(errand, error)
             return
         self._free[stage].append(errand.hand)
         if errand.name is None:
@@ -147,6 +187,19 @@ class Dispatch:
         if position + 1 < len(self._jobs):
             for name in self._following(stage, counts):
                 heapq.heappush(self._waiting[self._jobs[position + 1].name], name)
+
+    def _put_off(self, errand: _Errand, error: Exception) -> None:
+        """Let the worker rest and what it failed at wait, or raise the error if it will not pass."""
+        what, num_failed = f"stage {errand.job.name}, {errand.name or 'starting'}", errand.num_failed
+        if errand.name is not None:
+            num_failed = self._failures[what]
+            self._failures[what] += 1
+        waits_s = _waits_s(error)
+        if num_failed >= len(waits_s):
+            raise error
+        _log.warning("%s; trying again in %g s", error, waits_s[num_failed])
+        due = time.monotonic() + waits_s[num_failed]
+        heapq.heappush(self._resting, (due, next(self._numbers), replace(errand, num_failed=num_failed + 1)))
 
     def _replace(self, errand: _Errand, lost: WorkerLost) -> None:
         # A node takes all its workers with it: neither those that were starting nor those that stood idle count
@@ -165,3 +218,12 @@ class Dispatch:
         self._hands[stage].remove(errand.hand)
         errand.hand.stop()
         self._start(errand.job, num_lost=num_lost)
+
+
+def _waits_s(error: Exception) -> Sequence[float]:
+    """How long to wait before each new try; () for what comes again however often it is tried."""
+    if isinstance(error, StorageError) and not isinstance(error, OutOfRoomError):
+        return STORAGE_WAITS_S
+    if isinstance(error, UnforeseenError) or not isinstance(error, VpdataError):
+        return ERROR_WAITS_S
+    return ()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from vpdata.errors import RejectItem
+from vpdata.errors import RejectItem, RunError, StorageError
 
 if TYPE_CHECKING:
     from vpdata.stages.base import Resources
@@ -45,6 +45,14 @@ class Counts:
     num_rejects: int
     notes: tuple[str, ...] = ()
     """The last line of each module of models (at INFO or above) and of stages (WARNING): what captions cost, say."""
+
+
+class UnforeseenError(RunError):
+    """Nobody raised it on purpose: a fault of ours, which comes again, or of a device, which may not."""
+
+
+class OutOfRoomError(StorageError):
+    """A disk or a quota is full, or may not be written to: no waiting helps."""
 
 
 class Job(Protocol):

@@ -25,7 +25,7 @@ from pathlib import Path
 from vpdata.engine.child import OUT_OF_MEMORY_STATUS, Failed
 from vpdata.engine.gpus import VARIABLE as CUDA_VARIABLE
 from vpdata.engine.work import Blame, Counts, PackedJob, Work
-from vpdata.errors import BackendError, ConfigError, Reason, RejectItem, RunError
+from vpdata.errors import BackendError, ConfigError, Reason, RejectItem, RunError, VpdataError
 
 _log = logging.getLogger(__name__)
 
@@ -68,11 +68,18 @@ class Worker:
         self._is_stopped = False
 
     def ready(self) -> None:
-        """Start the child and wait until it has set up."""
-        self._living_child()
+        """Start the child and wait until it has set up; raises what it failed with, and may be called again."""
+        try:
+            self._living_child()
+        except VpdataError:
+            self._drop_child()
+            raise
 
     def run(self, name: str) -> Counts:
-        """Do one piece of work to its end, through crashes of its items; raises what is no item's fault."""
+        """Do one piece of work to its end, through crashes of its items; raises what is no item's fault.
+
+        After an error the next call goes on in a fresh child.
+        """
         work, num_outside, suspect = Work(name=name), 0, -1
         while True:
             ending = self._attempt(work)
@@ -131,7 +138,12 @@ class Worker:
         time.sleep(_BACK_OFF_S * 2 ** (num_outside - 1))
 
     def _attempt(self, work: Work) -> Counts | _Death:
-        ending = self._living_child().work(work)
+        try:
+            ending = self._living_child().work(work)
+        except VpdataError:
+            # What it failed at may be broken in this process for good, a CUDA context say.
+            self._drop_child()
+            raise
         if isinstance(ending, _Death):
             self._child = None
         if self._is_stopped:
@@ -158,9 +170,10 @@ class Worker:
         return self._child
 
     def _drop_child(self) -> None:
-        if self._child is not None:
-            self._child.kill()
-            self._child = None
+        # `stop` may come from another thread.
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
 
 
 class _Child:
