@@ -123,7 +123,7 @@ def _load(settings: WanVaceSettings) -> Any:
         raise BackendError(f"{folder} cannot be loaded as a VACE pipeline: {error}; fetch it again") from error
     if pipeline.transformer is None or pipeline.transformer_2 is not None:
         raise BackendError(f"{folder} holds two transformers, of which each needs its own settings; wanted one")
-    pipeline.register_modules(tokenizer=load_wan_tokenizer(folder))
+    pipeline.register_modules(tokenizer=load_wan_tokenizer(folder, pipeline.text_encoder.config))
     pipeline.set_progress_bar_config(disable=True)
     device = torch_device(settings.device)
     if settings.cpu_offload:

@@ -15,6 +15,7 @@ from vpdata.backbones.loading import load_text_encoder
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.backbones.text_encoder import is_given, pad_text
 from vpdata.backbones.tiny import save_tiny, tiny_folder
+from vpdata.backbones.tiny_parts import WORDS
 from vpdata.errors import BackendError
 
 torch.set_num_threads(1)
@@ -104,9 +105,9 @@ def test_a_tokenizer_that_is_only_a_sentencepiece_model_is_opened(tmp_path):
     shutil.rmtree(folder)
     folder.mkdir()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(CAPTIONS[:1] * 20),
+        sentence_iterator=iter([WORDS] * 20),
         model_prefix=str(folder / "spiece"),
-        vocab_size=60,
+        vocab_size=120,
         pad_id=0,
         eos_id=1,
         unk_id=2,
@@ -121,6 +122,22 @@ def test_a_tokenizer_that_is_only_a_sentencepiece_model_is_opened(tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     assert tokenizer("a red ball").input_ids == [*pieces, 1]
     assert embedding.shape == (16, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "lacking"),
+    [
+        ("cogvideox", "tokenizer", "spiece.model"),
+        ("ltx", "tokenizer", "spiece.model"),
+        ("hunyuan", "tokenizer_2", "vocab.json and merges.txt"),
+    ],
+)
+def test_a_tokenizer_without_its_vocabulary_is_refused(name, part, lacking, tmp_path):
+    """Else transformers makes one to which every word is the same."""
+    save_tiny(tmp_path, name)
+    (tmp_path / part / "tokenizer.json").unlink()
+    with pytest.raises(BackendError, match=rf"{tmp_path}/{part} lacks tokenizer\.json, or in its place {lacking}"):
+        load_text_encoder(BackboneSettings(weights=str(tmp_path), device="cpu", dtype="float32"))
 
 
 def test_wan_reads_its_tokenizer_as_the_file_says(tmp_path):

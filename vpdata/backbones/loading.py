@@ -26,6 +26,7 @@ from transformers import (
     CLIPTextModel,
     CLIPVisionModel,
     LlamaModel,
+    PretrainedConfig,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     T5EncoderModel,
@@ -46,7 +47,7 @@ from vpdata.backbones.tiny import tiny_folder
 from vpdata.backbones.wan import Wan
 from vpdata.errors import BackendError
 from vpdata.models.gpu import torch_device, torch_dtype
-from vpdata.models.huggingface.loading import load_model
+from vpdata.models.huggingface.loading import check_tokenizer, load_model
 from vpdata.models.weights import local_weights, read_lock, weights_folder
 from vpdata.storage import Folder
 
@@ -136,33 +137,29 @@ def load_text_encoder(settings: BackboneSettings) -> TextEncoder:
     kind = UMT5EncoderModel if spec.family == "wan" else T5EncoderModel
     model: Any = load_model(kind, _part(folder, "text_encoder"), device=settings.device, dtype=settings.dtype)
     if spec.family == "wan":
-        return TextEncoder(model, load_wan_tokenizer(folder), spec=spec)
-    return TextEncoder(model, _from_files(AutoTokenizer, _part(folder, "tokenizer")), spec=spec)
+        return TextEncoder(model, load_wan_tokenizer(folder, model.config), spec=spec)
+    return TextEncoder(model, _tokenizer(folder, "tokenizer", model.config), spec=spec)
 
 
-def load_wan_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """UMT5's tokenizer of the pipeline in `folder`, as its `tokenizer.json` says; BackendError where there is none.
+def load_wan_tokenizer(folder: Path, config: PretrainedConfig) -> PreTrainedTokenizerBase:
+    """UMT5's tokenizer of the pipeline in `folder`, as its `tokenizer.json` says; `config` is the text encoder's.
 
-    Its config names T5's class, which transformers 5 builds anew with an `<unk>` of another number and no bytes: then
-    all characters outside of the vocabulary are one token.
+    BackendError where there is none, or that of another text encoder. Its config names T5's class, which transformers 5
+    builds anew with an `<unk>` of another number and no bytes: all characters outside of the vocabulary are one token.
     """
     part = _part(folder, "tokenizer")
     if not (part / "tokenizer.json").is_file():
         raise _lacks(str(folder), "tokenizer/tokenizer.json")
-    return _from_files(PreTrainedTokenizerFast, part)
+    return _tokenizer(folder, "tokenizer", config, kind=PreTrainedTokenizerFast)
 
 
 def _hunyuan_text_encoder(folder: Path, spec: BackboneSpec, settings: BackboneSettings) -> TextEncoder:
-    def model(kind: Any, part: str) -> Any:
-        return load_model(kind, _part(folder, part), device=settings.device, dtype=settings.dtype)
+    def pair(kind: Any, number: str) -> tuple[Any, Any]:
+        part = _part(folder, f"text_encoder{number}")
+        model = load_model(kind, part, device=settings.device, dtype=settings.dtype)
+        return model, _tokenizer(folder, f"tokenizer{number}", model.config)
 
-    return HunyuanTextEncoder(
-        model(LlamaModel, "text_encoder"),
-        _from_files(AutoTokenizer, _part(folder, "tokenizer")),
-        model(CLIPTextModel, "text_encoder_2"),
-        _from_files(AutoTokenizer, _part(folder, "tokenizer_2")),
-        spec=spec,
-    )
+    return HunyuanTextEncoder(*pair(LlamaModel, ""), *pair(CLIPTextModel, "_2"), spec=spec)
 
 
 def read_spec(settings: BackboneSettings) -> BackboneSpec:
@@ -330,6 +327,13 @@ def _load(kind: Any, folder: Path, settings: BackboneSettings) -> ModelMixin:
             f"{folder}: the files lack {len(missing)} of the weights, such as {missing[0]}; fetch them again"
         )
     return model.to(device)
+
+
+def _tokenizer(folder: Path, part: str, config: PretrainedConfig, *, kind: Any = AutoTokenizer) -> Any:
+    """The tokenizer of the text encoder with this config; BackendError for one that knows other tokens."""
+    tokenizer = _from_files(kind, _part(folder, part))
+    check_tokenizer(tokenizer, config, folder / part)
+    return tokenizer
 
 
 def _from_files(kind: Any, folder: Path) -> Any:

@@ -71,7 +71,7 @@ def _llama() -> LlamaModel:
         "num_hidden_layers": 3,
         "num_attention_heads": 2,
     }
-    return LlamaModel(LlamaConfig(vocab_size=256, pad_token_id=0, bos_token_id=1, eos_token_id=2, **sizes))
+    return LlamaModel(LlamaConfig(vocab_size=128, pad_token_id=0, bos_token_id=1, eos_token_id=2, **sizes))
 
 
 def _llama_tokenizer() -> PreTrainedTokenizerFast:
