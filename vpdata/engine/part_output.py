@@ -2,14 +2,20 @@
 
 Finished items are flushed in pieces to `<stage folder>/progress/`; a piece whose `.json` exists is whole. The part's
 own files are published at the end, the records last: that file says that the part is done.
+
+A node that was taken for dead may come back and still write beside the worker that took over. So a piece says in its
+name `<part>.<first item>-<stop item>.<attempt>` which items it holds and who wrote it, no writer touches another's, and
+a retry takes pieces that join on, whoever wrote them.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, BinaryIO, Generic, TypeVar
 
@@ -41,6 +47,7 @@ class Piece(Generic[T]):
     records: list[T] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
+    """On disk with offsets in the piece's own tar, in memory in the part's."""
 
 
 class PartOutput:
@@ -68,10 +75,10 @@ class PartOutput:
         self._flushed_bytes = 0
         self._done: Piece[Any] = Piece()
         self._new: Piece[Any] = Piece()
-        self._num_pieces = 0
+        self._attempt = uuid.uuid4().hex
 
     def __enter__(self) -> PartOutput:
-        for name in _pieces(self._progress, self._part):
+        for name in _joined(self._progress.names(".json"), self._part):
             self._load(name.removesuffix(".json"))
         return self
 
@@ -112,14 +119,14 @@ class PartOutput:
         if not self._new.num_items:
             return
         self._lease.check()
-        name = f"{self._part}.{self._num_pieces:05d}"
-        if self._file is not None and self._tar is not None and self._tar.num_bytes > self._flushed_bytes:
-            self._file.seek(self._flushed_bytes)
+        name = f"{self._part}.{self._done.num_items:07d}-{self.num_items:07d}.{self._attempt}"
+        start = self._flushed_bytes
+        if self._file is not None and self._tar is not None and self._tar.num_bytes > start:
+            self._file.seek(start)
             with self._progress.writing(f"{name}.tar") as path, path.open("wb") as piece:
                 shutil.copyfileobj(self._file, piece, _COPY_BYTES)
             self._flushed_bytes = self._tar.num_bytes
-        self._progress.write(f"{name}.json", codec.to_json(self._new))
-        self._num_pieces += 1
+        self._progress.write(f"{name}.json", codec.to_json(_moved(self._new, -start)))
         self._keep_new()
 
     def commit(self) -> Counts:
@@ -155,13 +162,12 @@ class PartOutput:
     def _load(self, name: str) -> None:
         self._new = codec.from_json(self._progress.read(f"{name}.json"), Piece[self._row])
         if self._new.members:
-            self._open_tar()
+            self._new = _moved(self._new, self._open_tar().num_bytes)
             assert self._file is not None
             with self._disk_errors():
                 shutil.copyfileobj(RangedFile(self._progress, f"{name}.tar"), self._file, _COPY_BYTES)
             self._tar = TarWriter(self._file)
             self._flushed_bytes = self._tar.num_bytes
-        self._num_pieces += 1
         self._keep_new()
 
     def _open_tar(self) -> TarWriter:
@@ -195,5 +201,17 @@ def remove_pieces(folder: Folder, part: str) -> None:
             progress.remove(name)
 
 
-def _pieces(progress: Folder, part: str) -> list[str]:
-    return [name for name in progress.names(".json") if name.startswith(f"{part}.")]
+def _moved(piece: Piece[T], num_bytes: int) -> Piece[T]:
+    """The piece with its members so much further on in their tar."""
+    return replace(piece, members=[replace(member, offset=member.offset + num_bytes) for member in piece.members])
+
+
+def _joined(names: Sequence[str], part: str) -> list[str]:
+    """Of the pieces of a part those that lead from its first item the furthest, each where the one before it stops."""
+    pattern = re.compile(rf"{re.escape(part)}\.(\d+)-(\d+)\.[0-9a-f]+\.json")
+    pieces = sorted((int(found[1]), int(found[2]), name) for name in names if (found := pattern.fullmatch(name)))
+    ways: dict[int, list[str]] = {0: []}
+    for first, stop, name in pieces:
+        if first in ways:
+            ways.setdefault(stop, [*ways[first], name])
+    return ways[max(ways)]
