@@ -14,10 +14,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.engine.builds import build, results, start_driver, write_sources
-from tests.engine.tiny_stages import TinyCut, TinyDetect, TinyFilter
+from tests.engine.tiny_stages import EndlessJob, TinyCut, TinyDetect, TinyFilter
+from vpdata.engine.dispatch import WorkerLost
+from vpdata.engine.ray import RayCrew, connected
 from vpdata.errors import ConfigError
 from vpdata.stages.base import Resources
 
@@ -139,6 +142,33 @@ def test_a_running_cluster_is_joined_checked_and_left_running(
         assert results(tmp_path / "run") == local_results
         assert not [path.name for path in (tmp_path / "run").iterdir() if path.name.startswith("probe")]
         shutil.rmtree(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_worker_that_cannot_be_reached_is_ended_before_another_takes_over(tmp_path: Path) -> None:
+    with connected("local"):
+        hand = RayCrew().start(EndlessJob(resources=SMALL, flag=tmp_path / "flag"))
+        hand.ready().result(60)
+        told = hand.run("part-00000")
+        while not (tmp_path / "flag").exists():
+            time.sleep(0.05)
+        child = psutil.Process(int((tmp_path / "flag").read_text()))
+        _cut_connections(child.parent())
+        with pytest.raises(WorkerLost, match="unavailable") as caught:
+            told.result(60)
+        assert caught.value.had_begun
+        _, alive = psutil.wait_procs([child], timeout=5)
+        assert not alive
+
+
+def _cut_connections(other: psutil.Process | None) -> None:
+    """End the TCP connections between this process and another, as a network does that fails for a moment."""
+    assert other is not None
+    theirs = {(connection.raddr, connection.laddr) for connection in other.net_connections("tcp")}
+    for connection in psutil.Process().net_connections("tcp"):
+        if (connection.laddr, connection.raddr) in theirs:
+            with socket.socket(fileno=os.dup(connection.fd)) as ours:
+                ours.shutdown(socket.SHUT_RDWR)
 
 
 def _actors_of(pid: int) -> list[int]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from vpdata.engine.work import Counts, Work
 from vpdata.errors import Reason, RejectItem
 from vpdata.models.ports import ModelCard
 from vpdata.records import Clip, Record, Reject, Source, Verdict, Video, clip_id
@@ -124,6 +125,24 @@ class TinyFilter(TinyStage):
     def process_many(self, inputs: Iterator[TinyInputs]) -> Iterator[Result | Rejected]:
         for one in inputs:
             yield Result(item_id=one.item.id, record=replace(one.item, verdict=Verdict(keep=True)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndlessJob:
+    """A job without a stage: writes its process down in a file and is never done."""
+
+    resources: Resources
+    flag: Path
+    name = "endless"
+    has_items = True
+
+    def setup(self) -> None:
+        pass
+
+    def run(self, work: Work, alive: Callable[[int], None]) -> Counts:
+        self.flag.write_text(str(os.getpid()))
+        time.sleep(3600)
+        raise AssertionError
 
 
 def make_record(source: Source, number: int, mp4: bytes) -> Record:

@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -17,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, OutOfMemoryError, RayActorError, RayTaskError
 from ray.util.metrics import Counter
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -200,33 +201,55 @@ class RayHand:
         self._actor = actor.remote(PackedJob.of(job))
 
     def ready(self) -> Future[None]:
-        return _future_of(self._actor.ready.remote())
+        return self._future_of(self._actor.ready.remote())
 
     def run(self, name: str) -> Future[Counts]:
         # An actor takes its calls in turn: one that answers the first was alive when it began the second.
         ready = self._actor.ready.remote().future()
-        return _future_of(self._actor.run.remote(name), after=ready)
+        return self._future_of(self._actor.run.remote(name), after=ready)
 
     def stop(self) -> None:
         ray.kill(self._actor)  # type: ignore[arg-type]  # its stub wants the untyped handle
 
+    def _future_of(self, ref: ray.ObjectRef, *, after: Future | None = None) -> Future:
+        """Like `ref.future()`, with our own errors as they were raised and the death of the actor as WorkerLost.
 
-def _future_of(ref: ray.ObjectRef, *, after: Future | None = None) -> Future:
-    """Like `ref.future()`, with our own errors as they were raised and the death of an actor as WorkerLost.
+        `after`: of the call before it, which tells whether the actor had begun this one.
+        """
+        ours: Future = Future()
 
-    `after`: of the call before it, which tells whether the actor had begun this one.
-    """
-    ours: Future = Future()
-
-    def settle(theirs: Future) -> None:
-        error = theirs.exception()
-        if error is None:
-            ours.set_result(theirs.result())
-        elif isinstance(error, (RayActorError, OutOfMemoryError)):
+        def settle(theirs: Future) -> None:
+            error = theirs.exception()
             had_begun = after is not None and after.done() and after.exception() is None
-            ours.set_exception(WorkerLost(str(error).splitlines()[0], had_begun=had_begun))
-        else:
-            ours.set_exception(error.cause if isinstance(error, RayTaskError) else error)
+            if error is None:
+                ours.set_result(theirs.result())
+            elif isinstance(error, ActorUnavailableError):
+                # Not from here: this is a thread of Ray's own.
+                threading.Thread(target=self._end, args=(ours, error, had_begun), daemon=True).start()
+            elif isinstance(error, (RayActorError, OutOfMemoryError)):
+                ours.set_exception(_lost(error, had_begun=had_begun))
+            else:
+                ours.set_exception(error.cause if isinstance(error, RayTaskError) else error)
 
-    ref.future().add_done_callback(settle)
-    return ours
+        ref.future().add_done_callback(settle)
+        return ours
+
+    def _end(self, ours: Future, error: ActorUnavailableError, had_begun: bool) -> None:
+        """Kill an actor that could not be reached, and call it lost when Ray knows that it is dead.
+
+        Until then it may be at work, and another one at the same part would do everything twice.
+        """
+        while ray.is_initialized():
+            self.stop()
+            try:
+                ray.get(self._actor.ready.remote(), timeout=_WAIT_S)
+            except (ActorUnavailableError, GetTimeoutError):
+                pass
+            except (RayActorError, OutOfMemoryError):
+                ours.set_exception(_lost(error, had_begun=had_begun))
+                return
+            time.sleep(1.0)
+
+
+def _lost(error: Exception, *, had_begun: bool) -> WorkerLost:
+    return WorkerLost(str(error).splitlines()[0], had_begun=had_begun)
