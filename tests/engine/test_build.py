@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from tests.engine.builds import NAMES, build, results, write_sources
@@ -295,6 +296,13 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(tmp_path: Path) ->
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert run_of(tmp_path / "run").parts("cut") == ["part-00000"]
     assert not list((tmp_path / "run").rglob(".aside-*"))
+
+
+def test_plan_of_the_shards_is_read_in_few_groups(tmp_path: Path) -> None:
+    """Every shard reads the list of them."""
+    build(write_sources(tmp_path / "sources", ["100"]), tmp_path / "run")
+    plan = pq.ParquetFile(tmp_path / "run" / layout.PACK_PLAN)
+    assert (plan.metadata.num_rows, plan.num_row_groups) == (100, 1)
 
 
 def test_an_error_of_ours_names_stage_part_and_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,8 @@ from vpdata.stages.semantic_duplicates import from_text, semantic_duplicates
 _COLUMNS = {"id": "id", "clip.phash": "phash", "clip.video.id": "video", "clip.video.content_hash": "content_hash"}
 """Of a part's file, and what they are called here."""
 _CLIPS = pa.schema([*((name, pa.string()) for name in _COLUMNS.values()), ("part", pa.int32())])
+_PLAN_ROWS = 65536
+"""In a row group of the plan. Every shard reads the file's list of groups, which must not grow with the clips."""
 _SIZES = pa.schema([("id", pa.string()), ("num_bytes", pa.int64())])
 
 
@@ -43,7 +45,7 @@ def plan_pack(run: Run, *, engine: EngineSettings, lease: LeaseProof) -> tuple[i
     plan = _plan(run, parts, clips.filter(~dropped).select(["id", "part"]), shard_mb=engine.shard_mb)
     lease.check()
     run.folder.write(layout.RUNWIDE_REJECTS, parquet_bytes(codec.to_table(rejects, Reject)))
-    run.folder.write(layout.PACK_PLAN, parquet_bytes(plan))
+    run.folder.write(layout.PACK_PLAN, parquet_bytes(plan, rows_per_group=_PLAN_ROWS))
     return len(plan), len(rejects)
 
 
