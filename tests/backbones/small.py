@@ -43,6 +43,7 @@ SHIFTED_FLOW = {
     "shift_terminal": 0.1,
     "num_train_timesteps": 1000,
 }
+UNSHIFTED_FLOW = {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 1.0, "num_train_timesteps": 1000}
 FLOW_SHIFT_7 = {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 7.0, "num_train_timesteps": 1000}
 COGVIDEOX_VAE = {"temporal_compression_ratio": 4, "block_out_channels": [8, 8, 8, 8]}
 WAN_VAE = {"z_dim": 16, "scale_factor_temporal": 4, "scale_factor_spatial": 8}
@@ -129,9 +130,9 @@ def _wan(vae: dict, **changes: object) -> Wan:
     return Wan(WanTransformer3DModel(**{**_WAN, **changes}), scheduler=FLOW, vae=vae)
 
 
-def _ltx(vae: dict, *, first_frame: bool = False) -> LTX:
+def _ltx(vae: dict, *, scheduler: dict, first_frame: bool = False) -> LTX:
     return LTX(
-        LTXVideoTransformer3DModel(**_LTX), scheduler=SHIFTED_FLOW, vae=vae | _SMALL_LTX_VAE, first_frame=first_frame
+        LTXVideoTransformer3DModel(**_LTX), scheduler=scheduler, vae=vae | _SMALL_LTX_VAE, first_frame=first_frame
     )
 
 
@@ -155,8 +156,8 @@ _MAKERS = {
         WAN_VAE, in_channels=36, out_channels=16, image_dim=20, added_kv_proj_dim=48, pos_embed_seq_len=None
     ),
     "wan-ti2v": lambda: _wan(TI2V_VAE, in_channels=48, out_channels=48),
-    "ltx": lambda: _ltx(LTX_VAE),
-    "ltx-i2v": lambda: _ltx(LTX_VAE_0_9_5, first_frame=True),
+    "ltx": lambda: _ltx(LTX_VAE, scheduler=SHIFTED_FLOW),
+    "ltx-i2v": lambda: _ltx(LTX_VAE_0_9_5, scheduler=UNSHIFTED_FLOW, first_frame=True),
     "hunyuan": lambda: _hunyuan(),
     "hunyuan-i2v": lambda: _hunyuan(in_channels=32, guidance_embeds=False),
 }

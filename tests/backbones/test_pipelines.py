@@ -82,6 +82,30 @@ def test_ltx_samples_what_its_pipelines_do(first_frame):
     torch.testing.assert_close(LTXPipeline._pack_latents(made), wanted, atol=2e-3, rtol=2e-3)
 
 
+@pytest.mark.parametrize("first_frame", [False, True])
+def test_later_releases_of_ltx_sample_what_their_pipeline_does(first_frame):
+    theirs = DiffusionPipeline.from_pretrained(tiny_folder("ltx-0.9.5", 0), local_files_only=True)
+    theirs.set_progress_bar_config(disable=True)
+    ours = Ours("ltx-0.9.5", first_frame=first_frame)
+    # Its posterior has a spread, which the pipeline draws from: none is left of it.
+    spread = theirs.vae.encoder.conv_out.conv
+    spread.weight.data[-1], spread.bias.data[-1] = 0.0, -30.0
+    wanted = theirs(
+        prompt="a red ball",
+        negative_prompt="",
+        guidance_scale=3.0,
+        num_inference_steps=5,
+        # Its default draws anew for the first frame at every step.
+        image_cond_noise_scale=0.0,
+        generator=torch.Generator().manual_seed(2),
+        output_type="latent",
+        **SIZE,
+        **({"image": ours.picture} if first_frame else {}),
+    ).frames
+    noise = torch.randn(1, 32, 3, 2, 3, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(ours.sample(noise, guidance=3.0, num_steps=5), wanted, atol=2e-3, rtol=2e-3)
+
+
 @pytest.mark.parametrize("name", ["hunyuan", "hunyuan-i2v"])
 def test_hunyuan_samples_what_its_pipelines_do(name):
     """With guidance by a pass without text, and the distilled guidance at a scale of 1."""

@@ -42,10 +42,11 @@ def test_padded_embeddings_are_those_of_the_pipeline(name):
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
 
 
-def test_ltx_is_told_of_the_tokens_that_its_pipeline_does_not_mask():
-    pipeline = DiffusionPipeline.from_pretrained(tiny_folder("ltx", 0), local_files_only=True)
+@pytest.mark.parametrize(("name", "length"), [("ltx", 128), ("ltx-0.9.5", 256)])
+def test_ltx_is_told_of_the_tokens_that_its_pipeline_does_not_mask(name, length):
+    pipeline = DiffusionPipeline.from_pretrained(tiny_folder(name, 0), local_files_only=True)
     theirs, mask, *_ = pipeline.encode_prompt(CAPTIONS, do_classifier_free_guidance=False)
-    ours = pad_text(encoder("ltx").encode(CAPTIONS), length=128)
+    ours = pad_text(encoder(name).encode(CAPTIONS), length=length)
     assert torch.equal(is_given(ours), mask)
     torch.testing.assert_close(ours, theirs * mask[..., None], atol=2e-5, rtol=1e-6)
 

@@ -34,7 +34,7 @@ class HunyuanTextEncoder(TextEncoder):
         *,
         spec: BackboneSpec,
     ) -> None:
-        super().__init__(llama, llama_tokenizer, spec=spec)
+        super().__init__(llama, llama_tokenizer, spec=spec, hides_padding=True)
         self._clip: Any = clip.requires_grad_(False).eval()
         self._clip_tokenizer = clip_tokenizer
 

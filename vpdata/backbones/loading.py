@@ -131,14 +131,17 @@ def load_codec(settings: BackboneSettings, *, tiled: bool = False) -> LatentCode
 def load_text_encoder(settings: BackboneSettings) -> TextEncoder:
     """The text encoder with its tokenizer; BackendError as from `load_backbone`."""
     folder = _local_folder(settings, *(f"{part}/" for part in _TEXT_PARTS))
-    spec = _spec(Folder(str(folder)), settings)
+    files = Folder(str(folder))
+    spec = _spec(files, settings)
     if spec.family == "hunyuan":
         return _hunyuan_text_encoder(folder, spec, settings)
     kind = UMT5EncoderModel if spec.family == "wan" else T5EncoderModel
     model: Any = load_model(kind, _part(folder, "text_encoder"), device=settings.device, dtype=settings.dtype)
     if spec.family == "wan":
-        return TextEncoder(model, load_wan_tokenizer(folder, model.config), spec=spec)
-    return TextEncoder(model, _tokenizer(folder, "tokenizer", model.config), spec=spec)
+        return TextEncoder(model, load_wan_tokenizer(folder, model.config), spec=spec, hides_padding=True)
+    _, vae = _class_and_config(files, "vae", _VAES)
+    hides_padding = spec.family == "ltx" and ltx.is_0_9_5(vae)
+    return TextEncoder(model, _tokenizer(folder, "tokenizer", model.config), spec=spec, hides_padding=hides_padding)
 
 
 def load_wan_tokenizer(folder: Path, config: PretrainedConfig) -> PreTrainedTokenizerBase:

@@ -7,16 +7,17 @@ from typing import Any
 
 import torch
 from diffusers.models.transformers.transformer_ltx import LTXVideoTransformer3DModel
+from diffusers.pipelines.ltx.pipeline_ltx_condition import linear_quadratic_schedule
 from torch import Tensor, nn
 
-from vpdata.backbones.objective import objective_of
+from vpdata.backbones.objective import Objective, objective_of
 from vpdata.backbones.port import Backbone, BlockState, Conditions
 from vpdata.backbones.rotary import Rotary
 from vpdata.backbones.spec import BackboneSpec
 from vpdata.backbones.text_encoder import is_given
 
-_TEXT_LENGTH = 128
-"""What its pipelines cut captions at; the transformer would take any."""
+_TEXT_LENGTH, _TEXT_LENGTH_0_9_5 = 128, 256
+"""What its pipelines cut captions at, up to 0.9.1 and from 0.9.5 on; the transformer would take any."""
 _FRAME_RATE = 25.0
 """What its pipelines tell it by default."""
 _MASKED = -10000.0
@@ -36,11 +37,23 @@ def spec_of(transformer: Mapping[str, Any], vae: Mapping[str, Any], *, first_fra
         latent_channels=vae["latent_channels"],
         stride_t=vae["temporal_compression_ratio"] or vae["patch_size_t"] * 2**num_scalings,
         stride_px=vae["spatial_compression_ratio"] or vae["patch_size"] * 2**num_scalings,
-        text_length=_TEXT_LENGTH,
+        text_length=_TEXT_LENGTH_0_9_5 if is_0_9_5(vae) else _TEXT_LENGTH,
         text_dim=transformer["caption_channels"],
         takes_first_frame=first_frame,
         joins_text=False,
     )
+
+
+def is_0_9_5(vae: Mapping[str, Any]) -> bool:
+    """Whether the release is that or a later one, which the VAE's blocks tell."""
+    return "LTXVideo095DownBlock3D" in vae["down_block_types"]
+
+
+def _objective(scheduler: Mapping[str, Any]) -> Objective:
+    """Sampled as by the release's pipeline: where no shift follows from the tokens, its first half in small steps."""
+    if scheduler.get("use_dynamic_shifting"):
+        return objective_of(scheduler)
+    return objective_of(scheduler, levels=linear_quadratic_schedule)
 
 
 class LTX(Backbone):
@@ -64,12 +77,10 @@ class LTX(Backbone):
 
         `first_frame`: whether it is given one. `frame_rate`: of all videos, in frames per second.
         """
-        super().__init__(
-            spec_of(transformer.config, vae, first_frame=first_frame), objective_of(scheduler), transformer
-        )
+        super().__init__(spec_of(transformer.config, vae, first_frame=first_frame), _objective(scheduler), transformer)
         self._frame_rate = frame_rate or _FRAME_RATE
-        # From 0.9.5 on, a latent frame is where the first of its video frames is; the VAE's blocks tell the release.
-        self._starts_groups = "LTXVideo095DownBlock3D" in vae["down_block_types"]
+        # From 0.9.5 on, a latent frame is where the first of its video frames is.
+        self._starts_groups = is_0_9_5(vae)
 
     @property
     def blocks(self) -> list[nn.Module]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,13 @@ _BETA_SETTINGS = (
 Span = tuple[float, float]
 """Noise levels [low, high) in units of pure noise."""
 WHOLE: Span = (0.0, 1.0)
+Levels = Callable[[int], Tensor]
+"""A number of steps to the `[num_steps]` falling noise levels that a sampler takes them from, the first of them 1."""
+
+
+def even_levels(num_steps: int) -> Tensor:
+    """Evenly spaced in (0, 1]."""
+    return torch.arange(num_steps, 0, -1) / num_steps
 
 
 class Objective(ABC):
@@ -134,16 +141,19 @@ class FlowMatching(Objective):
         num_timesteps: int = 1000,
         span: Span = WHOLE,
         last_level: float | None = None,
+        levels: Levels = even_levels,
     ) -> None:
         """`shift` moves the draws towards noise: s = shift * u / (1 + (shift - 1) * u) (Esser et al. 2024, eq. 23).
 
         `span`: the noise levels s that the transformer is for, where others are another's. `last_level`: what a
-        sampler's last level before 0 is stretched to; None: it stays where the shift puts it.
+        sampler's last level before 0 is stretched to; None: it stays where the shift puts it. `levels`: a sampler's
+        before the shift.
         """
         self._shift = shift
         self._num_timesteps = num_timesteps
         self._span = span
         self._last_level = last_level
+        self._levels = levels
 
     def for_tokens(self, num_tokens: int) -> Objective:
         """With the shift of that number."""
@@ -154,6 +164,7 @@ class FlowMatching(Objective):
             num_timesteps=self._num_timesteps,
             span=self._span,
             last_level=self._last_level,
+            levels=self._levels,
         )
 
     def timesteps(self, uniform: Tensor) -> Tensor:
@@ -167,13 +178,13 @@ class FlowMatching(Objective):
         return self._shifted(low + (high - low) * uniform.float()).clamp(start, stop.nextafter(start))
 
     def sampling_timesteps(self, num_steps: int) -> Tensor:
-        """Evenly spaced before the shift. ConfigError where the span is not the whole."""
+        """The sampler's levels, shifted. ConfigError where the span is not the whole."""
         if self._span != WHOLE:
             raise ConfigError(
                 "this transformer is one of two, and only both together make a video from noise; sampling with two is "
                 "not supported"
             )
-        timesteps = self._shifted(torch.arange(num_steps, 0, -1) / num_steps)
+        timesteps = self._shifted(self._levels(num_steps))
         if self._last_level is None or num_steps == 1:  # the one step is from pure noise
             return timesteps
         cleanness = 1 - timesteps / self._num_timesteps
@@ -209,23 +220,26 @@ class FlowMatching(Objective):
         return self._num_timesteps * shift * uniform / (1 + (shift - 1) * uniform)
 
 
-def objective_of(scheduler: Mapping[str, Any], *, span: Span = WHOLE) -> Objective:
+def objective_of(scheduler: Mapping[str, Any], *, span: Span = WHOLE, levels: Levels = even_levels) -> Objective:
     """The objective that a checkpoint's `scheduler_config.json` stands for; ConfigError for one that is not known.
 
-    `span`: see `FlowMatching`.
+    `span` and `levels`: see `FlowMatching`; samplers of v-prediction have levels of their own.
     """
     kind = scheduler.get("prediction_type")
     num_timesteps = scheduler.get("num_train_timesteps", 1000)
     if kind == "v_prediction" and span == WHOLE:
         return VPrediction(_alphas_cumprod(scheduler))
     if kind == "flow_prediction":
-        return FlowMatching(shift=float(scheduler.get("flow_shift", 1.0)), num_timesteps=num_timesteps, span=span)
+        return FlowMatching(
+            shift=float(scheduler.get("flow_shift", 1.0)), num_timesteps=num_timesteps, span=span, levels=levels
+        )
     if str(scheduler.get("_class_name", "")).startswith("FlowMatch"):
         return FlowMatching(
             shift=_flow_shift(scheduler),
             num_timesteps=num_timesteps,
             span=span,
             last_level=scheduler.get("shift_terminal"),
+            levels=levels,
         )
     raise ConfigError(
         f"the scheduler {scheduler.get('_class_name')} predicts {kind!r}, wanted v_prediction or flow matching; "

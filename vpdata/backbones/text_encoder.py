@@ -17,8 +17,12 @@ from vpdata.backbones.spec import BackboneSpec
 class TextEncoder:
     """T5 (CogVideoX, LTX) or UMT5 (Wan) with its tokenizer; captions are cut at `spec.text_length` tokens."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, spec: BackboneSpec) -> None:
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, spec: BackboneSpec, hides_padding: bool
+    ) -> None:
+        """`hides_padding`: whether the model looks at the tokens of the caption alone, not at the padding behind."""
         self.spec = spec
+        self._hides_padding = hides_padding
         self._model: Any = model.requires_grad_(False).eval()
         self._tokenizer = tokenizer
 
@@ -27,7 +31,7 @@ class TextEncoder:
         """One `[L, text_dim]` per caption, on the model's device and in its dtype.
 
         CogVideoX attends to what stands at the padding too, so L is always `spec.text_length`; of Wan and LTX, L counts
-        the caption's tokens and the end mark. Only Wan's T5 looks at nothing but those.
+        the caption's tokens and the end mark.
         """
         if not captions:
             return []
@@ -41,7 +45,7 @@ class TextEncoder:
             return_attention_mask=True,
             return_tensors="pt",
         ).to(self._model.device)
-        hidden = self._model(tokens.input_ids, tokens.attention_mask if is_wan else None).last_hidden_state
+        hidden = self._model(tokens.input_ids, tokens.attention_mask if self._hides_padding else None).last_hidden_state
         if self.spec.family == "cogvideox":
             return list(hidden)
         return [row[:length] for row, length in zip(hidden, tokens.attention_mask.sum(dim=1).tolist(), strict=True)]

@@ -1,4 +1,4 @@
-"""Small random LTX: with the VAE and the positions of the first release, or with those from 0.9.5 on."""
+"""Small random LTX: with the VAE, positions and scheduler of the first release, or with those from 0.9.5 on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CHANNELS = 32
 
 
 def tiny_ltx(name: TinyName) -> LTXPipeline | LTXConditionPipeline:
-    """The pipeline of that name; both have the strides of 8 and 32, and a shift by the number of tokens."""
+    """The pipeline of that name; both have the strides of 8 and 32."""
     is_0_9_5 = name == "ltx-0.9.5"
     transformer = LTXVideoTransformer3DModel(
         in_channels=_CHANNELS,
@@ -45,16 +45,23 @@ def tiny_ltx(name: TinyName) -> LTXPipeline | LTXConditionPipeline:
         "text_encoder": T5EncoderModel(T5Config(**t5_sizes())),
         "vae": _vae(is_0_9_5=is_0_9_5),
         "transformer": randomised(transformer),
-        "scheduler": FlowMatchEulerDiscreteScheduler(
-            use_dynamic_shifting=True,
-            base_shift=0.95,
-            max_shift=2.05,
-            base_image_seq_len=1024,
-            max_image_seq_len=4096,
-            shift_terminal=0.1,
-        ),
+        "scheduler": _scheduler(is_0_9_5=is_0_9_5),
     }
     return LTXConditionPipeline(**parts) if is_0_9_5 else LTXPipeline(**parts)
+
+
+def _scheduler(*, is_0_9_5: bool) -> FlowMatchEulerDiscreteScheduler:
+    """As diffusers' `convert_ltx_to_diffusers.py` writes them: by the number of tokens, or without a shift."""
+    if is_0_9_5:
+        return FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=False)
+    return FlowMatchEulerDiscreteScheduler(
+        use_dynamic_shifting=True,
+        base_shift=0.95,
+        max_shift=2.05,
+        base_image_seq_len=1024,
+        max_image_seq_len=4096,
+        shift_terminal=0.1,
+    )
 
 
 def _vae(*, is_0_9_5: bool) -> AutoencoderKLLTXVideo:
