@@ -144,6 +144,20 @@ def test_a_build_whose_lease_was_replaced_stops_before_its_next_write(tmp_path: 
     assert not (tmp_path / "run" / "pack-plan.parquet").exists()
 
 
+def test_worker_in_native_code_ends_with_its_driver(tmp_path: Path) -> None:
+    driver = start_driver(write_sources(tmp_path / "sources", ["1 cut:compute"]), tmp_path / "run", workers=1)
+    _wait_for_line(driver, "plan")
+    (child,) = _wait_for_children(driver.pid)
+    while _cpu_s(child) < 2.5:
+        time.sleep(0.1)
+    driver.kill()
+    driver.wait()
+    deadline = time.monotonic() + 1.0
+    while _is_running(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="module")
 def killed_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = ["2", "3 detect:abort@1", "", "1", "0", "4", "2"]
@@ -201,6 +215,24 @@ def _wait_for_line(driver: Any, text: str) -> None:
     for line in driver.stderr:
         if text in line:
             return
+
+
+def _wait_for_children(pid: int) -> list[int]:
+    while not (found := _children(pid)):
+        time.sleep(0.05)
+    return found
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _children(pid: int) -> list[int]:

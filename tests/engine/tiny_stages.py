@@ -1,7 +1,7 @@
 """Stages that decode nothing: a source is a text file whose words say what happens to it.
 
-A number is how many clips it gives. `abort`, `hang`, `leak`, `exit` and `raise` happen to the stage named before the
-colon, as in `cut:abort`, or `filter:hang@1` for the clip at second 1 only.
+A number is how many clips it gives. `abort`, `hang`, `compute`, `leak`, `exit` and `raise` happen to the stage named
+before the colon, as in `cut:abort`, or `filter:hang@1` for the clip at second 1 only.
 """
 
 from __future__ import annotations
@@ -166,6 +166,9 @@ def _misbehave(deed: str) -> None:
         os.abort()
     elif deed == "hang":
         time.sleep(3600)
+    elif deed == "compute":
+        # One call of C code during which no other Python thread runs.
+        sum(range(10**9))
     elif deed == "leak":
         held = []
         while True:

@@ -1,16 +1,18 @@
-"""The child process that runs a job's work: `python -m vpdata.engine.child <fd of its socket>`.
+"""The child process that runs a job's work: `python -m vpdata.engine.child <fd of its socket> <pid of its parent>`.
 
 Its parent tells a crash of the stage from everything else by how this process ends. It ends with its parent.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import gc
 import logging
 import os
 import pickle
 import queue
+import signal
 import sys
 import threading
 import time
@@ -25,6 +27,8 @@ from vpdata.stages.base import Resources
 
 OUT_OF_MEMORY_STATUS = 70
 """Exit status after a MemoryError."""
+_PR_SET_PDEATHSIG = 1
+"""Of <linux/prctl.h>."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _NOBODYS_FAULT = (errno.EIO, errno.EMFILE, errno.ENFILE)
 _SIGN_OF_LIFE_S = 0.25
@@ -60,6 +64,7 @@ Message = Counts | Failed | int | str
 
 
 def main() -> None:
+    _die_with(int(sys.argv[2]))
     notes = _listen()
     connection = Connection(int(sys.argv[1]))
     inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -79,6 +84,17 @@ def main() -> None:
         os._exit(OUT_OF_MEMORY_STATUS)
     except Exception as error:  # noqa: BLE001  the driver decides what becomes of it
         connection.send(Failed(_explained(error, where), traceback.format_exc()))
+
+
+def _die_with(parent: int) -> None:
+    """End with the thread that started this process, a worker's own, even while native code lets no Python run.
+
+    Elsewhere than on Linux the thread that listens to the parent sees its end, but not before such code is done.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
 
 
 def _keep_to_share(resources: Resources) -> None:

@@ -192,7 +192,13 @@ class _Child:
             environment.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
         self._process = subprocess.Popen(
             # Not `-m`: what the child pickles must come from `vpdata.engine.child`, not from `__main__`.
-            [sys.executable, "-c", "from vpdata.engine.child import main; main()", str(theirs.fileno())],
+            [
+                sys.executable,
+                "-c",
+                "from vpdata.engine.child import main; main()",
+                str(theirs.fileno()),
+                str(os.getpid()),
+            ],
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
