@@ -282,7 +282,7 @@ def test_missing_package_names_the_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "vpdata.models.sam2_package", raising=False)
     monkeypatch.setitem(sys.modules, "sam2.build_sam", None)
     # Without the second variable newer versions of pip build it against the newest torch with CUDA.
-    command = r"PIP_CONSTRAINT=(\S+) PIP_BUILD_CONSTRAINT=\1 SAM2_BUILD_CUDA=0 pip install 'vpdata\[sam2\]'"
+    command = r"PIP_CONSTRAINT=(\S+) PIP_BUILD_CONSTRAINT=\1 SAM2_BUILD_CUDA=0 pip install -c \1 -e '\.\[sam2\]'"
     with pytest.raises(BackendError, match=command):
         models.maker("mask_tracker", ModelChoice(name="sam2-package"))()
 
