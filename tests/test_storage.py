@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import multiprocessing
 import os
 import pickle
@@ -76,6 +77,17 @@ def test_names_are_sorted_and_filtered_by_suffix(folder):
     assert folder.names(".tar") == ["a.tar", "b.tar"]
     assert folder.names() == ["a.parquet", "a.tar", "b.tar", "sub"]
     assert Folder(f"{folder.uri}/nothing").names() == []
+
+
+def test_a_bucket_is_listed_once(bucket, caplog):  # noqa: F811  the fixture's name
+    """A run of 100,000 parts takes 100 requests to list, 0.1 s each."""
+    folder = Folder(f"{bucket}/run")
+    folder.write("a.txt", b"")
+    with caplog.at_level(logging.INFO, "werkzeug"):
+        assert folder.names() == ["a.txt"]
+    assert sum("list-type" in message for message in caplog.messages) == 1
+    assert Folder(f"{bucket}/none").names() == []
+    assert folder.child("a.txt").names() == []
 
 
 def test_a_reader_sees_what_another_worker_wrote_after_its_listing(folder):

@@ -59,11 +59,7 @@ class Folder:
     def names(self, suffix: str = "") -> list[str]:
         """Sorted names of the finished files and the folders directly inside; [] where the folder does not exist."""
         with self._named_errors("list", ""):
-            if self.is_local:
-                found = os.listdir(self.uri) if os.path.isdir(self.uri) else []
-            else:
-                listing = self._fs.ls(self.uri, detail=False) if self._fs.isdir(self.uri) else []
-                found = [PurePosixPath(path).name for path in listing]
+            found = self._listed()
         return sorted(name for name in found if name.endswith(suffix) and not name.startswith(".aside-"))
 
     def read(self, name: str) -> bytes:
@@ -164,6 +160,18 @@ class Folder:
         with self._named_errors("remove", ""):
             for path in Path(self.uri).glob(".aside-*") if self.is_local else ():
                 path.unlink(missing_ok=True)
+
+    def _listed(self) -> list[str]:
+        if self.is_local:
+            return os.listdir(self.uri) if os.path.isdir(self.uri) else []
+        # Not asked first whether the folder is there: a store answers that by listing it, too.
+        try:
+            listing = self._fs.ls(self.uri, detail=False)
+        except FileNotFoundError:
+            return []
+        # A file of that name is listed as itself, and a folder that was made by hand may hold a mark of itself.
+        own = self._fs._strip_protocol(self.uri)
+        return [PurePosixPath(path).name for path in listing if path.rstrip("/") != own]
 
     def _create_locally(self, target: str, data: bytes) -> bool:
         folder = os.path.dirname(target)

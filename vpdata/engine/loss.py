@@ -50,7 +50,7 @@ def refuse_loss(run: Run, source: Input, *, recut: Collection[str] | None) -> No
                 "removes them). Use --redo cut, which cuts the sources again"
             )
     packed = _packed_videos(run)
-    if recut is not None:
+    if packed and recut is not None:
         parts = [part for part in run.parts("source") if part in recut or part not in cut]
         folder = run.stage_folder("source")
         rows = (row for part in parts for row in read_rows(folder, layout.records_file(part), Source))
