@@ -127,6 +127,10 @@ def test_every_container_of_the_ray_job_has_the_image_the_secret_and_bounded_res
         assert mounted == {volume["name"] for volume in pod["volumes"]}
 
 
+def test_no_worker_runs_beside_the_driver_of_the_ray_job():
+    assert nodes_of_the_ray_job()[0].cpus == 0
+
+
 def gib(text: str) -> float:
     """GB from such as 48Gi or, as Slurm writes it, 5G."""
     return int(text.removesuffix("i").removesuffix("G")) * 2**30 / 1e9
@@ -139,7 +143,10 @@ def nodes_of_the_ray_job() -> list[Node]:
         (container,) = group["template"]["spec"]["containers"]
         has = container["resources"]["limits"]
         node = Node(
-            cpus=int(has["cpu"]), memory_gb=gib(has["memory"]), gpus=int(has.get("nvidia.com/gpu", 0)), gpu_memory_gb=80
+            cpus=int(group["rayStartParams"].get("num-cpus", has["cpu"])),
+            memory_gb=gib(has["memory"]),
+            gpus=int(has.get("nvidia.com/gpu", 0)),
+            gpu_memory_gb=80,
         )
         nodes += [node] * group.get("replicas", 1)
     return nodes

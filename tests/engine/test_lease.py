@@ -66,6 +66,20 @@ def test_a_lost_lease_is_noticed_and_left_to_its_new_holder(tmp_path: Path) -> N
     assert json.loads((tmp_path / "lease.json").read_text())["id"] == "other"
 
 
+class Deaf(Folder):
+    """Of a store whose first answer is lost: its client asks again and hears that the file is there."""
+
+    def create(self, name: str, data: bytes) -> bool:
+        super().create(name, data)
+        return super().create(name, data)
+
+
+def test_a_lease_whose_first_answer_was_lost_is_held(tmp_path: Path) -> None:
+    with lease.hold(Deaf(tmp_path)) as proof:
+        proof.check()
+    assert not (tmp_path / "lease.json").exists()
+
+
 def test_the_heartbeat_renews_the_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "HEARTBEAT_S", 0.01)
     with lease.hold(Folder(tmp_path)):

@@ -76,6 +76,9 @@ def hold(folder: Folder) -> Iterator[LeaseProof]:
 def _take(folder: Folder, own_id: str) -> None:
     while not folder.create(layout.LEASE, _content(own_id)):
         holder = _read(folder)
+        if holder is not None and holder.id == own_id:
+            # A client that got no answer from the store has asked again.
+            return
         if holder is not None and holder.is_alive():
             raise RunError(
                 f"{folder.uri} is being built by pid {holder.pid} on {holder.host}; wait for it, or stop it and run "
