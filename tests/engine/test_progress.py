@@ -42,3 +42,28 @@ def test_a_terminal_gets_one_line_per_stage_with_rate_and_time_left() -> None:
     assert (stage, parts, clips, rejects) == ("cut", "2/4", "12", "2")
     assert float(rate) > 0
     assert left.startswith("0:")
+
+
+def _at_once(stream: io.StringIO) -> None:
+    """Two of four parts are cut, of which the first gave two, and one of these is filtered."""
+    with Progress(["cut", "filter"], stream) as progress:
+        progress.known("cut", num_parts=4, done=0)
+        progress.known("filter", num_parts=0, done=0)
+        for number, num_parts in enumerate((2, 1)):
+            progress.part_done("cut", Counts(name=f"part-{number}", num_items=1, num_records=2, num_rejects=0))
+            progress.follow("filter", num_parts)
+        progress.part_done("filter", Counts(name="part-0", num_items=2, num_records=2, num_rejects=0))
+
+
+def test_stage_behind_an_unfinished_one_says_that_there_is_more_to_come() -> None:
+    stream = io.StringIO()
+    _at_once(stream)
+    assert stream.getvalue().splitlines()[-1] == "filter part-0: 2 records, 0 rejects (1/3+ parts)"
+
+
+def test_time_left_is_not_told_before_all_that_is_left_is_known() -> None:
+    stream = Terminal()
+    _at_once(stream)
+    (line,) = [line for line in stream.getvalue().splitlines() if line.startswith("filter")][-1:]
+    assert line.split()[:4] == ["filter", "1/3+", "2", "0"]
+    assert ":" not in line

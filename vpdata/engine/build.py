@@ -219,7 +219,10 @@ class _Build:
         return left
 
     def _following(self, stage: str, counts: Counts) -> list[str]:
-        return self._sub_parts(counts.name, counts.num_records) if stage == "cut" else [counts.name]
+        names = self._sub_parts(counts.name, counts.num_records) if stage == "cut" else [counts.name]
+        following = {previous: name for name, previous in self._previous.items()}
+        self._progress.follow(following[stage], len(names))
+        return names
 
     def _sub_parts(self, part: str, num_clips: int) -> list[str]:
         return sub_parts(part, num_clips=num_clips, clips_per_part=self._engine.clips_per_part)

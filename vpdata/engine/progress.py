@@ -58,6 +58,10 @@ class Progress:
         line = self._lines[stage]
         line.num_parts, line.parts_done, line.started_at = num_parts, done, time.monotonic()
 
+    def follow(self, stage: str, num_parts: int) -> None:
+        """A finished part of the stage before gives this one so many more."""
+        self._lines[stage].num_parts += num_parts
+
     def part_done(self, stage: str, counts: Counts) -> None:
         """One more part is finished."""
         line = self._lines[stage]
@@ -69,11 +73,22 @@ class Progress:
         if self._live is None:
             self._stream.write(
                 f"{stage} {counts.name}: {counts.num_records} records, {counts.num_rejects} rejects "
-                f"({line.parts_done}/{line.num_parts} parts)\n"
+                f"({self._parts(stage)} parts)\n"
             )
             self._stream.flush()
         for text in counts.notes:
             self.note(f"{stage} {counts.name}: {text}")
+
+    def _parts(self, stage: str) -> str:
+        """How many are done and of how many: `3/8`, or `3/8+` while the stages before will give more."""
+        line = self._lines[stage]
+        return f"{line.parts_done}/{line.num_parts}{'' if self._is_known(stage) else '+'}"
+
+    def _is_known(self, stage: str) -> bool:
+        """Whether no stage before has anything left."""
+        names = list(self._lines)
+        before = [self._lines[name] for name in names[: names.index(stage)]]
+        return all(line.parts_done >= line.num_parts for line in before)
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False)
@@ -82,8 +97,9 @@ class Progress:
         for stage, line in self._lines.items():
             elapsed_s = 0.0 if line.started_at is None else time.monotonic() - line.started_at
             rate = f"{line.records / elapsed_s:.1f}" if line.parts_here and elapsed_s else ""
-            left_s = elapsed_s / line.parts_here * (line.num_parts - line.parts_done) if line.parts_here else None
-            left = "" if left_s is None else f"{left_s // 60:.0f}:{left_s % 60:02.0f}"
-            done = f"{line.parts_done}/{line.num_parts}"
-            table.add_row(stage, done, str(line.records), str(line.rejects), rate, left)
+            left = ""
+            if line.parts_here and self._is_known(stage):
+                left_s = elapsed_s / line.parts_here * (line.num_parts - line.parts_done)
+                left = f"{left_s // 60:.0f}:{left_s % 60:02.0f}"
+            table.add_row(stage, self._parts(stage), str(line.records), str(line.rejects), rate, left)
         return table
