@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -34,6 +35,7 @@ SAMPLING = Sampling(fps=Fraction(8), height_px=480, width_px=720, num_frames=49)
 """What the published code evaluates at."""
 _SPAN_COLUMNS = ("path", "mask_id", "start_frame", "end_frame", "fps")
 _MAX_PIXELS = 8192 * 4320
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,8 @@ def open_published(root: str | Path, *, sampling: Sampling = SAMPLING) -> Bench:
             case = replace(
                 _case(subset, row, data, maps, where), sha256=hash_of((video,)), mask_sha256=hash_of((masks,))
             )
-            if case.id in cases:
-                raise ConfigError(f"{where}: the case is listed twice: {row.name}, mask {row.mask_id}")
+            if cases.get(case.id, case) != case:
+                raise ConfigError(f"{where}: the case is listed before as another: {row.name}, mask {row.mask_id}")
             cases[case.id], rows[case.id] = case, row
     if missing:
         shown = "; ".join(missing[:5])
@@ -137,9 +139,15 @@ def _row(data: Mapping[str, str], where: str) -> _Row:
 
 
 def _case(subset: Subset, row: _Row, data: Mapping[str, str], maps: LabelMaps, where: str) -> Case:
-    start, stop = _whole(data, "start_frame", where), _whole(data, "end_frame", where)
-    if not 0 <= start < stop <= maps.num_frames:
-        raise ConfigError(f"{where}: got frames {start} to {stop}, wanted a span of the {maps.num_frames} label maps")
+    start, end = _whole(data, "start_frame", where), _whole(data, "end_frame", where, lowest=-maps.num_frames)
+    # The published code slices, so an end may lie behind the last frame, or count from it.
+    stop = slice(start, end).indices(maps.num_frames)[1]
+    if start >= stop:
+        raise ConfigError(f"{where}: got frames {start} to {end}, wanted a span of the {maps.num_frames} label maps")
+    if stop != end:
+        _log.warning(
+            "%s: of %d label maps the frames %d to %d are %d to %d", where, maps.num_frames, start, end, start, stop
+        )
     try:
         fps = snapped(Fraction(data["fps"]).limit_denominator(1001))
     except (ValueError, ZeroDivisionError) as error:
@@ -169,13 +177,13 @@ def _case(subset: Subset, row: _Row, data: Mapping[str, str], maps: LabelMaps, w
     )
 
 
-def _whole(data: Mapping[str, str], column: str, where: str) -> int:
+def _whole(data: Mapping[str, str], column: str, where: str, *, lowest: int = 0) -> int:
     try:
         value = float(data[column])
-        if not value.is_integer() or not 0 <= value < 1e9:
+        if not value.is_integer() or not lowest <= value < 1e9:
             raise ValueError
     except ValueError as error:
-        raise ConfigError(f"{where}: got {column} {data[column]!r}, wanted a whole number") from error
+        raise ConfigError(f"{where}: got {column} {data[column]!r}, wanted a whole number from {lowest} on") from error
     return int(value)
 
 

@@ -85,7 +85,9 @@ def test_published_protocol_takes_49_frames_at_8_a_second_of_480_by_720(publishe
             FILL | {"path": "000000000009_1.mp4"},
             "1 rows cannot be used, wanted all: .*000000000009_1\\.mp4 is not there",
         ),
-        (FILL | {"end_frame": "41"}, "got frames 5 to 41, wanted a span of the 40 label maps"),
+        (FILL | {"start_frame": "40", "end_frame": "41"}, "got frames 40 to 41, wanted a span of the 40 label maps"),
+        (FILL | {"end_frame": "-35"}, "got frames 5 to -35, wanted a span of the 40 label maps"),
+        (FILL | {"end_frame": "-41"}, "got end_frame '-41', wanted a whole number from -40 on"),
         (FILL | {"mask_id": "disc"}, "got mask_id 'disc', wanted a whole number"),
         (FILL | {"fps": ""}, "got fps ''"),
         ({name: value for name, value in FILL.items() if name != "fps"}, "got no column fps"),
@@ -97,6 +99,50 @@ def test_rows_that_cannot_be_used_stop_the_reading_by_name(published, tmp_path, 
     write_csv(tmp_path / "our_video_inpaint.csv", row)
     with pytest.raises(ConfigError, match=words):
         open_published(tmp_path)
+
+
+@pytest.fixture
+def own(published, tmp_path):
+    """A copy with one row, to be changed."""
+    for name in ("pexels", "video_inpainting"):
+        shutil.copytree(published / name, tmp_path / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("end", "stop"), [("40", 40), ("41", 40), ("-1", 39), ("-3.0", 37)])
+def test_the_span_of_a_row_is_a_slice_as_in_the_published_code(own, caplog, end, stop):
+    write_csv(own / "our_video_inpaint.csv", FILL | {"end_frame": end})
+    bench = open_published(own)
+    assert np.array_equal(bench.masks(bench.cases[0]), FOOTAGE.masks[0][5:stop])
+    assert len(bench.frames(bench.cases[0])) == stop - 5
+    assert ("our_video_inpaint.csv:2: of 40 label maps" in caplog.text) == (end != "40")
+
+
+def test_a_video_that_ends_before_its_masks_costs_that_case_alone(published, own):
+    shutil.copytree(published / "videovo", own / "videovo")
+    write_csv(own / "our_video_edit_long.csv", EDIT)
+    write_csv(own / "our_video_inpaint.csv", FILL | {"end_frame": "40"})
+    write_video(own / PLACES[PEXELS][0] / PEXELS, FOOTAGE.frames[:39])
+    bench = open_published(own)
+    assert len(bench.frames(bench.cases[0])) == 40
+    with pytest.raises(RunError, match=rf"{PEXELS}: got 34 of the 35 frames up to 39"):
+        bench.frames(bench.cases[1])
+
+
+def test_label_maps_may_be_floats_of_whole_numbers(own):
+    path = own / PLACES[PEXELS][1] / "all_masks.npz"
+    np.savez_compressed(path, np.load(path)["arr_0"].astype(np.float32))
+    write_csv(own / "our_video_inpaint.csv", FILL)
+    bench = open_published(own)
+    assert np.array_equal(bench.masks(bench.cases[0]), FOOTAGE.masks[0, 5:35])
+
+
+def test_a_row_that_is_repeated_is_one_case_and_may_not_differ(own):
+    write_csv(own / "our_video_inpaint.csv", FILL, FILL)
+    assert len(open_published(own).cases) == 1
+    write_csv(own / "our_video_inpaint.csv", FILL, FILL | {"image_inpainting_prompt": "a box"})
+    with pytest.raises(ConfigError, match=r"inpaint\.csv:3: the case is listed before as another"):
+        open_published(own)
 
 
 def test_the_fingerprint_is_of_every_video_and_mask(published, tmp_path):

@@ -176,7 +176,9 @@ BAD: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "span behind the end": (rows((PEXELS, 20, 30, 12, 300, CAPTION)), "bad_annotation", "end before"),
     "masks of another size": (masks(np.ones((24, 32, 48), np.uint8)), "bad_annotation", "another size"),
     "masks too few": (masks(np.full((5, 64, 96), 7, np.uint8)), "bad_annotation", "end before"),
-    "masks of floats": (masks(np.ones((24, 64, 96))), "bad_annotation", "float64"),
+    "masks of fractions": (masks(np.full((24, 64, 96), 7.5)), "bad_annotation", "float64 that are not whole"),
+    "masks of no numbers": (masks(np.full((24, 64, 96), np.nan)), "bad_annotation", "float64 that are not whole"),
+    "masks of infinity": (masks(np.full((24, 64, 96), np.inf)), "bad_annotation", "float64 that are not whole"),
     "masks of objects": (masks(np.array([[[{"a": 1}]]], object)), "bad_annotation", "object"),
     "masks cut short": (truncated_masks, "bad_annotation", "BadZipFile"),
 }
@@ -191,6 +193,15 @@ def test_bad_row_is_a_reject_and_the_others_are_kept(published, tmp_path, case):
     found = list(run.rejects("cut"))
     assert any(one.reason == reason and detail in f"{one.detail} {one.got}" for one in found), found
     assert "videovo" in {sample.record.clip.video.uri.split("/")[0] for sample in run_samples(run)}
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_whole_numbers_may_be_stored_as_floats(published, tmp_path, dtype):
+    masks(labels_of(0).astype(dtype))(published)
+    run = import_videopainter(published, tmp_path / "run")
+    assert list(run.rejects("cut")) == []
+    (sample,) = (one for one in run_samples(run) if one.record.clip.video.uri == VIDEO_URI and one.record.clip.start_s)
+    assert np.array_equal(sample.tracks[0].masks, labels_of(0)[12:20] == 300)
 
 
 def test_one_missing_mask_drops_that_track_alone(published, tmp_path):

@@ -20,6 +20,7 @@ from vpdata.errors import Reason, RejectItem
 _MEMBER = "arr_0.npy"
 _HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
+_MAX_LABEL = 2**31
 LabelMap = NDArray[np.integer]
 """Integer [H, W]: 0 is background, every other number an object's id."""
 
@@ -46,7 +47,10 @@ class LabelMaps:
             self.num_frames, self.height_px, self.width_px = shape
 
     def read(self, start: int, stop: int) -> Iterator[LabelMap]:
-        """The label maps of the frames `start` to `stop`, half-open. RejectItem where the file is damaged."""
+        """The label maps of the frames `start` to `stop`, half-open; whole numbers stored as floats are integers too.
+
+        RejectItem where the file is damaged, or holds other numbers.
+        """
         with self._opened() as (file, (_, height, width), dtype):
             num_bytes = height * width * dtype.itemsize
             file.seek(start * num_bytes, 1)
@@ -54,7 +58,7 @@ class LabelMaps:
                 data = file.read(num_bytes)
                 if len(data) != num_bytes:
                     raise EOFError("it ends before the last frame of its header")
-                yield np.frombuffer(data, dtype=dtype).reshape(height, width)
+                yield _whole(np.frombuffer(data, dtype=dtype).reshape(height, width))
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[IO[bytes], tuple[int, int, int], np.dtype]]:
@@ -62,8 +66,8 @@ class LabelMaps:
             with zipfile.ZipFile(self._path) as archive, archive.open(_member(archive)) as file:
                 read_header = _HEADER_READERS[np.lib.format.read_magic(file)]
                 shape, is_fortran, dtype = read_header(file)
-                if len(shape) != 3 or min(shape) < 1 or is_fortran or dtype.kind not in "iub":
-                    raise ValueError(f"{dtype} {shape} is not integers [frames, height, width]")
+                if len(shape) != 3 or min(shape) < 1 or is_fortran or dtype.kind not in "iubf":
+                    raise ValueError(f"{dtype} {shape} is not numbers [frames, height, width]")
                 yield file, shape, dtype
         except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, ValueError) as error:
             raise RejectItem(
@@ -72,6 +76,14 @@ class LabelMaps:
                 got=type(error).__name__,
                 wanted="label maps under the key arr_0, or one array",
             ) from error
+
+
+def _whole(values: NDArray) -> LabelMap:
+    if values.dtype.kind != "f":
+        return values
+    if not np.isfinite(values).all() or float(np.abs(values).max()) >= _MAX_LABEL or (values != np.rint(values)).any():
+        raise ValueError(f"{values.dtype} that are not whole numbers")
+    return values.astype(np.int32)
 
 
 def _member(archive: zipfile.ZipFile) -> str:
