@@ -108,3 +108,35 @@ def test_last_lines_of_models_and_warnings_of_stages_come_with_the_result() -> N
         assert worker.run("part-00000").notes == ("vpdata.models.one says", "two things were left out")
     finally:
         worker.stop()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnceDyingJob:
+    """Ends its process the first time."""
+
+    flag: Path
+    resources: Resources
+    name = "dying"
+    has_items = True
+
+    def setup(self) -> None:
+        pass
+
+    def run(self, work: Work, alive: Callable[[int], None]) -> Counts:
+        if not self.flag.exists():
+            self.flag.touch()
+            os.write(2, b"two lines of\nlast words\n")
+            os._exit(3)
+        return Counts(name=work.name, num_items=0, num_records=0, num_rejects=0)
+
+
+def test_deaths_of_a_worker_come_with_the_result(tmp_path: Path) -> None:
+    """As the log of a Ray worker reaches nobody."""
+    worker = Worker(PackedJob.of(OnceDyingJob(flag=tmp_path / "flag", resources=Resources())))
+    try:
+        words, death, *_ = worker.run("part-00000").notes
+        assert words == "last words of a worker: two lines of last words"
+        assert death == "a worker died (exit status 3); going on one item at a time"
+        assert worker.run("part-00001").notes == ()
+    finally:
+        worker.stop()

@@ -51,6 +51,7 @@ def test_ray_with_all_stages_at_once_gives_the_bytes_of_the_local_engine(
     told = capfd.readouterr().err.splitlines()
     assert told[0].startswith("plan: all stages at once")
     assert all(line.startswith(("plan", "  ", "cut", "detect", "filter", "pack")) for line in told), told
+    assert any(line.endswith("a worker died (SIGABRT); going on one item at a time") for line in told), told
     assert [line.rpartition(" (")[2] for line in told if line.startswith("filter part")][-1] == "3/3 parts)"
 
 

@@ -44,7 +44,9 @@ class Counts:
     num_records: int
     num_rejects: int
     notes: tuple[str, ...] = ()
-    """The last line of each module of models (at INFO or above) and of stages (WARNING): what captions cost, say."""
+    """Deaths of its workers, and the last line of each module of models (at INFO or above) and of stages (WARNING):
+    what captions cost, say.
+    """
 
 
 class UnforeseenError(RunError):

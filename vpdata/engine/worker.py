@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -66,6 +66,8 @@ class Worker:
         self._gpus = gpus if job.gpus > 0 else ()
         self._child: _Child | None = None
         self._is_stopped = False
+        self._told: list[str] = []
+        """What befell the piece of work at hand. It goes with its counts: the log of a Ray worker reaches nobody."""
 
     def ready(self) -> None:
         """Start the child and wait until it has set up; raises what it failed with, and may be called again."""
@@ -80,6 +82,13 @@ class Worker:
 
         After an error the next call goes on in a fresh child.
         """
+        try:
+            counts = self._run_to_its_end(name)
+            return replace(counts, notes=(*self._told, *counts.notes))
+        finally:
+            self._told.clear()
+
+    def _run_to_its_end(self, name: str) -> Counts:
         work, num_outside, suspect = Work(name=name), 0, -1
         while True:
             ending = self._attempt(work)
@@ -89,7 +98,7 @@ class Worker:
                 num_outside += 1
                 self._bear_outside(name, num_outside, ending)
             elif not work.careful and self._job.has_items:
-                _log.warning("%s: a worker died (%s); going on one item at a time", name, ending.detail)
+                self._tell(f"a worker died ({ending.detail}); going on one item at a time")
                 work = Work(name=name, careful=True)
             elif self._job.has_items and ending.num_durable > suspect:
                 suspect = ending.num_durable
@@ -134,7 +143,7 @@ class Worker:
                 f"({death.detail}); often the machine has run out of memory: use fewer workers and run the same "
                 "command again"
             )
-        _log.warning("%s: a worker was killed from outside (%s); trying again", name, death.detail)
+        self._tell(f"a worker was killed from outside ({death.detail}); trying again")
         time.sleep(_BACK_OFF_S * 2 ** (num_outside - 1))
 
     def _attempt(self, work: Work) -> Counts | _Death:
@@ -149,8 +158,13 @@ class Worker:
         if self._is_stopped:
             raise RunError(f"{work.name}: stopped")
         if isinstance(ending, _Death) and ending.last_words:
-            _log.warning("%s: last words of a worker: %s", work.name, ending.last_words)
+            self._tell(f"last words of a worker: {' '.join(ending.last_words.split())}")
         return ending
+
+    def _tell(self, text: str) -> None:
+        _log.info("stage %s: %s", self._job.name, text)
+        if text not in self._told:
+            self._told.append(text)
 
     def _living_child(self) -> _Child:
         num_outside = 0
