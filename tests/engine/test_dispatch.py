@@ -44,6 +44,8 @@ class Told:
     is_stopped: bool = False
 
     def ready(self) -> Future[None]:
+        if (self.stage, self.number) in self.crew.pending:
+            return Future()
         errors = self.crew.at_start.get((self.stage, self.number), [])
         return _future(errors.pop(0) if errors else None, None)
 
@@ -73,6 +75,8 @@ class Crew:
 
     at_start: dict[tuple[str, int], list[Exception]] = field(default_factory=dict)
     at_part: dict[str, list[Exception]] = field(default_factory=dict)
+    pending: set[tuple[str, int]] = field(default_factory=set)
+    """Workers for which there is no room."""
     hands: list[Told] = field(default_factory=list)
     done: list[tuple[str, str]] = field(default_factory=list)
 
@@ -132,6 +136,21 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three tries more, as always, but without minutes between them."""
     monkeypatch.setattr(module, "STORAGE_WAITS_S", (0.01, 0.02, 0.04))
     monkeypatch.setattr(module, "ERROR_WAITS_S", (0.01, 0.02, 0.04))
+
+
+def test_workers_that_find_no_room_are_told_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "SLOW_START_S", 0.1)
+    monkeypatch.setattr(module, "ERROR_WAITS_S", (0.4,))
+    pending = {("track", 0), ("track", 1), ("cut", 1)}
+    crew = Crew(pending=pending, at_part={PARTS[3]: [UnforeseenError("takes its time")]})
+    dispatch(crew, num_workers=3)
+    told = [message for message in caplog.messages if "not ready" in message]
+    assert [message.partition(" workers")[0] for message in sorted(told)] == [
+        "stage cut: 1 of 2",
+        "stage track: 2 of 3",
+    ]
 
 
 PASSING = (StorageError("the server is down"), UnforeseenError("CUDA error"), OSError("cannot fork"))

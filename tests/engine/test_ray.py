@@ -16,6 +16,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ray._private.ray_constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
+from ray.autoscaler.sdk import request_resources
+from ray.experimental import internal_kv
 
 from tests.engine.builds import build, results, start_driver, write_sources
 from tests.engine.tiny_stages import EndlessJob, TinyCut, TinyDetect, TinyFilter
@@ -99,6 +102,18 @@ def test_what_can_never_fit_is_refused_with_the_numbers(sources: Path, tmp_path:
     greedy = [TinyCut(resources=Resources(cpus=1000)), TinyFilter(resources=SMALL)]
     with pytest.raises(ConfigError, match=r"stage cut can never run here: got .* cpu.*wanted 1 x \(1000 cpu"):
         build(sources, tmp_path / "run", kind="ray", stages=greedy)
+
+
+@pytest.mark.slow
+def test_a_request_to_grow_ends_with_the_wait(sources: Path, tmp_path: Path) -> None:
+    """Else the cluster would keep nodes for it long after the build."""
+    greedy = [TinyCut(resources=Resources(cpus=1000)), TinyFilter(resources=SMALL)]
+    with connected("local"):
+        request_resources(num_cpus=1)
+        assert internal_kv._internal_kv_get(AUTOSCALER_RESOURCE_REQUEST_CHANNEL) != b"[]"
+        with pytest.raises(ConfigError, match="stage cut can never run here"):
+            build(sources, tmp_path / "run", kind="ray", stages=greedy, engine={"wait_for_s": 1.0})
+        assert internal_kv._internal_kv_get(AUTOSCALER_RESOURCE_REQUEST_CHANNEL) == b"[]"
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Protocol
 
@@ -24,6 +24,8 @@ STORAGE_WAITS_S = (5.0, 30.0, 120.0)
 ERROR_WAITS_S = (1.0, 4.0, 16.0)
 """Before each new try of what nobody foresaw: short, since most of it comes again."""
 _WAIT_S = 1.0
+SLOW_START_S = 300.0
+"""After which it is told, once a stage, that workers are not ready yet."""
 
 
 class WorkerLost(Exception):  # noqa: N818  nobody's error
@@ -62,6 +64,7 @@ class _Errand:
     """Workers that vanished in this one's place, one after another, before they were ready."""
     num_failed: int = 0
     """Times that this worker could not set up."""
+    since_s: float = field(default_factory=time.monotonic)
 
 
 class Dispatch:
@@ -92,6 +95,7 @@ class Dispatch:
         self._numbers = count()
         self._losses: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
+        self._told_slow: set[str] = set()
 
     def run(self) -> None:
         """Return when all is done; raises the first error that no item is to blame for and that does not pass.
@@ -106,6 +110,7 @@ class Dispatch:
                     continue
                 self._wake()
                 self._hand_out()
+                self._tell_slow()
                 for future in self._finished():
                     self._settle(future, self._errands.pop(future))
         finally:
@@ -149,6 +154,22 @@ class Dispatch:
             while waiting and free:
                 name, hand = heapq.heappop(waiting), free.pop()
                 self._errands[hand.run(name)] = _Errand(job, hand, name)
+
+    def _tell_slow(self) -> None:
+        start = time.monotonic() - SLOW_START_S
+        slow = Counter(
+            errand.job.name for errand in self._errands.values() if not errand.name and errand.since_s < start
+        )
+        for stage in slow.keys() - self._told_slow:
+            self._told_slow.add(stage)
+            _log.warning(
+                "stage %s: %d of %d workers are not ready after %g minutes: the cluster has no room for them now, or "
+                "their models take long to load",
+                stage,
+                slow[stage],
+                len(self._hands[stage]),
+                SLOW_START_S / 60,
+            )
 
     def _finished(self) -> set[Future]:
         """Wait for something to happen, but not past the next try."""

@@ -49,8 +49,8 @@ def ray_cluster(engine: EngineSettings, errand: preflight.Errand, needs: Mapping
         if is_local:
             nodes = [_with_ray_memory(this_node())]
         else:
-            _wait_for_room(needs, wait_for_s=engine.wait_for_s)
-            nodes = _visit_all(errand)
+            with _room(needs, wait_for_s=engine.wait_for_s):
+                nodes = _visit_all(errand)
         yield Cluster(crew=RayCrew(), nodes=nodes, runs_at_once=True, report=_reporter())
 
 
@@ -129,20 +129,31 @@ def _with_ray_memory(node: Node) -> Node:
     return replace(found, gpu_memory_gb=node.gpu_memory_gb)
 
 
-def _wait_for_room(needs: Mapping[str, Resources], *, wait_for_s: float) -> None:
-    """Ask an autoscaling cluster for one worker of each stage and wait; ConfigError with the numbers in the end."""
-    deadline = time.monotonic() + wait_for_s
-    while True:
-        try:
-            make_plan(needs, list(_nodes().values()))
-            return
-        except ConfigError:
-            if time.monotonic() >= deadline:
-                raise
-        from ray.autoscaler.sdk import request_resources
+@contextmanager
+def _room(needs: Mapping[str, Resources], *, wait_for_s: float) -> Iterator[None]:
+    """Ask an autoscaling cluster for one worker of each stage and wait; ConfigError with the numbers in the end.
 
-        request_resources(bundles=[_bundle(need) for need in needs.values() for _ in range(need.workers or 1)])
-        time.sleep(_WAIT_S)
+    The request holds while the block runs. It would outlive the build: nodes that nobody uses would stay for good.
+    """
+    from ray.autoscaler.sdk import request_resources
+
+    deadline = time.monotonic() + wait_for_s
+    has_asked = False
+    try:
+        while True:
+            try:
+                make_plan(needs, list(_nodes().values()))
+                break
+            except ConfigError:
+                if time.monotonic() >= deadline:
+                    raise
+            request_resources(bundles=[_bundle(need) for need in needs.values() for _ in range(need.workers or 1)])
+            has_asked = True
+            time.sleep(_WAIT_S)
+        yield
+    finally:
+        if has_asked:
+            request_resources(bundles=[])
 
 
 def _bundle(need: Resources) -> dict[str, float]:
