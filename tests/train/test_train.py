@@ -11,14 +11,16 @@ import yaml
 from tests.train.encoded import BACKBONE, write_config, write_random_latents
 from tests.train.fixtures import backbone, settings_for
 from tests.train.processes import FINGERPRINT, train_here, train_in_processes
-from vpdata.backbones.loading import load_backbone
+from vpdata.backbones.loading import load_backbone, load_text_encoder
 from vpdata.backbones.saving import load_context_encoder
 from vpdata.config import fill, read_yaml
 from vpdata.errors import BackendError, ConfigError, RunError
+from vpdata.train.empty_text import empty_text
 from vpdata.train.parallel import ParallelSettings
 from vpdata.train.settings import TrainSettings
 from vpdata.train.sheet import write_sheet
 from vpdata.train.train import train
+from vpdata.train.world import joined_world
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "train"
 
@@ -77,6 +79,21 @@ def test_latents_of_another_backbone_are_refused(tmp_path):
     config = write_config(tmp_path / "train.yaml", latents=tmp_path / "latents", output=tmp_path / "out")
     with pytest.raises(RunError, match="of another backbone"):
         train(settings_of(config))
+
+
+def test_start_with_another_backbone_leaves_no_empty_caption_for_the_right_one(latents, tmp_path):
+    config = write_config(tmp_path / "train.yaml", latents=latents, output=tmp_path / "out", num_steps=1)
+    settings = settings_of(config)
+    with pytest.raises(RunError, match="of another backbone"):
+        train(replace(settings, backbone=replace(BACKBONE, tiny="cogvideox")))
+    assert not (tmp_path / "out").exists()
+    # A run's clips fit any backbone: that start may well come as far as to the empty caption.
+    with joined_world("cpu") as world:
+        other = empty_text(tmp_path / "out", backbone=replace(BACKBONE, tiny="cogvideox"), world=world)
+        mine = empty_text(tmp_path / "out", backbone=BACKBONE, world=world)
+    (wanted,) = load_text_encoder(BACKBONE).encode([""])
+    assert torch.equal(mine, wanted.to(torch.bfloat16))
+    assert not (other.shape == mine.shape and torch.equal(other, mine))
 
 
 def test_encoder_is_refused_by_another_backbone(latents, tmp_path):

@@ -91,13 +91,14 @@ def _encoded(
     settings: DataSettings, backbone: BackboneSettings, output: Path, pairs: bool, seed: int, world: World
 ) -> Data:
     assert settings.latents is not None
-    empty = empty_text(output, backbone=backbone, world=world)
     with world.together(f"opening {settings.latents}"):
         dataset = open_latents(settings.latents, fingerprint=fingerprint(backbone))
         text_length = read_spec(backbone).text_length
         table = dataset.windows.table
         clip_ids, video_ids = table["clip_id"].to_pylist(), table["video_id"].to_pylist()
         trained, watched = _divided(clip_ids, video_ids, settings)
+    empty = empty_text(output, backbone=backbone, world=world)
+    with world.together(f"planning batches of {settings.latents}"):
 
         def batches(clips: BoolArray, text: TextSettings) -> Batches:
             return latent_batches(
