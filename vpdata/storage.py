@@ -15,6 +15,8 @@ from typing import Any
 from vpdata.errors import ConfigError, StorageError
 from vpdata.extras import how_to_install
 
+SCRATCH_VARIABLE = "VPDATA_SCRATCH"
+"""Names the folder that a worker removes with its process."""
 _REMOTE_SCHEMES = ("s3", "gs", "memory")
 
 
@@ -115,7 +117,7 @@ class Folder:
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 aside = Path(os.path.dirname(target), f".aside-{uuid.uuid4().hex}")
             else:
-                aside = Path(tempfile.mkdtemp(prefix="vpdata-"), "aside")
+                aside = Path(tempfile.mkdtemp(prefix="vpdata-", dir=scratch()), "aside")
             try:
                 yield aside
                 if self.is_local:
@@ -210,6 +212,11 @@ class Folder:
             hint = "; free some space and run the same command again" if is_full else ""
             text = getattr(error, "strerror", None) or error
             raise StorageError(f"cannot {what} {self._path(name)}: {text}{hint}") from error
+
+
+def scratch() -> str:
+    """Where files in the making go: to what goes with this process, where a worker started it, else to TMPDIR."""
+    return os.environ.get(SCRATCH_VARIABLE) or tempfile.gettempdir()
 
 
 def _cut_short(path: str, offset: int, *, got: int, wanted: int) -> str:

@@ -24,8 +24,10 @@ from pathlib import Path
 
 from vpdata.engine.child import OUT_OF_MEMORY_STATUS, Failed
 from vpdata.engine.gpus import VARIABLE as CUDA_VARIABLE
+from vpdata.engine.scratch import make_scratch, sweep_scratch
 from vpdata.engine.work import Blame, Counts, PackedJob, Work
 from vpdata.errors import BackendError, ConfigError, Reason, RejectItem, RunError, VpdataError
+from vpdata.storage import SCRATCH_VARIABLE
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class Worker:
         self._gpus = gpus if job.gpus > 0 else ()
         self._child: _Child | None = None
         self._is_stopped = False
+        sweep_scratch()
         self._told: list[str] = []
         """What befell the piece of work at hand. It goes with its counts: the log of a Ray worker reaches nobody."""
 
@@ -197,22 +200,18 @@ class _Child:
         self._job = job
         ours, theirs = socket.socketpair()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as this object
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        self._scratch = make_scratch()
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), SCRATCH_VARIABLE: self._scratch.name}
         environment.setdefault("OMP_NUM_THREADS", str(max(1, int(job.cpus))))
         if gpus is not None:
             environment[CUDA_VARIABLE] = ",".join(gpus)
         if job.gpus > 0:
             # Sizes change from batch to batch, and blocks that fit no later one would use up this worker's share.
             environment.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+        # Not `-m`: what the child pickles must come from `vpdata.engine.child`, not from `__main__`.
+        code = "from vpdata.engine.child import main; main()"
         self._process = subprocess.Popen(
-            # Not `-m`: what the child pickles must come from `vpdata.engine.child`, not from `__main__`.
-            [
-                sys.executable,
-                "-c",
-                "from vpdata.engine.child import main; main()",
-                str(theirs.fileno()),
-                str(os.getpid()),
-            ],
+            [sys.executable, "-c", code, str(theirs.fileno()), str(os.getpid())],
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
@@ -248,6 +247,7 @@ class _Child:
         self._process.kill()
         self._process.wait()
         self._connection.close()
+        self._scratch.cleanup()
 
     def _ask(self, request: bytes, *, limit_s: float, limit_gb: float) -> Counts | str | _Death:
         heard_at, num_durable = time.monotonic(), 0
@@ -277,6 +277,7 @@ class _Child:
 
     def _found_dead(self, num_durable: int) -> _Death:
         status = self._process.wait()
+        self._scratch.cleanup()
         self._output.seek(max(0, self._output.seek(0, os.SEEK_END) - 2000))
         words = self._output.read().decode("utf-8", "replace").strip()
         if status == OUT_OF_MEMORY_STATUS:

@@ -17,6 +17,7 @@ from vpdata.records import Source, video_id
 from vpdata.sources import download, guard, local, stores, uris
 from vpdata.sources.lists import ListRow, is_list, read_list
 from vpdata.sources.settings import SourceSettings
+from vpdata.storage import scratch
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class Input:
             return
         suffix = PurePosixPath(source.uri.partition("?")[0]).suffix.lower()
         try:
-            folder = tempfile.TemporaryDirectory(prefix="vpdata-")
+            folder = tempfile.TemporaryDirectory(prefix="vpdata-", dir=scratch())
         except OSError as error:
             raise _no_room(source, error) from error
         with folder:
