@@ -107,9 +107,12 @@ def _shard(trainee: Trainee, *, dtype: Dtype, world: World) -> None:
         fully_shard(block, mesh=mesh, ignored_params=adapters)
     for adapter in adapters:
         adapter.register_post_accumulate_grad_hook(_averaged)
-    # One dtype per group is demanded of trained parameters; they are float32 and are computed with in `dtype`.
+    # One dtype per group is demanded of trained parameters; they are float32 and are computed with in `dtype`. Inputs
+    # stay as they are: timesteps and rotary tables would be rounded, for the encoder and not for the backbone.
     policy = MixedPrecisionPolicy(
-        param_dtype=None if dtype == "float32" else _DTYPES[dtype], reduce_dtype=torch.float32
+        param_dtype=None if dtype == "float32" else _DTYPES[dtype],
+        reduce_dtype=torch.float32,
+        cast_forward_inputs=False,
     )
     for block in trainee.encoder.blocks:
         fully_shard(block, mesh=mesh, mp_policy=policy)
