@@ -71,6 +71,18 @@ def test_an_unfinished_file_is_not_shown(folder):
     assert folder.names() == ["a.txt"]
 
 
+def test_a_local_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    seen, fsync = [], os.fsync
+
+    def note(descriptor: int) -> None:
+        fsync(descriptor)
+        seen.append((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size, (tmp_path / "a.txt").exists()))
+
+    monkeypatch.setattr(os, "fsync", note)
+    Folder(tmp_path).write("a.txt", b"0123")
+    assert seen == [((tmp_path / "a.txt").stat().st_ino, 4, False)]
+
+
 def test_names_are_sorted_and_filtered_by_suffix(folder):
     for name in ("b.tar", "a.tar", "a.parquet", "sub/c.tar"):
         folder.write(name, b"x")
