@@ -4,10 +4,13 @@ import pytest
 import yaml
 
 from tests.train.fixtures import settings_for
+from vpdata.backbones.settings import BackboneSettings
+from vpdata.backbones.tiny import save_tiny
 from vpdata.errors import ConfigError, RunError
 from vpdata.train.checkpoints import CheckpointSettings
 from vpdata.train.parallel import ParallelSettings
 from vpdata.train.record import claim
+from vpdata.train.settings import TrainSettings
 from vpdata.train.world import World, joined_world
 
 FACTS = {"windows": "0123"}
@@ -25,6 +28,30 @@ def test_settings_that_decide_what_is_learnt_may_not_change(tmp_path, world: Wor
         claim(settings_for(tmp_path, seed=43), facts=FACTS, world=world)
     with pytest.raises(RunError, match="windows got 4567, wanted 0123"):
         claim(settings_for(tmp_path), facts={"windows": "4567"}, world=world)
+
+
+def test_files_behind_equal_names_may_not_change(tmp_path, world: World):
+    for name, content in (("one", b"1"), ("two", b"2")):
+        (tmp_path / name / "encoder").mkdir(parents=True)
+        (tmp_path / name / "encoder" / "model.safetensors").write_bytes(content)
+        save_tiny(tmp_path / name / "backbone", "wan")
+    with (tmp_path / "two" / "backbone" / "transformer" / "config.json").open("a") as file:
+        file.write(" ")
+
+    def settings(*, encoder: str, backbone: str) -> TrainSettings:
+        return settings_for(
+            tmp_path / "out",
+            stage="id_adapter",
+            context_encoder=str(tmp_path / encoder / "encoder"),
+            backbone=BackboneSettings(weights=str(tmp_path / backbone / "backbone"), device="cpu", dtype="float32"),
+        )
+
+    claim(settings(encoder="one", backbone="one"), facts=FACTS, world=world)
+    claim(settings(encoder="one", backbone="one"), facts=FACTS, world=world)
+    with pytest.raises(RunError, match="context_encoder_sha256 got d4735e3a"):  # sha256sum of a 2
+        claim(settings(encoder="two", backbone="one"), facts=FACTS, world=world)
+    with pytest.raises(RunError, match="transformer got"):
+        claim(settings(encoder="one", backbone="two"), facts=FACTS, world=world)
 
 
 def test_settings_of_one_session_may_change(tmp_path, world: World):

@@ -4,6 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -110,6 +112,17 @@ def test_latents_that_changed_stop_a_training_from_going_on(latents, tmp_path):
     recorded = yaml.safe_load((tmp_path / "out" / "run.yaml").read_text())
     recorded["windows"] = "0" * 16
     (tmp_path / "out" / "run.yaml").write_text(yaml.safe_dump(recorded))
+    with pytest.raises(RunError, match="windows got"):
+        train(settings_of(config))
+
+
+def test_split_that_changed_stops_a_training_from_going_on(latents, tmp_path):
+    split = tmp_path / "split.parquet"
+    data = {"latents": str(latents), "split": str(split), "validation_frac": 0.1, "loader": {"batch_size": 2}}
+    config = write_config(tmp_path / "train.yaml", latents=latents, output=tmp_path / "out", data=data, stop_at_step=2)
+    pq.write_table(pa.table({"kind": ["video"], "id": ["elsewhere"]}), split)
+    assert train(settings_of(config)) == "stopped"
+    pq.write_table(pa.table({"kind": ["video"], "id": ["video-0"]}), split)
     with pytest.raises(RunError, match="windows got"):
         train(settings_of(config))
 

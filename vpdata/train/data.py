@@ -64,7 +64,7 @@ class Data:
     train: Batches
     validation: Batches | None
     digest: str
-    """16 hex of which windows are there: the order of a training follows from it."""
+    """16 hex of which windows are trained on, and which watched: the order of a training follows from it."""
     fps: Fraction
     """Of all windows."""
 
@@ -117,7 +117,7 @@ def _encoded(
         return Data(
             train=batches(trained, settings.text),
             validation=batches(watched, _undropped(settings.text)) if watched.any() else None,
-            digest=_digest(clip_ids, table["name"].to_pylist(), table["num_variants"].to_pylist()),
+            digest=_digest([trained, watched], clip_ids, table["name"].to_pylist(), table["num_variants"].to_pylist()),
             fps=dataset.windows[0].fps,
         )
 
@@ -150,7 +150,7 @@ def _online(
         return Data(
             train=batches(trained, settings.text),
             validation=batches(watched, _undropped(settings.text)) if watched.any() else None,
-            digest=_digest(clip_ids),
+            digest=_digest([trained, watched], clip_ids),
             fps=settings.online.windows.fps,
         )
 
@@ -181,8 +181,10 @@ def _place(video_id: str) -> bytes:
     return hashlib.blake2b(video_id.encode(), digest_size=8).digest()
 
 
-def _digest(*columns: Sequence[object]) -> str:
+def _digest(choices: Sequence[BoolArray], *columns: Sequence[object]) -> str:
+    """Of those rows of the columns that each choice takes."""
     digest = hashlib.blake2b(digest_size=8)
-    for column in columns:
-        digest.update(repr(column).encode())
+    for chosen in choices:
+        for column in columns:
+            digest.update(repr(list(compress(column, chosen))).encode())
     return digest.hexdigest()

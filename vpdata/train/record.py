@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,12 @@ import torch
 import yaml
 
 from vpdata import __version__
+from vpdata.backbones.saving import WEIGHTS_FILE
+from vpdata.backbones.settings import BackboneSettings
 from vpdata.config import fill, public, to_plain
 from vpdata.errors import ConfigError, RunError
+from vpdata.models.weights import read_lock, weights_folder
+from vpdata.storage import Folder
 from vpdata.train.settings import TrainSettings
 from vpdata.train.world import World
 
@@ -36,14 +42,14 @@ _MAY_CHANGE = (
 def claim(settings: TrainSettings, *, facts: Mapping[str, str], world: World) -> None:
     """Make the output folder and write `run.yaml`, or check that the one there is of the same training.
 
-    `facts` decide what is learnt too, beside the settings. ConfigError for a folder that cannot be written to,
-    RunError for that of another training. Called by all ranks together.
+    `facts` decide what is learnt too, beside the settings and the files that they name. ConfigError for a folder that
+    cannot be written to, RunError for that of another training. Called by all ranks together.
     """
     folder = Path(settings.output)
-    now = {"settings": _public(settings), **facts}
     with world.together(f"preparing {folder}"):
         if not world.is_main:
             return
+        now = _now(settings, facts)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if (folder / _FILE).exists():
@@ -61,7 +67,7 @@ def check_same(settings: TrainSettings, *, facts: Mapping[str, str]) -> None:
     folder = Path(settings.output)
     if not (folder / _FILE).exists():
         raise RunError(f"{folder} holds no training: it has no {_FILE}")
-    _refuse_another(folder, {"settings": _public(settings), **facts})
+    _refuse_another(folder, _now(settings, facts))
 
 
 def _refuse_another(folder: Path, now: Mapping[str, Any]) -> None:
@@ -73,6 +79,37 @@ def _refuse_another(folder: Path, now: Mapping[str, Any]) -> None:
             f"{folder} holds another training: {', '.join(changed)}; go on with what its {_FILE} says, or choose "
             "another output"
         )
+
+
+def _now(settings: TrainSettings, facts: Mapping[str, str]) -> dict[str, Any]:
+    """What `run.yaml` holds. Paths are there by their last part only, so what they lead to is told by its content."""
+    now = {"settings": _public(settings), **facts, "transformer": _transformer(settings.backbone)}
+    if settings.context_encoder is not None:
+        weights = Folder(settings.context_encoder).read(WEIGHTS_FILE)
+        now["context_encoder_sha256"] = hashlib.sha256(weights).hexdigest()
+    return now
+
+
+def _transformer(backbone: BackboneSettings) -> str | None:
+    """16 hex of the frozen transformers: their hashes in the lock file, or else configs and sizes of their files.
+
+    None for a tiny backbone, which follows from its settings.
+    """
+    if backbone.tiny is not None:
+        return None
+    assert backbone.weights is not None
+    files = weights_folder(backbone.weights, backbone.revision)
+    parts = ("transformer", "transformer_2")
+    if lock := read_lock(files):
+        facts = {name: one.sha256 for name, one in lock.files.items() if name.split("/")[0] in parts}
+    else:
+        facts = {part: _described(files.child(part)) for part in parts}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _described(part: Folder) -> dict[str, str | int]:
+    configs: dict[str, str | int] = {name: part.read(name).decode() for name in part.names(".json")}
+    return configs | {name: part.size(name) for name in part.names(".safetensors")}
 
 
 def _public(settings: TrainSettings) -> dict[str, Any]:
