@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.train.fixtures import RandomBatches, settings_for
-from tests.train.processes import exit_codes, train_here, train_in_processes, training
+from tests.train.fixtures import RandomBatches, backbone, settings_for
+from tests.train.processes import FINGERPRINT, exit_codes, train_here, train_in_processes, training
+from vpdata.backbones.saving import load_context_encoder
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.errors import RunError, StorageError
 from vpdata.train.batch import Batch
 from vpdata.train.parallel import ParallelSettings
+from vpdata.train.schedule import OptimizerSettings
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +133,22 @@ def test_training_that_gave_up_goes_on_with_more_patience(tmp_path):
     train_here(settings_for(tmp_path, max_bad_steps=2), broken=broken)
     assert skips(tmp_path) == [5]
     assert list(curve(tmp_path)) == [1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12]
+
+
+def test_training_goes_on_with_the_optimizer_that_it_is_given(tmp_path):
+    train_here(settings_for(tmp_path, stop_at_step=6))
+    # A decay this large shrinks all weights by several percent in one step.
+    strong = OptimizerSettings(learning_rate=1e-3, warmup_steps=2, weight_decay=900.0)
+    train_here(settings_for(tmp_path, num_steps=7, optimizer=strong))
+    trained = load_context_encoder(tmp_path / "context_encoder", backbone(), fingerprint=FINGERPRINT).encoder
+    untouched = settings_for(tmp_path / "other", num_steps=7)
+    train_here(untouched)
+    other = load_context_encoder(tmp_path / "other" / "context_encoder", backbone(), fingerprint=FINGERPRINT).encoder
+    assert _norm(trained) < 0.95 * _norm(other)
+
+
+def _norm(module: torch.nn.Module) -> float:
+    return float(torch.nn.utils.get_total_norm(module.parameters()))
 
 
 def test_float16_scales_its_loss_and_leaves_out_what_overflows(tmp_path):

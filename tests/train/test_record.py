@@ -10,6 +10,7 @@ from vpdata.errors import ConfigError, RunError
 from vpdata.train.checkpoints import CheckpointSettings
 from vpdata.train.parallel import ParallelSettings
 from vpdata.train.record import claim
+from vpdata.train.schedule import OptimizerSettings
 from vpdata.train.settings import TrainSettings
 from vpdata.train.world import World, joined_world
 
@@ -66,6 +67,15 @@ def test_settings_of_one_session_may_change(tmp_path, world: World):
         facts=FACTS,
         world=world,
     )
+
+
+def test_optimizer_may_change_with_a_note(tmp_path, world: World, caplog):
+    claim(settings_for(tmp_path), facts=FACTS, world=world)
+    lower = settings_for(tmp_path, optimizer=OptimizerSettings(learning_rate=1e-4, warmup_steps=2))
+    with caplog.at_level("WARNING"):
+        claim(lower, facts=FACTS, world=world)
+    assert caplog.messages == ["going on with another setting: optimizer.learning_rate got 0.0001, wanted 0.001"]
+    assert yaml.safe_load((tmp_path / "run.yaml").read_text())["settings"]["optimizer"]["learning_rate"] == 1e-4
 
 
 def test_setting_that_is_new_in_the_code_is_taken_for_its_default(tmp_path, world: World):

@@ -118,6 +118,10 @@ class Loop:
         self.checkpoints.prepare()
         restored = self.checkpoints.load_newest(self.trainee, self.optimizer)
         self.position = restored or Position()
+        # A checkpoint brings its own, but they may have been changed since.
+        options = self.settings.optimizer
+        for group in self.optimizer.param_groups:
+            group.update(betas=options.betas, weight_decay=options.weight_decay)
         self.log.rewind(restored and restored.step)
         if self.position.scaler:
             self.scaler.load_state_dict(self.position.scaler)
@@ -179,7 +183,7 @@ class Loop:
         if self.bad_in_a_row >= self.settings.max_bad_steps:
             raise RunError(
                 f"the loss was no number for {self.bad_in_a_row} steps in a row, the last of which was {step}; lower "
-                "optimizer.learning_rate and run again: the checkpoints that are there are from before"
+                "optimizer.learning_rate and run again: that goes on from the newest checkpoint, which is from before"
             )
 
     def _after_step(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from vpdata.storage import Folder
 from vpdata.train.settings import TrainSettings
 from vpdata.train.world import World
 
+_log = logging.getLogger(__name__)
+
 _FILE = "run.yaml"
 _MAY_CHANGE = (
     "output",
@@ -37,6 +40,8 @@ _MAY_CHANGE = (
     "data.loader.num_ahead",
 )
 """Settings that another session may have otherwise: none of them decides what is learnt."""
+_MAY_CHANGE_WITH_A_NOTE = ("optimizer",)
+"""They do decide, but a training that has diverged must be able to go on with a lower learning rate."""
 
 
 def claim(settings: TrainSettings, *, facts: Mapping[str, str], world: World) -> None:
@@ -74,10 +79,13 @@ def _refuse_another(folder: Path, now: Mapping[str, Any]) -> None:
     before = yaml.safe_load((folder / _FILE).read_text())
     # Filled in, so that a setting that is new since then is taken for its default.
     before["settings"] = _public(fill(TrainSettings, before["settings"], where=f"{folder}/{_FILE}"))
-    if changed := sorted(_differing(before, now)):
+    changed = _differing(before, now)
+    for name in [name for name in changed if name.split(".")[0] in _MAY_CHANGE_WITH_A_NOTE]:
+        _log.warning("going on with another setting: %s", changed.pop(name))
+    if changed:
         raise RunError(
-            f"{folder} holds another training: {', '.join(changed)}; go on with what its {_FILE} says, or choose "
-            "another output"
+            f"{folder} holds another training: {', '.join(sorted(changed.values()))}; go on with what its {_FILE} "
+            "says, or choose another output"
         )
 
 
@@ -116,8 +124,8 @@ def _public(settings: TrainSettings) -> dict[str, Any]:
     return public(to_plain(settings))
 
 
-def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What decides what is learnt and is not the same: "name: got ..., wanted ..."."""
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """What decides what is learnt and is not the same, by name: "name got ..., wanted ..."."""
     old, new = dict(_leaves(before)), dict(_leaves(now))
     names = [
         name
@@ -126,7 +134,8 @@ def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         and not any(f"{name}.".startswith(f"settings.{free}.") for free in _MAY_CHANGE)
         and old.get(name) != new.get(name)
     ]
-    return [f"{name.removeprefix('settings.')} got {new.get(name)}, wanted {old.get(name)}" for name in names]
+    plain = {name: name.removeprefix("settings.") for name in names}
+    return {plain[name]: f"{plain[name]} got {new.get(name)}, wanted {old.get(name)}" for name in names}
 
 
 def _leaves(node: Any, where: str = "") -> list[tuple[str, Any]]:
