@@ -8,7 +8,9 @@ from vpdata.backbones.settings import BackboneSettings
 from vpdata.backbones.tiny import save_tiny
 from vpdata.errors import ConfigError, RunError
 from vpdata.train.checkpoints import CheckpointSettings
+from vpdata.train.data import DataSettings
 from vpdata.train.parallel import ParallelSettings
+from vpdata.train.planned import LoaderSettings
 from vpdata.train.record import claim
 from vpdata.train.schedule import OptimizerSettings
 from vpdata.train.settings import TrainSettings
@@ -63,6 +65,7 @@ def test_settings_of_one_session_may_change(tmp_path, world: World):
             stop_at_step=3,
             parallel=ParallelSettings(mode="fsdp", checkpoint_every=1),
             checkpoints=CheckpointSettings(every_steps=100),
+            data=DataSettings(latents="not read", split="none", loader=LoaderSettings(micro_batch_size=4)),
         ),
         facts=FACTS,
         world=world,

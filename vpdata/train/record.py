@@ -36,6 +36,7 @@ _MAY_CHANGE = (
     "backbone.device",
     "data.latents",
     "data.run",
+    "data.loader.micro_batch_size",
     "data.loader.num_threads",
     "data.loader.num_ahead",
 )
