@@ -13,6 +13,7 @@ from tests.train.fixtures import RandomBatches, settings_for
 from tests.train.processes import train_here, train_in_processes
 from vpdata.errors import ConfigError, RunError, StorageError
 from vpdata.train.batch import Batch
+from vpdata.train.checkpoints import CheckpointSettings
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +34,17 @@ def names(output: Path) -> list[str]:
 
 def test_the_last_ones_are_kept(output):
     assert names(output) == ["step-00000008", "step-00000009"]
+
+
+def test_those_at_chosen_steps_are_kept_too(tmp_path):
+    checkpoints = CheckpointSettings(every_steps=2, keep_last=2, keep_every_steps=4)
+    train_here(settings_for(tmp_path, checkpoints=checkpoints))
+    assert names(tmp_path) == ["step-00000004", "step-00000008", "step-00000010", "step-00000012"]
+
+
+def test_chosen_steps_at_which_no_checkpoint_is_written_are_refused():
+    with pytest.raises(ValueError, match="keep_every_steps 6, wanted a multiple of every_steps 4"):
+        CheckpointSettings(every_steps=4, keep_every_steps=6)
 
 
 def test_checkpoint_holds_what_is_trained_and_nothing_of_the_backbone(output):

@@ -40,12 +40,24 @@ class CheckpointSettings:
     every_steps: int = 500
     keep_last: int = 3
     """Older ones are removed; 2 or more, so that a damaged one is never the only one."""
+    keep_every_steps: int | None = None
+    """Checkpoints at multiples of this are never removed, to compare or to start from later; null: none is kept."""
 
     def __post_init__(self) -> None:
         if self.every_steps < 1 or self.keep_last < 2:
             raise ValueError(
                 f"got every_steps {self.every_steps} and keep_last {self.keep_last}, wanted 1 or more and 2 or more"
             )
+        if self.keep_every_steps is not None and (
+            self.keep_every_steps < 1 or self.keep_every_steps % self.every_steps
+        ):
+            raise ValueError(
+                f"got keep_every_steps {self.keep_every_steps}, wanted a multiple of every_steps {self.every_steps}"
+            )
+
+    def keeps_for_good(self, step: int) -> bool:
+        """Whether the checkpoint at a step is never removed."""
+        return self.keep_every_steps is not None and step % self.keep_every_steps == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +175,8 @@ class Checkpoints:
             shutil.rmtree(final)
         os.rename(aside, final)
         for step in self.steps()[: -self._settings.keep_last]:
-            shutil.rmtree(self._folder / _name(step))
+            if not self._settings.keeps_for_good(step):
+                shutil.rmtree(self._folder / _name(step))
 
 
 def whole_steps(folder: Path) -> list[int]:
