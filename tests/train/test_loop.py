@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,11 @@ from vpdata.backbones.saving import load_context_encoder
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.errors import RunError, StorageError
 from vpdata.train.batch import Batch
+from vpdata.train.metrics import WatchSettings
 from vpdata.train.parallel import ParallelSettings
 from vpdata.train.schedule import OptimizerSettings
+from vpdata.train.train import fit
+from vpdata.train.world import joined_world
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +112,40 @@ def test_signal_to_one_process_saves_and_stops_all(whole, tmp_path):
     assert max(curve(tmp_path)) < 12
     train_here(settings_for(tmp_path))
     assert curve(tmp_path) == pytest.approx(curve(whole), rel=1e-5)
+
+
+class StopsAt(RandomBatches):
+    """A wish to stop comes with the second of five validation batches, the second time that there is a validation."""
+
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[list[Batch]]:
+        self.times += 1
+        for number, batches in enumerate(super().epoch(epoch, start=start)):
+            if self.times == 2:
+                self.taken = number + 1
+                if number == 1:
+                    self.stop.set()
+            yield batches
+
+
+def test_wish_to_stop_ends_a_validation(tmp_path):
+    watch = WatchSettings(log_every_steps=1, validate_every_steps=6, validation_steps=5)
+    settings = settings_for(tmp_path, watch=watch)
+    net, validation = backbone(), StopsAt(backbone())
+    validation.times, validation.taken, validation.stop = 0, 0, threading.Event()
+    with joined_world("cpu") as world:
+        outcome = fit(
+            settings,
+            backbone=net,
+            fingerprint=FINGERPRINT,
+            batches=RandomBatches(net),
+            validation=validation,
+            world=world,
+            stop=validation.stop,
+        )
+    assert outcome == "stopped"
+    assert validation.taken == 2
+    assert list(curve(tmp_path, "validation")) == [0]
+    assert max(curve(tmp_path)) == 6
 
 
 def test_step_with_a_broken_sample_is_left_out(tmp_path):

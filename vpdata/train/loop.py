@@ -75,7 +75,7 @@ class Loop:
 
         RunError after too many steps in a row whose loss is no number; the errors of data and checkpoints as they are.
         """
-        self._resume()
+        self._resume(stop)
         try:
             while self.position.step < self.settings.num_steps:
                 if self._train_epoch(stop) is Outcome.STOPPED:
@@ -105,7 +105,7 @@ class Loop:
             micro_batches = self._next_of(remaining)
             self.window.data_wait_s += time.perf_counter() - waits_from_s
             self._step(micro_batches)
-            self._after_step()
+            self._after_step(stop)
         return Outcome.FINISHED
 
     def _next_of(self, remaining: Iterator[list[Batch]]) -> list[Batch]:
@@ -114,7 +114,7 @@ class Loop:
             self.checkpoints.publish_finished()
             return next(remaining)
 
-    def _resume(self) -> None:
+    def _resume(self, stop: threading.Event) -> None:
         self.checkpoints.prepare()
         restored = self.checkpoints.load_newest(self.trainee, self.optimizer)
         self.position = restored or Position()
@@ -128,7 +128,9 @@ class Loop:
         if self.position.step:
             _log.info("going on from step %d", self.position.step)
         elif self.validation is not None:
-            self._validate(self.validation)  # of the backbone alone: a new encoder changes nothing
+            self._validate(self.validation, stop)  # of the backbone alone: a new encoder changes nothing
+        # Its clock runs from here: neither the start nor the validation is part of a step.
+        self.window = Window(device=self.world.device)
 
     def _step(self, micro_batches: list[Batch]) -> None:
         """One optimizer step, left out on all ranks alike where its loss or gradient is no number."""
@@ -186,7 +188,7 @@ class Loop:
                 "optimizer.learning_rate and run again: that goes on from the newest checkpoint, which is from before"
             )
 
-    def _after_step(self) -> None:
+    def _after_step(self, stop: threading.Event) -> None:
         """Log, validate and save where they are due."""
         step, watch = self.position.step, self.settings.watch
         is_last = step == self.settings.num_steps
@@ -197,7 +199,7 @@ class Loop:
             return
         self._log()
         if validates and self.validation is not None:
-            self._validate(self.validation)
+            self._validate(self.validation, stop)
         if saves:
             self.checkpoints.start_saving(self.trainee, self.optimizer, self.position)
         self.window = Window(device=self.world.device)
@@ -212,12 +214,15 @@ class Loop:
             }
             self._write("train", values)
 
-    def _validate(self, validation: Batches) -> None:
-        """Loss at fixed timesteps, over the same held-out samples each time."""
+    def _validate(self, validation: Batches, stop: threading.Event) -> None:
+        """Loss at fixed timesteps, over the same held-out samples each time; no line where `stop` is set meanwhile."""
         num_steps = min(self.settings.watch.validation_steps, validation.num_steps(0))
         remaining = iter(validation.epoch(0))
         sums, count = torch.zeros(len(VALIDATION_DRAWS), device=self.world.device), 0
         for _ in range(num_steps):
+            (stops,) = self.world.any_of(stop.is_set())
+            if stops:  # a machine that is taken back may not wait for minutes of validation
+                return
             for batch in self._next_of(remaining):
                 losses = validation_loss(
                     self.trainee,
