@@ -12,6 +12,7 @@ import torch
 
 from tests.train.encoded import write_config, write_random_latents
 from vpdata.config import fill, read_yaml
+from vpdata.errors import BackendError
 from vpdata.train.launch import launch
 from vpdata.train.settings import TrainSettings
 
@@ -88,6 +89,18 @@ def test_ray_trains_alike(latents, losses, tmp_path, monkeypatch):
     config = write_config(tmp_path / "train.yaml", latents=latents, output=tmp_path / "out", ray=ray)
     assert launch(fill(TrainSettings, read_yaml(config)), launcher="ray") == "finished"
     assert losses_in(tmp_path / "out") == pytest.approx(losses, rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_ray_starts_workers_again_whose_storage_failed(latents, tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (tmp_path / "out" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "out" / "checkpoints" / "step-00000004").touch()  # no folder can be put there, however often
+    ray = {"num_workers": 1, "cpus_per_worker": 1, "max_failures": 1}
+    config = write_config(tmp_path / "train.yaml", latents=latents, output=tmp_path / "out", ray=ray)
+    with pytest.raises(BackendError, match="failed on Ray 2 times"):
+        launch(fill(TrainSettings, read_yaml(config)), launcher="ray")
 
 
 def wait_for_step(output: Path, step: int) -> None:

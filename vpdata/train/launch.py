@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vpdata.config import fill, to_plain
-from vpdata.errors import BackendError, ConfigError, RunError, VpdataError
+from vpdata.errors import BackendError, ConfigError, RunError, StorageError, VpdataError
 from vpdata.train.loop import Outcome
 from vpdata.train.settings import TrainSettings
 from vpdata.train.train import train
@@ -66,10 +66,13 @@ def _train_on_ray(settings: TrainSettings) -> Outcome:
 def _worker(config: dict[str, Any]) -> dict[str, str]:
     """`config`: plain settings, since Ray makes its own copy of dataclasses and fails at those with slots.
 
-    Our own errors are answers: they would come again, and Ray would start all workers again for them.
+    Our own errors are answers: they would come again, and Ray would start all workers again for them. Not so those of
+    the storage, which may pass.
     """
     try:
         return {"outcome": str(train(fill(TrainSettings, config)))}
+    except StorageError:
+        raise
     except VpdataError as error:
         return {"error": str(error)}
 

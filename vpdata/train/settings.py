@@ -26,7 +26,7 @@ class RaySettings:
     """Processes, each with one GPU unless backbone.device is cpu."""
     cpus_per_worker: float = 4
     max_failures: int = 3
-    """How often lost workers are started again."""
+    """How often workers are started again that were lost, or whose storage failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
