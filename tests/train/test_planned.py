@@ -1,11 +1,13 @@
 import threading
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 
 from vpdata.errors import ConfigError, RunError, StorageError
+from vpdata.train import planned
 from vpdata.train.batch import Batch
 from vpdata.train.plan import BatchPlan
 from vpdata.train.planned import LoaderSettings, PlannedBatches, UnusableSample, ahead
@@ -48,8 +50,8 @@ class Numbers:
         )
 
 
-def batches_of(source, *, rank=0, world_size=1, micro_batch_size=2, num_windows=NUM_WINDOWS):
-    settings = LoaderSettings(batch_size=8, micro_batch_size=micro_batch_size, num_threads=3, num_ahead=4)
+def batches_of(source, *, rank=0, world_size=1, micro_batch_size=2, num_windows=NUM_WINDOWS, num_threads=3):
+    settings = LoaderSettings(batch_size=8, micro_batch_size=micro_batch_size, num_threads=num_threads, num_ahead=4)
     plan = BatchPlan(np.zeros(num_windows, dtype=np.int64), np.arange(num_windows) // 4, seed=0, batch_size=8)
     return PlannedBatches(plan, source, settings=settings, rank=rank, world_size=world_size)
 
@@ -117,7 +119,26 @@ def test_resuming_gives_the_same_samples_and_counts_none_that_were_not_handed_ou
     assert batches.skipped + resumed.skipped == everything.skipped
 
 
-def test_storage_that_fails_stops_in_place_of_its_sample():
+class Passing(Numbers):
+    """Each window can be read at the third attempt."""
+
+    def load(self, window, *, ordinal):
+        self.unreadable = {window} if self.attempts[window] < 2 else set()
+        self.attempts[window] += 1
+        return super().load(window, ordinal=ordinal)
+
+
+def test_storage_that_fails_for_a_while_is_read_again(monkeypatch):
+    monkeypatch.setattr(planned, "RETRY_AFTER_S", (0.0, 0.0, 0.0))
+    source = Passing()
+    source.attempts = Counter()
+    batches = batches_of(source, num_threads=1)
+    assert seen(batches) == seen(batches_of(Numbers()))
+    assert not batches.skipped
+
+
+def test_storage_that_fails_stops_in_place_of_its_sample(monkeypatch):
+    monkeypatch.setattr(planned, "RETRY_AFTER_S", (0.0, 0.0, 0.0))
     batches = batches_of(Numbers(unreadable={int(seen(batches_of(Numbers()))[1][8])})).epoch(0)
     next(batches)
     with pytest.raises(StorageError, match="cannot read window"):
@@ -127,6 +148,21 @@ def test_storage_that_fails_stops_in_place_of_its_sample():
 def test_data_that_is_bad_throughout_is_an_error_and_not_an_endless_search():
     with pytest.raises(RunError, match=r"16 samples in a row .* 'damaged'"):
         next(batches_of(Numbers(damaged=range(NUM_WINDOWS))).epoch(0))
+
+
+def test_shard_that_is_lost_stops_the_training():
+    # A third of the windows: each pass replaces about twelve samples, stand-ins included.
+    batches = batches_of(Numbers(damaged=range(8)))
+    with pytest.raises(RunError, match=r"\d+ of \d+ samples were damaged .* max_damaged_frac 0\.01 allows"):
+        [seen(batches, epoch) for epoch in range(4)]
+    assert batches.skipped["damaged"] > 16
+
+
+def test_few_damaged_samples_among_many_do_not_stop_the_training():
+    batches = batches_of(Numbers(damaged={5}, empty={1, 2}))
+    for epoch in range(10):
+        seen(batches, epoch)
+    assert batches.skipped["damaged"] >= 10
 
 
 def test_a_batch_that_does_not_divide_is_refused():

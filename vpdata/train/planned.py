@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from vpdata.errors import ConfigError, RunError, VpdataError
+from vpdata.errors import ConfigError, RunError, StorageError, VpdataError
 from vpdata.train.batch import Batch
 from vpdata.train.plan import BatchPlan, Share
 
@@ -17,6 +18,8 @@ _log = logging.getLogger(__name__)
 
 _MAX_ATTEMPTS = 16
 """Stand-ins that are tried for one sample; if none can be used, it is not the samples that are bad."""
+RETRY_AFTER_S = (1.0, 5.0, 25.0)
+"""Waits before reading a sample again where the storage failed: a training of weeks outlives a server that restarts."""
 Sample = TypeVar("Sample")
 Joined = TypeVar("Joined")
 Job = TypeVar("Job")
@@ -64,11 +67,16 @@ class LoaderSettings:
     """Threads that load, in each process."""
     num_ahead: int = 8
     """Micro-batches that are loaded, or being loaded, before they are asked for."""
+    max_damaged_frac: float = 0.01
+    """Share of a process's samples that may be damaged and replaced; with more, training stops. A few clips do not
+    matter; a lost shard would take all of its clips out of what is learnt, and nobody would notice."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "micro_batch_size", "shards_per_block", "num_threads", "num_ahead"):
             if getattr(self, name) < 1:
                 raise ValueError(f"got {name} {getattr(self, name)}, wanted 1 or more")
+        if not 0 <= self.max_damaged_frac <= 1:
+            raise ValueError(f"got max_damaged_frac {self.max_damaged_frac}, wanted 0 to 1")
 
 
 class PlannedBatches(Generic[Sample, Joined]):
@@ -95,6 +103,7 @@ class PlannedBatches(Generic[Sample, Joined]):
                 f"{settings.micro_batch_size} on {world_size} processes"
             )
         self.skipped: Counter[str] = Counter()
+        self._num_samples = 0
         self._plan, self._source, self._settings = plan, source, settings
         self._rank, self._world_size = rank, world_size
 
@@ -103,7 +112,9 @@ class PlannedBatches(Generic[Sample, Joined]):
         return self._plan.num_steps(epoch)
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[list[Batch]]:
-        """See `Batches`. StorageError where the storage fails; RunError where nothing can stand in for a sample."""
+        """See `Batches`. StorageError where the storage fails; RunError where nothing can stand in for a sample, or
+        too many are damaged.
+        """
         shares = self._plan.shares(epoch, start=start, rank=self._rank, world_size=self._world_size)
         size = self._settings.micro_batch_size
         num_micro_batches = self._plan.batch_size // self._world_size // size
@@ -118,10 +129,21 @@ class PlannedBatches(Generic[Sample, Joined]):
         ):
             # Counted here and not on the threads: what was loaded ahead of a stop is loaded and counted again.
             self.skipped.update(skipped)
+            self._num_samples += size
+            self._refuse_damage()
             step.append(self._source.finish(joined))
             if len(step) == num_micro_batches:
                 yield step
                 step = []
+
+    def _refuse_damage(self) -> None:
+        """RunError where too many of the samples so far were damaged; the first few say nothing of a share."""
+        num_damaged, frac = self.skipped["damaged"], self._settings.max_damaged_frac
+        if num_damaged > _MAX_ATTEMPTS + frac * self._num_samples:
+            raise RunError(
+                f"{num_damaged} of {self._num_samples} samples were damaged and replaced, more than "
+                f"data.loader.max_damaged_frac {frac} allows; run `vpdata check` on the data"
+            )
 
     def _load(self, share: Share) -> tuple[Joined, list[str]]:
         samples, skipped = [], []
@@ -133,7 +155,7 @@ class PlannedBatches(Generic[Sample, Joined]):
         """The window, or what stands in for it; the reasons for passing others over are appended to `skipped`."""
         for attempt in range(_MAX_ATTEMPTS):
             try:
-                return self._source.load(window, ordinal=ordinal)
+                return self._read(window, ordinal)
             except (UnusableSample, RunError) as error:
                 _log.warning("sample %d is replaced: %s", ordinal, error)
                 skipped.append(error.reason if isinstance(error, UnusableSample) else "damaged")
@@ -142,6 +164,15 @@ class PlannedBatches(Generic[Sample, Joined]):
             f"got {_MAX_ATTEMPTS} samples in a row that cannot be used, the last time for the reason {skipped[-1]!r}; "
             "run `vpdata check` on the data"
         )
+
+    def _read(self, window: int, ordinal: int) -> Sample:
+        for wait_s in RETRY_AFTER_S:
+            try:
+                return self._source.load(window, ordinal=ordinal)
+            except StorageError as error:
+                _log.warning("reading sample %d again in %g s: %s", ordinal, wait_s, error)
+                time.sleep(wait_s)
+        return self._source.load(window, ordinal=ordinal)
 
 
 def ahead(call: Callable[[Job], Done], jobs: Iterable[Job], *, num_threads: int, num_ahead: int) -> Iterator[Done]:

@@ -39,6 +39,7 @@ _MAY_CHANGE = (
     "data.loader.micro_batch_size",
     "data.loader.num_threads",
     "data.loader.num_ahead",
+    "data.loader.max_damaged_frac",
 )
 """Settings that another session may have otherwise: none of them decides what is learnt."""
 _MAY_CHANGE_WITH_A_NOTE = ("optimizer",)
