@@ -94,6 +94,8 @@ class Reason(StrEnum):
     """The clip is shorter than every window, or than every ID pair, that was asked for."""
     EMPTY_MASK = "empty_mask"
     """No object can be seen in a window, and no mask that does without one was drawn."""
+    NOT_FINITE = "not_finite"
+    """The VAE or the text encoder gave NaN or infinity, which would spoil a training step."""
     # run-wide pass
     DUPLICATE = "duplicate"
     """Another source of this run has the same bytes."""

@@ -142,6 +142,28 @@ def test_clip_without_room_for_a_pair_is_encoded_and_counted(clip) -> None:
     assert [row.name for row in result.record.windows] == ["first", "last"]
 
 
+def test_clip_whose_latents_are_no_numbers_is_rejected_and_the_next_one_encoded(clip) -> None:
+    codec = load_codec(backbone("wan"))
+
+    class Overflows:
+        """A codec that overflows at one place of the first clip."""
+
+        num_calls = 0
+
+        def encode(self, video):
+            self.num_calls += 1
+            latents = codec.encode(video)
+            if self.num_calls == 1:
+                latents[0, 0, 0, 0, 0] = float("inf")
+            return latents
+
+    stage = Encode(EncodeSettings(windows=WINDOWS), backbone("wan"), codec=Overflows)
+    stage.setup()
+    rejected, *_, result = outcomes(stage, clip, clip)
+    assert rejected.reject.reason is Reason.NOT_FINITE
+    assert isinstance(result, Result)
+
+
 def test_clip_too_large_for_the_gpu_is_rejected_and_the_next_one_encoded(clip) -> None:
     codec = load_codec(backbone("wan"))
 

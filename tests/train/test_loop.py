@@ -148,8 +148,9 @@ def test_wish_to_stop_ends_a_validation(tmp_path):
     assert max(curve(tmp_path)) == 6
 
 
-def test_step_with_a_broken_sample_is_left_out(tmp_path):
+def test_step_with_a_broken_sample_is_left_out(tmp_path, caplog):
     train_here(settings_for(tmp_path), broken=frozenset({5}))
+    assert "step 3: the loss is no number on the clips clip-4, clip-5" in caplog.messages
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["skipped_steps"] for line in lines if line["kind"] == "skip"] == [1]
     losses = curve(tmp_path)

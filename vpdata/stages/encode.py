@@ -95,7 +95,8 @@ class Encode:
     """One row and the files of a clip's windows and texts, see `vpdata.dataset.latents`.
 
     A clip without a caption, a track, or room for a window is rejected; one that only lacks the room for an ID pair, or
-    all masks of one window, leaves a reject too and is encoded without it.
+    all masks of one window, leaves a reject too and is encoded without it. One whose latents or embeddings are no
+    numbers is rejected: float16 overflows in some encoders.
     """
 
     name: ClassVar[str] = "encode"
@@ -191,9 +192,12 @@ class Encode:
             first = self._codec.first_frame(video[:, :, 0], num_frames=len(window.frames))
             tokens = first.image_tokens
             given = GivenFrame(latents=first.latents[0], image_tokens=None if tokens is None else tokens[0])
+        clean = self._codec.encode(video)[0]
+        masked = [self._codec.encode(video.masked_fill(hole, 0.0))[0] for hole in holes]
+        _refuse_not_finite(f"latents of the window {window.name!r}", [clean, *masked, *_parts(given)])
         return window_member(
-            video=self._codec.encode(video)[0],
-            masked=[self._codec.encode(video.masked_fill(hole, 0.0))[0] for hole in holes],
+            video=clean,
+            masked=masked,
             unions=[union_over_groups(one.mask, stride_t=self.spec.stride_t) for one in window.variants],
             first_frame=given,
         )
@@ -220,7 +224,19 @@ class Encode:
         # Backwards, so that the first caption of a scope wins: a list's own caption comes after ours.
         captions = {caption.scope: caption.text for caption in reversed(record.captions or ())}
         names = [CLIP_TEXT if scope is None else str(scope) for scope in captions]
-        return dict(zip(names, self._text_encoder.encode(list(captions.values())), strict=True))
+        embeddings = self._text_encoder.encode(list(captions.values()))
+        _refuse_not_finite("embeddings of the captions", embeddings)
+        return dict(zip(names, embeddings, strict=True))
+
+
+def _parts(given: GivenFrame | None) -> list[Tensor]:
+    return [] if given is None else [part for part in (given.latents, given.image_tokens) if part is not None]
+
+
+def _refuse_not_finite(what: str, tensors: Sequence[Tensor]) -> None:
+    # One number to wait for; the tensors are copied from the device right after.
+    if not bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all()):
+        raise RejectItem(Reason.NOT_FINITE, f"the {what} are not all numbers", wanted="finite numbers")
 
 
 def as_video(frames: Tensor) -> Tensor:

@@ -172,15 +172,18 @@ class Loop:
             scaler=self.scaler.state_dict(),
         )
         if not is_good:
-            self._skip(values)
+            self._skip(values, micro_batches, steps)
 
-    def _skip(self, values: list[float]) -> None:
+    def _skip(self, values: list[float], micro_batches: list[Batch], losses: list[StepLoss]) -> None:
         """Count a step that is left out; RunError if there were too many in a row."""
         is_overflow = self.scaler.is_enabled() and math.isfinite(values[0])
         self.bad_in_a_row += not is_overflow  # a loss scale that is too large is found out by overflowing
         self.position = replace(self.position, skipped_steps=self.position.skipped_steps + 1)
         step, norm = self.position.step, values[-1]
         _log.warning("step %d is left out: loss %s, norm of the gradient %s", step, values[0], norm)
+        for batch, loss in zip(micro_batches, losses, strict=True):
+            if not bool(loss.loss.total.isfinite().all()):
+                _log.warning("step %d: the loss is no number on the clips %s", step, ", ".join(batch.clip_ids))
         self._write("skip", {"loss": values[0], "grad_norm": norm, "skipped_steps": self.position.skipped_steps})
         if self.bad_in_a_row >= self.settings.max_bad_steps:
             raise RunError(
