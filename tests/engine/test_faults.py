@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.engine.builds import build, results, start_driver, write_sources
-from tests.engine.tiny_stages import TinyCut, TinyDetect, TinyFilter
+from tests.engine.tiny_stages import OnceBroken, TinyCut, TinyDetect, TinyFilter
 from vpdata.dataset.run import Run
 from vpdata.errors import BackendError, ConfigError, Reason, RunError
 from vpdata.records import Reject, Source
@@ -62,19 +62,6 @@ def test_a_source_that_crashes_cut_takes_no_other_with_it(tmp_path: Path) -> Non
     bad = list(run.sources())[1]
     assert [reject.id for reject in run.rejects("cut") if reject.reason is Reason.WORKER_CRASH] == [bad.id]
     assert len(kept(tmp_path / "run")) == 4
-
-
-class OnceBroken(TinyDetect):
-    """Its process is broken by its first clip, and only a new one works again."""
-
-    is_broken = False
-
-    def act(self, text: str, start_s: int | None) -> None:
-        flag = Path(self.settings["flag"])
-        if self.is_broken or not flag.exists():
-            flag.touch()
-            self.is_broken = True
-            raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
 
 def test_what_breaks_one_process_once_does_not_stop_the_build(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,7 @@ from ray.autoscaler.sdk import request_resources
 from ray.experimental import internal_kv
 
 from tests.engine.builds import build, results, start_driver, write_sources
-from tests.engine.tiny_stages import EndlessJob, TinyCut, TinyDetect, TinyFilter
+from tests.engine.tiny_stages import EndlessJob, OnceBroken, TinyCut, TinyDetect, TinyFilter
 from vpdata.engine.dispatch import WorkerLost
 from vpdata.engine.ray import RayCrew, connected
 from vpdata.errors import ConfigError
@@ -159,6 +159,14 @@ def test_a_running_cluster_is_joined_checked_and_left_running(
         assert results(tmp_path / "run") == local_results
         assert not [path.name for path in (tmp_path / "run").iterdir() if path.name.startswith("probe")]
         shutil.rmtree(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_what_breaks_one_process_once_does_not_stop_the_build(sources: Path, tmp_path: Path) -> None:
+    broken = OnceBroken(settings={"flag": str(tmp_path / "flag")}, resources=SMALL)
+    summary = build(sources, tmp_path / "run", kind="ray", stages=[THREE[0], broken, THREE[2]])
+    assert (tmp_path / "flag").exists()
+    assert summary.num_clips == 10
 
 
 @pytest.mark.slow

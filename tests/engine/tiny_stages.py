@@ -115,6 +115,19 @@ class TinyDetect(TinyStage):
             yield Result(item_id=one.item.id, record=replace(one.item, detections=(), tracks=(), captions=()))
 
 
+class OnceBroken(TinyDetect):
+    """Its process is broken by its first clip, and only a new one works again."""
+
+    is_broken = False
+
+    def act(self, text: str, start_s: int | None) -> None:
+        flag = Path(self.settings["flag"])
+        if self.is_broken or not flag.exists():
+            flag.touch()
+            self.is_broken = True
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
 class TinyFilter(TinyStage):
     name = "filter"
     needs_media = False
