@@ -114,6 +114,31 @@ def test_signal_to_one_process_saves_and_stops_all(whole, tmp_path):
     assert curve(tmp_path) == pytest.approx(curve(whole), rel=1e-5)
 
 
+class Slow(RandomBatches):
+    """A validation that takes a second and more."""
+
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[list[Batch]]:
+        time.sleep(1.5)
+        yield from super().epoch(epoch, start=start)
+
+
+def test_validation_before_the_first_step_is_no_part_of_it(tmp_path):
+    net = backbone()
+    with joined_world("cpu") as world:
+        fit(
+            settings_for(tmp_path, num_steps=1),
+            backbone=net,
+            fingerprint=FINGERPRINT,
+            batches=RandomBatches(net),
+            validation=Slow(net),
+            world=world,
+            stop=threading.Event(),
+        )
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    (step_s,) = [line["step_s"] for line in lines if line["kind"] == "train"]
+    assert step_s < 1.5
+
+
 class StopsAt(RandomBatches):
     """A wish to stop comes with the second of five validation batches, the second time that there is a validation."""
 

@@ -21,14 +21,16 @@ def step_of(totals: list[float], bins: list[int]) -> StepLoss:
 def test_window_tells_means_of_steps_and_of_timesteps():
     with joined_world("cpu") as world:
         window = Window(device=world.device)
-        window.add([2.0, 1.0, 1.0, 0.5], [step_of([1.0, 3.0], [0, 2])], flops=1e9)
-        window.add([4.0, 3.0, 1.0, 1.5], [step_of([5.0, 3.0], [2, 2])], flops=1e9)
+        for _ in range(3):  # one of them is left out
+            window.count(num_samples=2, flops=1e9)
+        window.add([2.0, 1.0, 1.0, 0.5], [step_of([1.0, 3.0], [0, 2])])
+        window.add([4.0, 3.0, 1.0, 1.5], [step_of([5.0, 3.0], [2, 2])])
         summary = window.summary(world)
     assert (summary["loss"], summary["loss_everywhere"], summary["grad_norm"]) == (3.0, 2.0, 1.0)
     by_bin = summary["loss_by_timestep"]
     assert len(by_bin) == NUM_BINS
     assert by_bin[:3] == [1.0, None, pytest.approx(11 / 3)]
-    assert summary["samples_per_s"] == pytest.approx(4 / (2 * summary["step_s"]))
+    assert summary["samples_per_s"] == pytest.approx(6 / (3 * summary["step_s"]))
     assert summary["mfu"] is None  # no figure is known for a CPU
     assert summary["peak_memory_gb"] > 0.01
 

@@ -157,12 +157,13 @@ class Loop:
         norm = _whole(clip_grad_norm_(self.trainee.parameters().values(), self.settings.optimizer.max_grad_norm))
         # The only wait for the device in a step. Loss and norm are the same on all ranks, and so is what is decided.
         values = torch.cat([self.world.sum_of(losses) / self.world.size, norm.reshape(1)]).tolist()
+        flops = sum(len(batch) * self.trainee.sample_flops(tuple(batch.video.shape[1:])) for batch in micro_batches)
+        self.window.count(num_samples=sum(map(len, micro_batches)), flops=flops)
         is_good = all(map(math.isfinite, values))
         if is_good:
             self.optimizer.step()
             self.bad_in_a_row = 0
-            flops = sum(len(batch) * self.trainee.sample_flops(tuple(batch.video.shape[1:])) for batch in micro_batches)
-            self.window.add(values, steps, flops=flops)
+            self.window.add(values, steps)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.position = replace(

@@ -86,6 +86,8 @@ class Window:
     """Of each step, over all ranks: total, everywhere, hole, norm of the gradient."""
     bin_sums: Tensor = field(init=False)
     bin_counts: Tensor = field(init=False)
+    num_steps: int = 0
+    """Those that were left out too: they take time as well."""
     num_samples: int = 0
     """Of this rank."""
     flops: float = 0.0
@@ -97,16 +99,20 @@ class Window:
         self.bin_sums = torch.zeros(NUM_BINS, device=self.device)
         self.bin_counts = torch.zeros(NUM_BINS, device=self.device)
 
-    def add(self, values: Sequence[float], steps: Sequence[StepLoss], *, flops: float) -> None:
-        """Take in an optimizer step: its losses and norm as in `losses`, and this rank's micro-batches."""
+    def count(self, *, num_samples: int, flops: float) -> None:
+        """Take in the work of an optimizer step, also of one that is left out."""
+        self.num_steps += 1
+        self.num_samples += num_samples
+        self.flops += flops
+
+    def add(self, values: Sequence[float], steps: Sequence[StepLoss]) -> None:
+        """Take in what an optimizer step came to: its losses and norm as in `losses`, and this rank's micro-batches."""
         total, everywhere, hole, norm = values
         self.losses.append((total, everywhere, hole, norm))
-        self.flops += flops
         for step in steps:
             sums, counts = sums_by_bin(step.loss.total.detach(), step.bins, num_bins=NUM_BINS)
             self.bin_sums += sums
             self.bin_counts += counts
-            self.num_samples += len(step.bins)
 
     def summary(self, world: World) -> dict[str, Any]:
         """The values of a logged line. Called by all ranks together."""
@@ -121,7 +127,7 @@ class Window:
             "loss_hole": hole,
             "grad_norm": norm,
             "loss_by_timestep": [value / count if count else None for value, count in zip(sums, counts, strict=True)],
-            "step_s": took_s / len(self.losses),
+            "step_s": took_s / self.num_steps,
             "samples_per_s": self.num_samples * world.size / took_s,
             "data_wait_frac": self.data_wait_s / took_s,
             "peak_memory_gb": _peak_memory_gb(world.device),
