@@ -153,7 +153,7 @@ def test_data_that_is_bad_throughout_is_an_error_and_not_an_endless_search():
 def test_shard_that_is_lost_stops_the_training():
     # A third of the windows: each pass replaces about twelve samples, stand-ins included.
     batches = batches_of(Numbers(damaged=range(8)))
-    with pytest.raises(RunError, match=r"\d+ of \d+ samples were damaged .* max_damaged_frac 0\.01 allows"):
+    with pytest.raises(RunError, match=r"\d+ of \d+ samples were damaged .*max_damaged_frac 0\.01 allows"):
         [seen(batches, epoch) for epoch in range(4)]
     assert batches.skipped["damaged"] > 16
 
