@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import vpdata
 from vpdata.errors import ConfigError
@@ -77,6 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--launcher", choices=("env", "ray"), default="env", help="env: alone, or as torchrun or srun started it"
     )
+    train.add_argument(
+        "--export-step", metavar="N", type=int, help="train nothing, but write what the checkpoint of step N holds"
+    )
+    train.add_argument("--export-to", metavar="DIR", help="with --export-step: the folder to write")
     paints = "paint a training's held-out clips at its newest checkpoint, beside the training"
     sample = add("sample", _sample, paints, extra="train")
     sample.add_argument("--config", metavar="YAML", required=True, help="the training's")
@@ -240,11 +245,18 @@ def _train(args: argparse.Namespace) -> int:
     import logging
 
     from vpdata.config import fill, read_yaml, with_overrides
+    from vpdata.train.export import export_step
     from vpdata.train.launch import launch
     from vpdata.train.settings import TrainSettings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     settings = fill(TrainSettings, with_overrides(read_yaml(args.config), args.overrides))
+    if (args.export_step is None) != (args.export_to is None):
+        raise ConfigError("got one of --export-step and --export-to, wanted both or none")
+    if args.export_step is not None:
+        export_step(settings, args.export_step, Path(args.export_to))
+        print(args.export_to)
+        return 0
     outcome = launch(settings, launcher=args.launcher)
     print(f"{settings.output}: {outcome}")
     return outcome.exit_code

@@ -72,13 +72,24 @@ def claim(settings: TrainSettings, *, facts: Mapping[str, str], world: World) ->
 def check_same(settings: TrainSettings, *, facts: Mapping[str, str]) -> None:
     """RunError unless the output folder holds the training of these settings, or part of it."""
     folder = Path(settings.output)
-    if not (folder / _FILE).exists():
-        raise RunError(f"{folder} holds no training: it has no {_FILE}")
+    _recorded(folder)
     _refuse_another(folder, _now(settings, facts))
 
 
+def check_settings(settings: TrainSettings) -> None:
+    """As `check_same`, for a process that does not look at the windows."""
+    recorded = _recorded(Path(settings.output))
+    check_same(settings, facts={"windows": recorded["windows"]})
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    if not (folder / _FILE).exists():
+        raise RunError(f"{folder} holds no training: it has no {_FILE}")
+    return yaml.safe_load((folder / _FILE).read_text())
+
+
 def _refuse_another(folder: Path, now: Mapping[str, Any]) -> None:
-    before = yaml.safe_load((folder / _FILE).read_text())
+    before = _recorded(folder)
     # Filled in, so that a setting that is new since then is taken for its default.
     before["settings"] = _public(fill(TrainSettings, before["settings"], where=f"{folder}/{_FILE}"))
     changed = _differing(before, now)
