@@ -130,6 +130,15 @@ def test_refused_settings_remove_nothing(sources: Path, copied: Path, changed: d
     assert results(copied) == before
 
 
+@pytest.mark.parametrize("asked", [{"redo": "filter"}, EMPTY_AGAIN, {"add_sources": True}], ids=str)
+def test_no_part_goes_where_no_worker_could_run(copied: Path, tmp_path: Path, asked: dict) -> None:
+    before = results(copied)
+    more = write_sources(tmp_path / "more", [*TEXTS, "1"] if asked == {"add_sources": True} else TEXTS)
+    with pytest.raises(ConfigError, match="pack"):
+        build(more, copied, stages=three_stages(), engine={"pack_memory_gb": 1e6}, **asked)
+    assert results(copied) == before
+
+
 @pytest.mark.parametrize("gone", [["1-cut", "2-detect", "5-filter"], ["2-detect"], ["0-source"]], ids=str)
 def test_a_finished_run_without_its_stages_is_left_as_it_is(sources: Path, copied: Path, gone: list[str]) -> None:
     for name in gone:

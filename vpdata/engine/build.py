@@ -25,9 +25,9 @@ from vpdata.engine.lease import LeaseProof
 from vpdata.engine.local import local_cluster
 from vpdata.engine.loss import refuse_stripped
 from vpdata.engine.outlook import changes_of
-from vpdata.engine.pack import PackJob, unpacked
+from vpdata.engine.pack import PackJob, pack_resources, unpacked
 from vpdata.engine.parts import StageJob, num_records, sub_parts
-from vpdata.engine.plan import make_plan
+from vpdata.engine.plan import Plan, make_plan
 from vpdata.engine.preflight import make_errand, refuse_relative, refuse_relative_weights
 from vpdata.engine.progress import Progress
 from vpdata.engine.settings import EngineSettings
@@ -105,6 +105,8 @@ def build_run(
         fingerprint.states_of(run, stages[: len(kept)], filter)
         if not add_sources:
             compare_input(run, source, is_cut=bool(kept) and set(run.parts("source")) <= set(run.parts("cut")))
+        if add_sources or redo is not None or retry_rejects is not None:
+            _plan(kind, engine, run, source, stages, weights)
         if redo is not None:
             again.remove_from(run, redo, source)
         if retry_rejects is not None:
@@ -154,9 +156,7 @@ def plan_text(
         what = "\n".join([what, *changes])
     else:
         what = f"{run_uri} is new: {len(source.sources())} sources"
-    needs = {stage.name: stage.resources for stage in stages}
-    with _cluster_of(kind, engine, run, source, needs) as cluster:
-        return f"{what}\n{make_plan(needs, cluster.nodes, at_once=cluster.runs_at_once).text}"
+    return f"{what}\n{_plan(kind, engine, run, source, stages).text}"
 
 
 class _Build:
@@ -233,6 +233,21 @@ def _intake(run: Run, source: Input, previous: str, engine: EngineSettings) -> I
     if previous == "source":
         return FromSources(run_folder=run, source=source)
     return FromStage(run_folder=run, previous=previous, clips_per_part=engine.clips_per_part)
+
+
+def _plan(
+    kind: EngineKind,
+    engine: EngineSettings,
+    run: Run,
+    source: Input,
+    stages: Sequence[Stage],
+    weights: Sequence[Wanted] = (),
+) -> Plan:
+    """What the cluster, opened for a moment, will do; ConfigError where it could never run a stage or the packing."""
+    needs = {stage.name: stage.resources for stage in stages}
+    with _cluster_of(kind, engine, run, source, needs, weights) as cluster:
+        make_plan({again.PACK: pack_resources(engine)}, cluster.nodes)
+        return make_plan(needs, cluster.nodes, at_once=cluster.runs_at_once)
 
 
 def _cluster_of(

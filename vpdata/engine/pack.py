@@ -37,8 +37,7 @@ class PackJob:
 
     @property
     def resources(self) -> Resources:
-        # No item could be rejected for taking long, so there is no limit.
-        return Resources(memory_gb=self.engine.pack_memory_gb, timeout_s=math.inf)
+        return pack_resources(self.engine)
 
     def setup(self) -> None:
         """Nothing to load."""
@@ -54,6 +53,12 @@ class PackJob:
         self.lease.check()
         write_shard(self.run_folder, entries, shard=number)
         return Counts(name=work.name, num_items=len(entries), num_records=len(entries), num_rejects=0)
+
+
+def pack_resources(engine: EngineSettings) -> Resources:
+    """What one worker that packs needs."""
+    # No item could be rejected for taking long, so there is no limit.
+    return Resources(memory_gb=engine.pack_memory_gb, timeout_s=math.inf)
 
 
 def unpacked(run: Run) -> list[str]:
