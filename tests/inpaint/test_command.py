@@ -117,6 +117,31 @@ def test_what_is_wrong_is_said_before_anything_is_written(film, weights, config,
     assert {path.name for path in video.parent.iterdir()} == {"in.mp4", "masks"}
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"--output": "out.mp4", "--raw-output": "out.mp4"}, "as --output and --raw-output"),
+        ({"--output": "linked.mp4", "--raw-output": "not_yet.mp4"}, "as --output and --raw-output"),
+        ({"--output": "mask.mp4", "--mask": "mask.mp4"}, "as --output and --mask"),
+        ({"--output": "mask.mp4", "--mask": "twin.mp4"}, "as --output and --mask"),
+        ({"--output": "in.mp4"}, "as --output and --video"),
+        ({"--raw-output": "first.mp4", "--first-frame": "first.mp4"}, "as --raw-output and --first-frame"),
+        ({"--save-mask": "in.mp4", "--object": "moving object"}, "as --save-mask and --video"),
+    ],
+)
+def test_no_file_is_written_over_another_one(names, message, film, weights, config, capsys):
+    folder = film[0].parent
+    for name in ("mask.mp4", "first.mp4"):
+        shutil.copyfile(film[0], folder / name)
+    (folder / "twin.mp4").hardlink_to(folder / "mask.mp4")
+    (folder / "linked.mp4").symlink_to(folder / "not_yet.mp4")
+    before = {path.name: path.read_bytes() for path in folder.glob("*.mp4") if path.exists()}
+    places = [part for option, name in names.items() for part in (option, name if " " in name else folder / name)]
+    assert inpaint(film, weights, config, "--prompt", "a", *places, mask="--object" not in names) == 1
+    assert message in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.glob("*.mp4") if path.exists()} == before
+
+
 def test_weights_are_found_in_every_folder_that_training_leaves(weights, tmp_path):
     both = tmp_path / "trainings"
     for part in ("context_encoder", "id_adapter"):

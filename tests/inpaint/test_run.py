@@ -278,9 +278,15 @@ def test_output_that_cannot_be_written_is_refused_first(name, wanted, source, tm
 
 def test_input_is_never_overwritten(source):
     before = source.path.read_bytes()
-    with pytest.raises(ConfigError, match="as input and output"):
+    with pytest.raises(ConfigError, match="as output and input"):
         inpaint(Painter(), source, source.path)
     assert source.path.read_bytes() == before
+
+
+def test_outputs_do_not_overwrite_each_other(source, tmp_path):
+    with pytest.raises(ConfigError, match="as output and raw output"):
+        inpaint(Painter(), source, tmp_path / "out.mp4", raw_output=tmp_path / "x" / ".." / "out.mp4")
+    assert os.listdir(tmp_path) == []
 
 
 def test_output_keeps_the_colour_description_of_the_input(tmp_path):

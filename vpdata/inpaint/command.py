@@ -20,6 +20,7 @@ from vpdata.inpaint.input_mask import open_mask
 from vpdata.inpaint.input_video import VideoInput, open_video
 from vpdata.inpaint.objects import ObjectFinder
 from vpdata.inpaint.options import InpaintOptions, Wanted
+from vpdata.inpaint.output_paths import check_distinct
 from vpdata.inpaint.output_video import check_output
 from vpdata.inpaint.run import inpaint_file
 from vpdata.inpaint.settings import InpaintSettings, with_trained
@@ -48,6 +49,7 @@ def load_settings(options: InpaintOptions) -> InpaintSettings:
 
 def run(options: InpaintOptions, settings: InpaintSettings) -> str:
     """Make the output; says in a line what was done. What takes long comes last, so that mistakes show at once."""
+    _check_files(options)
     video = open_video(options.video)
     for path in filter(None, (options.output, options.raw_output)):
         check_output(path, video)
@@ -86,6 +88,19 @@ def run(options: InpaintOptions, settings: InpaintSettings) -> str:
     if found is not None:
         found.unlink()
     return f"{options.output}: {video.num_frames} frames, {mask.num_holes} of them with a hole"
+
+
+def _check_files(options: InpaintOptions) -> None:
+    """ConfigError where a file would be written over another."""
+    check_distinct(
+        {"--output": options.output, "--raw-output": options.raw_output, "--save-mask": options.save_mask},
+        {
+            "--video": options.video,
+            "--mask": options.mask,
+            "--first-frame": options.first_frame,
+            "--config": Path(options.config) if options.config else None,
+        },
+    )
 
 
 class _NothingToMake:

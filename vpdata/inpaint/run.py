@@ -18,6 +18,7 @@ from vpdata.inpaint.any_length import Frames, MadeWindow, WindowModel, inpaint_a
 from vpdata.inpaint.fit import Size, scale_frames, scale_masks
 from vpdata.inpaint.input_mask import MaskInput
 from vpdata.inpaint.input_video import VideoInput
+from vpdata.inpaint.output_paths import check_distinct
 from vpdata.inpaint.output_video import EncodeSettings, check_output, encode_piece, write_output
 from vpdata.inpaint.paste import paste
 from vpdata.inpaint.windows import Window
@@ -63,6 +64,7 @@ def inpaint_file(
     """
     settings = settings or OutputSettings()
     outputs = {"output": output} | ({"raw": raw_output} if raw_output else {})
+    check_distinct({"output": output, "raw output": raw_output}, {})
     for path in outputs.values():
         check_output(path, video)
     if not mask.num_holes and output.suffix.lower() == video.path.suffix.lower() and not raw_output:
