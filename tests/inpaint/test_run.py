@@ -270,10 +270,32 @@ def test_second_process_does_not_write_the_same_output(source, tmp_path):
     assert meddler.painted == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize(("name", "wanted"), [("out.avi", "ends in .mp4"), ("none/out.mp4", "there is no folder")])
-def test_output_that_cannot_be_written_is_refused_first(name, wanted, source, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("out.avi", "ends in .mp4"),
+        ("none/out.mp4", "there is no folder"),
+        ("folder.mp4", "which is a folder"),
+        ("/proc/out.mp4", "nothing can be written to /proc"),
+    ],
+)
+@pytest.mark.parametrize("is_raw", [False, True])
+def test_output_that_cannot_be_written_is_refused_first(is_raw, name, wanted, source, tmp_path):
+    (tmp_path / "folder.mp4").mkdir()
+    painter = Painter()
+    outputs = (tmp_path / "out.mp4", tmp_path / name) if is_raw else (tmp_path / name, None)
     with pytest.raises(ConfigError, match=wanted):
-        inpaint(Painter(), source, tmp_path / name)
+        inpaint(painter, source, outputs[0], raw_output=outputs[1])
+    assert not painter.painted
+
+
+def test_link_is_followed_to_where_the_output_goes(source, whole_run, tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "out.mp4").symlink_to(tmp_path / "far/real.mp4")
+    inpaint(Painter(), source, tmp_path / "out.mp4")
+    assert (tmp_path / "out.mp4").is_symlink()
+    assert (tmp_path / "far/real.mp4").read_bytes() == whole_run
+    assert os.listdir(tmp_path / "far") == ["real.mp4"]
 
 
 def test_input_is_never_overwritten(source):

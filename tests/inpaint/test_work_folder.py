@@ -57,22 +57,3 @@ def test_outputs_side_by_side_do_not_meet(tmp_path):
         assert other.finished() is None
         one.remove()
         other.keep(made(0), {"output": b""})
-
-
-def test_publishing_that_fails_leaves_the_target_as_it_was(tmp_path):
-    target = tmp_path / "out.mp4"
-    target.write_bytes(b"before")
-    work = WorkFolder(target)
-
-    def fail() -> None:
-        with work.publishing(target) as aside:
-            aside.write_bytes(b"half")
-            raise KeyboardInterrupt
-
-    with work.opened({}, redo=False):
-        with pytest.raises(KeyboardInterrupt):
-            fail()
-        assert target.read_bytes() == b"before"
-        with work.publishing(target) as aside:
-            aside.write_bytes(b"after")
-    assert target.read_bytes() == b"after"

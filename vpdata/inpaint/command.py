@@ -20,7 +20,7 @@ from vpdata.inpaint.input_mask import open_mask
 from vpdata.inpaint.input_video import VideoInput, open_video
 from vpdata.inpaint.objects import ObjectFinder
 from vpdata.inpaint.options import InpaintOptions, Wanted
-from vpdata.inpaint.output_paths import check_distinct
+from vpdata.inpaint.output_paths import check_distinct, check_place
 from vpdata.inpaint.output_video import check_output
 from vpdata.inpaint.run import inpaint_file
 from vpdata.inpaint.settings import InpaintSettings, with_trained
@@ -53,6 +53,8 @@ def run(options: InpaintOptions, settings: InpaintSettings) -> str:
     video = open_video(options.video)
     for path in filter(None, (options.output, options.raw_output)):
         check_output(path, video)
+    if options.save_mask is not None:
+        check_place(options.save_mask)
     picture = None
     if options.first_frame is not None:
         picture = read_image(options.first_frame)

@@ -1,12 +1,22 @@
-"""Where outputs go: nothing that is read or written beside them may be lost."""
+"""Where outputs go: each appears whole or not at all, and nothing that is read or written beside it is lost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
 
-from vpdata.errors import ConfigError
+from av.error import FFmpegError
+
+from vpdata.errors import ConfigError, StorageError
+
+
+def real_path(path: Path) -> Path:
+    """The file that a path leads to, links followed; it need not exist."""
+    return Path(os.path.realpath(path))
 
 
 def check_distinct(written: Mapping[str, Path | None], read: Mapping[str, Path | None]) -> None:
@@ -22,7 +32,35 @@ def check_distinct(written: Mapping[str, Path | None], read: Mapping[str, Path |
             raise ConfigError(f"got {path} as {one} and {other}; name another {one}")
 
 
+def check_place(path: Path) -> None:
+    """ConfigError for a file that could not be written: a folder, or one in a folder that takes none."""
+    if path.is_dir():
+        raise ConfigError(f"got the output {path}, which is a folder; wanted the name of a file")
+    folder = real_path(path).parent
+    if not folder.is_dir():
+        raise ConfigError(f"got the output {path}, but there is no folder {folder}")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"got the output {path}, but nothing can be written to {folder}: {error.strerror}") from error
+
+
+@contextmanager
+def publishing(target: Path) -> Iterator[Path]:
+    """A path beside `target` to write to; it becomes `target` when the block ends well. StorageError otherwise."""
+    target = real_path(target)
+    aside = target.with_name(f".{target.name}.aside{target.suffix}")
+    try:
+        yield aside
+        os.replace(aside, target)
+    except (OSError, FFmpegError) as error:
+        raise StorageError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 def _is_same(path: Path, other: Path) -> bool:
     if path.exists() and other.exists():
         return path.samefile(other)
-    return path.resolve() == other.resolve()
+    return real_path(path) == real_path(other)

@@ -26,7 +26,7 @@ from vpdata.errors import ConfigError, RunError
 from vpdata.inpaint.any_length import Frames
 from vpdata.inpaint.fit import Size
 from vpdata.inpaint.input_video import VideoInput
-from vpdata.inpaint.output_paths import check_distinct
+from vpdata.inpaint.output_paths import check_distinct, check_place
 from vpdata.media.normalise import yuv_from_rgb
 from vpdata.media.video import open_source
 
@@ -54,8 +54,7 @@ def check_output(path: Path, video: VideoInput) -> None:
     """ConfigError for an output that could not be written after hours of work."""
     if path.suffix.lower() not in _FORMATS:
         raise ConfigError(f"got the output {path}, wanted a name that ends in {', '.join(_FORMATS)}")
-    if not path.parent.is_dir():
-        raise ConfigError(f"got the output {path}, but there is no folder {path.parent}")
+    check_place(path)
     check_distinct({"output": path}, {"input": video.path})
     if not video.has_audio:
         return

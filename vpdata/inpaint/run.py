@@ -18,12 +18,11 @@ from vpdata.inpaint.any_length import Frames, MadeWindow, WindowModel, inpaint_a
 from vpdata.inpaint.fit import Size, scale_frames, scale_masks
 from vpdata.inpaint.input_mask import MaskInput
 from vpdata.inpaint.input_video import VideoInput
-from vpdata.inpaint.output_paths import check_distinct
+from vpdata.inpaint.output_paths import check_distinct, publishing
 from vpdata.inpaint.output_video import EncodeSettings, check_output, encode_piece, write_output
 from vpdata.inpaint.paste import paste
 from vpdata.inpaint.windows import Window
 from vpdata.inpaint.work_folder import WorkFolder
-from vpdata.storage import Folder
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ def inpaint_file(
         check_output(path, video)
     if not mask.num_holes and output.suffix.lower() == video.path.suffix.lower() and not raw_output:
         logger.warning("the mask is empty: %s is a copy of %s", output, video.path)
-        with Folder(output.absolute().parent).writing(output.name) as aside:
+        with publishing(output) as aside:
             shutil.copyfile(video.path, aside)
         return
     work = WorkFolder(output)
@@ -89,7 +88,7 @@ def inpaint_file(
             work.keep(made, pieces)
             on_window(made.window)
         for kind, path in outputs.items():
-            with work.publishing(path) as aside:
+            with publishing(path) as aside:
                 write_output(aside, work.pieces(kind, len(windows)), video)
         work.remove()
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from av.error import FFmpegError
 
-from vpdata.errors import RunError, StorageError
+from vpdata.errors import RunError
 from vpdata.inpaint.any_length import MadeWindow
+from vpdata.inpaint.output_paths import real_path
 from vpdata.inpaint.windows import Window
 from vpdata.storage import Folder
 
@@ -27,7 +26,8 @@ class WorkFolder:
 
     def __init__(self, output: Path) -> None:
         self._output = output
-        self._folder = Folder(output.absolute().parent / f".{output.name}.work")
+        place = real_path(output)
+        self._folder = Folder(place.with_name(f".{place.name}.work"))
 
     @contextmanager
     def opened(self, made_by: Mapping[str, Any], *, redo: bool) -> Iterator[None]:
@@ -81,18 +81,6 @@ class WorkFolder:
     def pieces(self, kind: str, num_windows: int) -> list[Path]:
         """Of all windows, in order."""
         return [self._folder.path(_piece_name(kind, index)) for index in range(num_windows)]
-
-    @contextmanager
-    def publishing(self, target: Path) -> Iterator[Path]:
-        """A path in here to write to; it becomes `target` when the block ends well."""
-        aside = self._folder.path(f"whole{target.suffix}")
-        try:
-            yield aside
-            os.replace(aside, target)
-        except (OSError, FFmpegError) as error:
-            raise StorageError(f"cannot write {target}: {error.strerror or error}") from error
-        finally:
-            aside.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove the folder with all that is in it."""
