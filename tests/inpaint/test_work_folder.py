@@ -50,6 +50,17 @@ def test_all_that_differs_is_said(tmp_path):
         assert work.finished() is None
 
 
+def test_nothing_binds_before_a_window_is_finished(tmp_path):
+    work = WorkFolder(tmp_path / "out.mp4")
+    for seed in (1, 2):
+        with work.opened({"seed": seed}, redo=False):
+            assert work.finished() is None
+    with work.opened({"seed": 2}, redo=False):
+        work.keep(made(0), {"output": b""})
+    with pytest.raises(RunError, match="seed: 2 before, 3 now"), work.opened({"seed": 3}, redo=False):
+        pass
+
+
 def test_outputs_side_by_side_do_not_meet(tmp_path):
     one, other = WorkFolder(tmp_path / "one.mp4"), WorkFolder(tmp_path / "other.mp4")
     with one.opened({}, redo=False), other.opened({}, redo=False):

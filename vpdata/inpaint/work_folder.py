@@ -33,8 +33,8 @@ class WorkFolder:
     def opened(self, made_by: Mapping[str, Any], *, redo: bool) -> Iterator[None]:
         """Hold the folder for this process. `made_by` is all that decides the result, as JSON takes it.
 
-        RunError where another process holds it, or where its pieces were made by something else; with `redo` those are
-        removed.
+        RunError where another process holds it, or where its finished windows were made by something else; with `redo`
+        those are removed.
         """
         Path(self._folder.uri).mkdir(exist_ok=True)
         with self._folder.path(_LOCK).open("w") as lock:
@@ -88,7 +88,7 @@ class WorkFolder:
 
     def _check(self, made_by: Mapping[str, Any]) -> None:
         text = json.dumps(made_by, indent=1, sort_keys=True)
-        if not self._folder.exists(_MADE_BY):
+        if not self._has_finished():
             self._clear()
             self._folder.write(_MADE_BY, text.encode())
             return
@@ -98,6 +98,9 @@ class WorkFolder:
             raise RunError(
                 "\n  ".join([f"part of {self._output} was made by something else; --redo begins anew:", *changes])
             )
+
+    def _has_finished(self) -> bool:
+        return self._folder.exists(_MADE_BY) and bool(self._folder.names(".npz"))
 
     def _clear(self) -> None:
         for name in self._folder.names():
