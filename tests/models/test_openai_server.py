@@ -37,6 +37,7 @@ PICTURE[:, 32:] = (220, 30, 30)
 
 JUNK = {
     "status 500": fails(500),
+    "status 503": fails(503),
     "junk": sends(b"\x00\xff not JSON"),
     "truncated JSON": sends(b'{"choices": [{"message": {"content": "a re'),
     "broken off": breaks_off,
@@ -154,7 +155,7 @@ def test_rate_limit_of_one_request_holds_back_all(server):
 
 
 def test_waits_grow_while_a_server_is_overloaded(server):
-    server.choose = first(fails(503), num=9)
+    server.choose = first(fails(429), num=9)
     slept_s = []
     asking = client(server, sleep=slept_s.append, wait_for_s=300.0)
     assert asking.answer("Describe it.", images=[]).text == "a red square"
@@ -181,7 +182,26 @@ def test_request_that_fails_while_others_do_not_gets_no_answer(server, caplog, n
     assert [record.levelno for record in caplog.records if record.name.startswith("vpdata")] == [logging.WARNING]
 
 
-@pytest.mark.parametrize("name", ["status 500", "web page", "no choices"])
+@pytest.mark.parametrize("status", [408, 502, 503, 504])
+def test_request_that_alone_gets_a_gateways_error_gets_no_answer(server, status):
+    server.choose = lambda prompt, number: fails(status) if prompt == "bad" else says("grey")
+    asking = client(server, sleep=no_sleep)
+    assert asking.answer("bad", images=[PICTURE]) is None
+    assert server.prompts == ["bad", "bad", PLAIN]
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [fails(425), fails(429), fails(529), *(fails(status, retry_after="0.01") for status in (408, 502, 503, 504))],
+    ids=["425", "429", "529", "408 until", "502 until", "503 until", "504 until"],
+)
+def test_request_that_a_busy_server_puts_off_is_to_blame_for_nothing(server, busy):
+    server.choose = first(busy, num=5)
+    assert client(server, sleep=no_sleep).answer("Describe it.", images=[]).text == "a red square"
+    assert server.prompts == ["Describe it."] * 6
+
+
+@pytest.mark.parametrize("name", ["status 500", "status 503", "web page", "no choices"])
 def test_server_that_answers_nothing_well_stops_the_run(server, name):
     server.choose = lambda prompt, number: JUNK[name]
     with pytest.raises(BackendError, match="finished work is kept"):

@@ -39,7 +39,9 @@ _log = logging.getLogger(__name__)
 logging.getLogger("httpx").setLevel(logging.WARNING)
 logging.getLogger("httpcore").setLevel(logging.WARNING)
 
-_UNAVAILABLE = (408, 425, 429, 502, 503, 504, 529)
+_BUSY = (425, 429, 529)
+_BUSY_OR_BROKEN = (408, 502, 503, 504)
+"""Of a gateway: too much to do, or one request that takes too long or crashes the replica that it reaches."""
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
 _CONNECT_TIMEOUT_S = 10.0
 _JPEG_QUALITY = 90
@@ -70,7 +72,8 @@ class ServerSettings:
     request_timeout_s: float = 60.0
     """Longest time one attempt may take, from the connection to the last byte."""
     max_attempts: int = 3
-    """Of a request that fails while the server answers others; then it is taken for the cause, and gets no text."""
+    """Of a request that fails while the server answers others; then it is taken for the cause, and gets no text. More
+    for a server that turns some requests away by 502, 503 or 504 when it has too much to do."""
     wait_for_s: float = 300.0
     """How long a server that answers nothing is waited for before the run stops. `longest_silence_s` must stay below
     the stage's `resources.timeout_s`, or the engine takes the waiting for a hang."""
@@ -238,9 +241,10 @@ class ChatServer:
         said = " ".join(plain_text(reply.decode("utf-8", "replace")).split())
         # Some servers quote the key that they do not know.
         detail = f"status {status}: {(said.replace(self._key, '[key]') if self._key else said)[:300]}"
-        if status in _UNAVAILABLE:
-            raise _Unavailable(detail, retry_after_s=read_retry_after(response.headers.get("retry-after")))
-        if status >= 500:
+        retry_after_s = read_retry_after(response.headers.get("retry-after"))
+        if status in _BUSY or (status in _BUSY_OR_BROKEN and retry_after_s):
+            raise _Unavailable(detail, retry_after_s=retry_after_s)
+        if status in _BUSY_OR_BROKEN or status >= 500:
             raise BadReply(detail)
         if is_content_refusal(reply):
             return Answer(text="", input_tokens=0, output_tokens=0)
