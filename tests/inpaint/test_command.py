@@ -77,13 +77,6 @@ def test_output_has_the_inputs_frames_times_and_sound_and_another_hole(film, wei
 def test_stopped_run_goes_on_and_gives_the_same_bytes(film, weights, config, monkeypatch, capsys):
     video, _ = film
     assert inpaint(film, weights, config, "--prompt", "a red ball", output="whole.mp4") == 0
-    steps = []
-
-    def stop_in_the_second_window(self, window, step):
-        steps.append((window.index, step))
-        if window.index == 1:
-            raise KeyboardInterrupt
-
     with monkeypatch.context() as patched:
         patched.setattr("vpdata.inpaint.command._Progress.on_step", stop_in_the_second_window)
         assert inpaint(film, weights, config, "--prompt", "a red ball") == 130
@@ -92,6 +85,24 @@ def test_stopped_run_goes_on_and_gives_the_same_bytes(film, weights, config, mon
     assert "--redo" in capsys.readouterr().err
     assert inpaint(film, weights, config, "--prompt", "a red ball") == 0
     assert (video.parent / "out.mp4").read_bytes() == (video.parent / "whole.mp4").read_bytes()
+
+
+def stop_in_the_second_window(self, window, step):
+    if window.index == 1:
+        raise KeyboardInterrupt
+
+
+def test_tiling_that_is_left_to_the_memory_stays_as_it_was_begun(film, weights, config, monkeypatch, capsys):
+    video, _ = film
+    use, tiled = ("--prompt", "a red ball"), ("--set", "memory.vae_tiling=true")
+    assert inpaint(film, weights, config, *use, *tiled, output="tiled.mp4") == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("vpdata.inpaint.command._Progress.on_step", stop_in_the_second_window)
+        assert inpaint(film, weights, config, *use, *tiled) == 130
+    assert inpaint(film, weights, config, *use, "--set", "memory.vae_tiling=false") == 1
+    assert "--redo" in capsys.readouterr().err
+    assert inpaint(film, weights, config, *use) == 0
+    assert (video.parent / "out.mp4").read_bytes() == (video.parent / "tiled.mp4").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -90,4 +90,13 @@ def test_out_of_memory_is_reported_with_the_window_and_the_way_out():
     model = WithinMemory(Hungry(), plan=FASTEST, needs=NEEDS, attention="auto")
     with pytest.raises(BackendError, match="9 frames at 96 x 64 px with offload none") as raised:
         model.inpaint(request)
-    assert "run the same command again" in str(raised.value)
+    assert "Run the same command again" in str(raised.value)
+
+
+def test_advice_begins_anew_where_finished_windows_would_be_others():
+    options = advice(MemoryPlan(offload="none", vae_tiling=False), NEEDS, total=16_000)
+    assert "memory.offload=text_encoder --set memory.vae_tiling=true --redo (" in options
+    assert "memory.offload=layers --set memory.vae_tiling=false (" in options
+    tiled = advice(MemoryPlan(offload="none", vae_tiling=True), NEEDS, total=16_000)
+    assert "memory.offload=text_encoder --set memory.vae_tiling=true (" in tiled
+    assert "and --redo" in advice(FASTEST, NEEDS, total=3_000)

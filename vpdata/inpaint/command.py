@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from vpdata.inpaint.output_video import check_output
 from vpdata.inpaint.run import inpaint_file
 from vpdata.inpaint.settings import InpaintSettings, with_trained
 from vpdata.inpaint.windows import Window, plan_windows
+from vpdata.inpaint.work_folder import WorkFolder
 from vpdata.media.masks import encode_mask
 from vpdata.storage import Folder
 
@@ -74,7 +76,7 @@ def run(options: InpaintOptions, settings: InpaintSettings) -> str:
     prompts = PromptWriter(settings.captioner).prompts(
         options.words, video.frames(), mask.frames(), num_frames=video.num_frames
     )
-    inpainter = Inpainter(settings)
+    inpainter = Inpainter(_as_begun(settings, options))
     windows = inpainter.windows(video.num_frames)
     progress = _Progress(len(windows), num_steps=settings.sampling.num_steps)
     write(
@@ -103,6 +105,18 @@ def _check_files(options: InpaintOptions) -> None:
             "--config": Path(options.config) if options.config else None,
         },
     )
+
+
+def _as_begun(settings: InpaintSettings, options: InpaintOptions) -> InpaintSettings:
+    """With the VAE's tiling of the windows that are finished, where it is not set.
+
+    It changes pixels, and would else follow the GPU's free memory, which another process may have taken meanwhile.
+    """
+    begun = None if options.redo else WorkFolder(options.output).made_by()
+    if begun is None or settings.memory.vae_tiling is not None:
+        return settings
+    tiling = begun.get("model", {}).get("vae_tiling")
+    return replace(settings, memory=replace(settings.memory, vae_tiling=tiling))
 
 
 class _NothingToMake:

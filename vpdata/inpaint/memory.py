@@ -117,13 +117,16 @@ def plan_memory(settings: MemorySettings, needs: MemoryNeeds, *, free: int | Non
 
 
 def advice(plan: MemoryPlan, needs: MemoryNeeds, *, total: int) -> str:
-    """What to do when memory ran out under a plan: the options that would fit into `total` bytes, by the estimate."""
+    """What to do when memory ran out under a plan: the options that would fit into `total` bytes, by the estimate.
+
+    Finished windows have another tiling or size than what some of them would make; those come with `--redo`.
+    """
     sparing = [other for other in _PLANS if _peak(other, needs) < _peak(plan, needs)]
     fitting = [other for other in sparing if _fits(other, needs, total)]
     if fitting:
         options = [
-            f"--set memory.offload={other.offload} --set memory.vae_tiling={str(other.vae_tiling).lower()} "
-            f"(about {_peak(other, needs) / 1e9:.1f} GB)"
+            f"--set memory.offload={other.offload} --set memory.vae_tiling={str(other.vae_tiling).lower()}"
+            f"{'' if other.vae_tiling == plan.vae_tiling else ' --redo'} (about {_peak(other, needs) / 1e9:.1f} GB)"
             for other in fitting
         ]
         return f"these would fit: {'; or '.join(options)}"
@@ -132,7 +135,7 @@ def advice(plan: MemoryPlan, needs: MemoryNeeds, *, total: int) -> str:
     words = "" if plan == least else "--set memory.offload=layers --set memory.vae_tiling=true and "
     return (
         f"give {words}windows of half the area (--set windows.area_px=...) or half the frames (--set "
-        f"windows.num_frames=...), which need about {_peak(least, smaller) / 1e9:.1f} GB"
+        f"windows.num_frames=...), which need about {_peak(least, smaller) / 1e9:.1f} GB, and --redo"
     )
 
 
@@ -175,7 +178,8 @@ def _saying_what_fits(plan: MemoryPlan, needs: MemoryNeeds, request: Request) ->
         raise BackendError(
             f"the GPU's memory ({total / 1e9:.1f} GB) does not hold a window of {len(request.frames)} frames at "
             f"{width_px} x {height_px} px with offload {plan.offload} and vae_tiling {str(plan.vae_tiling).lower()}; "
-            f"{advice(plan, needs, total=total)}. Finished windows are kept: run the same command again with the option"
+            f"{advice(plan, needs, total=total)}. Run the same command again with that: finished windows are kept, but "
+            "--redo begins anew"
         ) from error
 
 

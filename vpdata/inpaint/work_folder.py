@@ -48,6 +48,10 @@ class WorkFolder:
             self._check(made_by)
             yield
 
+    def made_by(self) -> dict[str, Any] | None:
+        """What the finished windows were made by; None where none is."""
+        return json.loads(self._folder.read(_MADE_BY)) if self._has_finished() else None
+
     def finished(self) -> MadeWindow | None:
         """The last window that is finished; None at the beginning."""
         names = self._folder.names(".npz")
@@ -88,11 +92,11 @@ class WorkFolder:
 
     def _check(self, made_by: Mapping[str, Any]) -> None:
         text = json.dumps(made_by, indent=1, sort_keys=True)
-        if not self._has_finished():
+        if (before := self.made_by()) is None:
             self._clear()
             self._folder.write(_MADE_BY, text.encode())
             return
-        before, now = json.loads(self._folder.read(_MADE_BY)), json.loads(text)
+        now = json.loads(text)
         if differing := sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key)):
             changes = [f"{key}: {_short(before.get(key))} before, {_short(now.get(key))} now" for key in differing]
             raise RunError(
