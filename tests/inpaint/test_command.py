@@ -100,7 +100,7 @@ def test_tiling_that_is_left_to_the_memory_stays_as_it_was_begun(film, weights, 
         patched.setattr("vpdata.inpaint.command._Progress.on_step", stop_in_the_second_window)
         assert inpaint(film, weights, config, *use, *tiled) == 130
     assert inpaint(film, weights, config, *use, "--set", "memory.vae_tiling=false") == 1
-    assert "--redo" in capsys.readouterr().err
+    assert "begins anew:\n  model.vae_tiling: true before, false now\n" in capsys.readouterr().err
     assert inpaint(film, weights, config, *use) == 0
     assert (video.parent / "out.mp4").read_bytes() == (video.parent / "tiled.mp4").read_bytes()
 

@@ -248,7 +248,7 @@ def test_other_settings_do_not_go_on_with_what_is_there(source, whole_run, tmp_p
     output = tmp_path / "out.mp4"
     with pytest.raises(KeyboardInterrupt):
         inpaint(Painter(stop_at=2), source, output)
-    with pytest.raises(RunError, match=r"--redo begins anew:\n  model: {\"seed\": 1} before, {\"seed\": 2} now"):
+    with pytest.raises(RunError, match=r"--redo begins anew:\n  model.seed: 1 before, 2 now$"):
         inpaint(Painter(), source, output, made_by={"seed": 2})
     with pytest.raises(RunError, match="mask: "):
         inpaint(Painter(), source, output, mask=hole_in(source, rows=slice(21, 28)))

@@ -50,6 +50,24 @@ def test_all_that_differs_is_said(tmp_path):
         assert work.finished() is None
 
 
+def test_only_the_values_that_differ_are_said(tmp_path):
+    work = WorkFolder(tmp_path / "out.mp4")
+    words = "a dog that runs over the grass " * 5
+    before = {
+        "model": {"path": "/long" * 40, "sampling": {"seed": 42, "num_steps": 50}, "prompts": {"0": f"{words}red"}}
+    }
+    now = {"model": {"path": "/long" * 40, "sampling": {"seed": 1, "num_steps": 50}, "prompts": {"0": f"{words}blue"}}}
+    with work.opened(before | {"windows": [[0, 9], [4, 13]]}, redo=False):
+        work.keep(made(0), {"output": b""})
+    with pytest.raises(RunError) as raised, work.opened(now | {"windows": [[0, 9], [5, 13]]}, redo=False):
+        pass
+    assert str(raised.value).splitlines()[1:] == [
+        '  model.prompts.0: ...runs over the grass red" before, ...runs over the grass blue" now',
+        "  model.sampling.seed: 42 before, 1 now",
+        "  windows[1][0]: 4 before, 5 now",
+    ]
+
+
 def test_nothing_binds_before_a_window_is_finished(tmp_path):
     work = WorkFolder(tmp_path / "out.mp4")
     for seed in (1, 2):

@@ -6,6 +6,7 @@ import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,7 @@ class WorkFolder:
             self._clear()
             self._folder.write(_MADE_BY, text.encode())
             return
-        now = json.loads(text)
-        if differing := sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key)):
-            changes = [f"{key}: {_short(before.get(key))} before, {_short(now.get(key))} now" for key in differing]
+        if changes := _changes(before, json.loads(text)):
             raise RunError(
                 "\n  ".join([f"part of {self._output} was made by something else; --redo begins anew:", *changes])
             )
@@ -116,6 +115,25 @@ def _piece_name(kind: str, index: int) -> str:
     return f"{kind}-{index:06d}.mkv"
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _changes(before: Any, now: Any, where: str = "") -> list[str]:
+    """A line for each value that is another one; of lists, for the first in them."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted(before.keys() | now.keys())
+        return [line for key in keys for line in _changes(before.get(key), now.get(key), f"{where}.{key}".strip("."))]
+    if isinstance(before, list) and isinstance(now, list):
+        items = (_changes(*pair, f"{where}[{index}]") for index, pair in enumerate(zip_longest(before, now)))
+        return next((lines for lines in items if lines), [])
+    if before == now:
+        return []
+    texts = [json.dumps(value, ensure_ascii=False) for value in (before, now)]
+    # Two prompts may differ in a late word alone.
+    first = next((index for index, pair in enumerate(zip(*texts, strict=False)) if pair[0] != pair[1]), 0)
+    start = max(first - 20, 0)
+    return [f"{where}: {_short(texts[0], start)} before, {_short(texts[1], start)} now"]
+
+
+def _short(text: str, start: int) -> str:
+    """Part of a long text, with what is at `start`."""
+    if len(text) <= 80:
+        return text
+    return f"{'...' if start else ''}{text[start : start + 74]}{'...' if len(text) > start + 74 else ''}"
