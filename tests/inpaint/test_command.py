@@ -195,6 +195,12 @@ def test_object_is_found_by_a_box_and_followed(film, weights, config):
     assert [path.name for path in video.parent.iterdir() if path.name.startswith(".")] == []
 
 
+def test_found_objects_that_were_damaged_are_named(film, weights, config, capsys):
+    (film[0].parent / ".out.mp4.objects.json").write_text("{")
+    assert inpaint(film, weights, config, "--box", "17,22,43,48", "--remove", mask=False) == 1
+    assert ".out.mp4.objects.json is damaged" in capsys.readouterr().err
+
+
 def test_word_that_the_embedded_detector_does_not_know_is_refused(film, weights, config, capsys):
     assert inpaint(film, weights, config, "--object", "the red car", "--remove", mask=False) == 1
     assert "person, face and moving object" in capsys.readouterr().err

@@ -126,6 +126,8 @@ def test_list_of_lists_has_the_objects_of_each_frame(tmp_path):
         '{"tracks": []}',
         '[{"size": [48, 64], "counts": [1, 2]}]',
         '[{"size": [48], "counts": "a"}]',
+        '[{"size": [1e999, 64], "counts": "a"}]',
+        '[{"size": [0, 64], "counts": ""}]',
         '[{"size": [48, 64], "counts": "a"}]',
         '[{"size": [48, 64], "counts": "PPP"}, {"size": [24, 32], "counts": "PPP"}]',
     ],
@@ -134,6 +136,12 @@ def test_json_that_is_no_mask_is_refused(text, tmp_path):
     (tmp_path / "masks.json").write_text(text)
     with pytest.raises(ConfigError, match=r"masks.json (cannot be read|is damaged)"):
         read(tmp_path / "masks.json")
+
+
+def test_json_without_tracks_says_so(tmp_path):
+    (tmp_path / "masks.json").write_text('{"tracks": []}')
+    with pytest.raises(ConfigError, match="it holds no track"):
+        open_mask_file(tmp_path / "masks.json", size_if_empty=SIZE)
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int32])

@@ -92,7 +92,18 @@ def test_audio_whose_time_stands_still_is_refused_first(tmp_path):
 @pytest.mark.parametrize("num_frames", [19, 21])
 def test_pieces_that_do_not_add_up_are_refused(num_frames, video, tmp_path):
     pieces = pieces_of(video, numbered(21), [num_frames], tmp_path)
-    with pytest.raises(RunError, match="remove the folder"):
+    with pytest.raises(RunError, match="--redo begins anew"):
+        write_output(tmp_path / "out.mp4", pieces, video)
+
+
+@pytest.mark.parametrize("data", [b"", b"abc", None])
+@pytest.mark.parametrize("number", [0, 1])
+def test_piece_that_is_damaged_or_gone_is_named(number, data, video, tmp_path):
+    pieces = pieces_of(video, numbered(20), [7, 13], tmp_path)
+    pieces[number].unlink()
+    if data is not None:
+        pieces[number].write_bytes(data)
+    with pytest.raises(RunError, match=rf"/{number}.mkv is damaged .*; --redo begins anew"):
         write_output(tmp_path / "out.mp4", pieces, video)
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vpdata.errors import RunError
+from vpdata.errors import RunError, StorageError
 from vpdata.inpaint.any_length import MadeWindow
 from vpdata.inpaint.windows import Window
 from vpdata.inpaint.work_folder import WorkFolder
@@ -76,6 +76,43 @@ def test_nothing_binds_before_a_window_is_finished(tmp_path):
     with work.opened({"seed": 2}, redo=False):
         work.keep(made(0), {"output": b""})
     with pytest.raises(RunError, match="seed: 2 before, 3 now"), work.opened({"seed": 3}, redo=False):
+        pass
+
+
+DAMAGES = {
+    "text": lambda data: b"abc",
+    "empty": lambda data: b"",
+    "cut": lambda data: data[: len(data) // 2],
+    "pickle": lambda data: b"\x80\x04N.",
+    "other bits": lambda data: data[:200] + bytes(byte ^ 255 for byte in data[200:400]) + data[400:],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        *(("window-000000.npz", damage) for damage in DAMAGES.values()),
+        ("made-by.json", DAMAGES["cut"]),
+        ("made-by.json", lambda data: b"3"),
+    ],
+)
+def test_damaged_file_is_named_with_the_way_out(name, damage, tmp_path):
+    work = WorkFolder(tmp_path / "out.mp4")
+    with work.opened({"seed": 1}, redo=False):
+        work.keep(made(0), {"output": b""})
+    path = tmp_path / ".out.mp4.work" / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(StorageError, match=rf"{name} is damaged .*; --redo"), work.opened({"seed": 1}, redo=False):
+        work.finished()
+    with work.opened({"seed": 1}, redo=True):
+        assert work.finished() is None
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / ".out.mp4.work").write_text("a file")
+    work = WorkFolder(tmp_path / "out.mp4")
+    wanted = r"cannot write to .*.out.mp4.work: File exists"
+    with pytest.raises(StorageError, match=wanted), work.opened({}, redo=False):
         pass
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vpdata.config import fill, read_yaml, to_plain, with_overrides
-from vpdata.errors import ConfigError
+from vpdata.errors import ConfigError, StorageError
 from vpdata.inpaint.any_length import Frames, Request
 from vpdata.inpaint.edit import PromptWriter
 from vpdata.inpaint.first_frame import check_aspect, read_image
@@ -150,7 +150,7 @@ def _found_mask(options: InpaintOptions, video: VideoInput, settings: InpaintSet
     """A mask file of the objects that are wanted, beside the output until that is there, for a second run."""
     path = options.output.absolute().parent / f".{options.output.name}.objects.json"
     made_by = _made_by(options.wanted, video, settings)
-    if not path.is_file() or json.loads(path.read_text())["made_by"] != made_by:
+    if _found_by(path) != made_by:
         _check_frames(options.wanted, video)
         masks = _find(options.wanted, video, settings)
         track = {"label": ", ".join(options.wanted.labels), "masks": masks}
@@ -159,6 +159,16 @@ def _found_mask(options: InpaintOptions, video: VideoInput, settings: InpaintSet
         target = options.save_mask.absolute()
         Folder(str(target.parent)).write(target.name, path.read_bytes())
     return path
+
+
+def _found_by(path: Path) -> str | None:
+    """What the objects were found by that an earlier run has left; None where it has not."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_bytes())["made_by"]
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise StorageError(f"{path} is damaged ({error}); remove it to look for the objects again") from error
 
 
 def _find(wanted: Wanted, video: VideoInput, settings: InpaintSettings) -> list[dict[str, Any] | None]:

@@ -126,7 +126,9 @@ def _run_lengths(path: Path, size_if_empty: Size) -> MaskFile:
         if len(sizes) > 1:
             raise ValueError(f"it has masks of several sizes: {sorted(sizes)[:3]}")
         height, width = next(iter(sizes), (size_if_empty.height_px, size_if_empty.width_px))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        if min(height, width) < 1:
+            raise ValueError(f"its masks have the size {[height, width]}")
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ConfigError(f"the mask {path} cannot be read: {error!r}; wanted COCO run lengths per frame") from error
 
     def frames() -> Iterator[Masks]:
@@ -146,6 +148,8 @@ def _by_frame(data: Any) -> list[list[dict[str, Any]]]:
     """Per frame the run lengths of its objects."""
     if isinstance(data, dict):
         tracks = [track["masks"] for track in data["tracks"]]
+        if not tracks:
+            raise ValueError("it holds no track")
         if len({len(track) for track in tracks}) != 1:
             raise ValueError("its tracks are not equally long")
         rows = [list(objects) for objects in zip(*tracks, strict=True)]

@@ -127,7 +127,7 @@ def write_output(path: Path, pieces: Sequence[Path], video: VideoInput) -> None:
     with (
         av.open(str(path), "w", format=format_, options=options) as container,
         open_source(video.path) as source,
-        av.open(str(pieces[0])) as first,
+        _opened(pieces[0]) as first,
     ):
         origin = _origin_s(source)
         picture = container.add_stream_from_template(first.streams.video[0])
@@ -150,18 +150,25 @@ def _picture_packets(
     ends = [*stamps[1:], stamps[-1] + video.last_duration]
     index = 0
     for piece in pieces:
-        with av.open(str(piece)) as container:
+        with _opened(piece) as container:
             for packet in container.demux(video=0):
                 if not packet.size:
                     continue
                 if index == len(stamps):
-                    raise RunError(f"{piece}: got more packets than the video has frames; remove the folder")
+                    raise RunError(f"{piece}: got more packets than the video has frames; --redo begins anew")
                 packet.pts = packet.dts = stamps[index]
                 packet.duration, packet.time_base, packet.stream = ends[index] - stamps[index], time_base, stream
                 yield stamps[index] * time_base, packet
                 index += 1
     if index != len(stamps):
-        raise RunError(f"{pieces[-1].parent}: got {index} of {len(stamps)} frames; remove the folder")
+        raise RunError(f"{pieces[-1].parent}: got {index} of {len(stamps)} frames; --redo begins anew")
+
+
+def _opened(piece: Path) -> InputContainer:
+    try:
+        return av.open(str(piece))
+    except FFmpegError as error:
+        raise RunError(f"{piece} is damaged ({error.strerror}); --redo begins anew") from error
 
 
 def _audio_packets(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+from zipfile import BadZipFile
 
 import numpy as np
 
-from vpdata.errors import RunError
+from vpdata.errors import RunError, StorageError
 from vpdata.inpaint.any_length import MadeWindow
 from vpdata.inpaint.output_paths import real_path
 from vpdata.inpaint.windows import Window
@@ -35,10 +37,9 @@ class WorkFolder:
         """Hold the folder for this process. `made_by` is all that decides the result, as JSON takes it.
 
         RunError where another process holds it, or where its finished windows were made by something else; with `redo`
-        those are removed.
+        those are removed. StorageError where it cannot be written or is damaged.
         """
-        Path(self._folder.uri).mkdir(exist_ok=True)
-        with self._folder.path(_LOCK).open("w") as lock:
+        with self._lock() as lock:
             try:
                 # Released by the system when the process ends, however that comes about.
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -50,15 +51,18 @@ class WorkFolder:
             yield
 
     def made_by(self) -> dict[str, Any] | None:
-        """What the finished windows were made by; None where none is."""
-        return json.loads(self._folder.read(_MADE_BY)) if self._has_finished() else None
+        """What the finished windows were made by; None where none is. StorageError where that cannot be read."""
+        if not (self._folder.exists(_MADE_BY) and self._folder.names(".npz")):
+            return None
+        with self._named_damage(_MADE_BY):
+            return dict(json.loads(self._folder.read(_MADE_BY)))
 
     def finished(self) -> MadeWindow | None:
-        """The last window that is finished; None at the beginning."""
+        """The last window that is finished; None at the beginning. StorageError where it cannot be read."""
         names = self._folder.names(".npz")
         if not names:
             return None
-        with np.load(self._folder.path(names[-1])) as arrays:
+        with self._named_damage(names[-1]), np.load(self._folder.path(names[-1])) as arrays:
             index, start, stop, num_shared, num_known = (int(value) for value in arrays["window"])
             frames = arrays["frames"]
             mask = np.unpackbits(arrays["mask"], count=frames[..., 0].size).astype(np.bool_).reshape(frames.shape[:3])
@@ -102,8 +106,21 @@ class WorkFolder:
                 "\n  ".join([f"part of {self._output} was made by something else; --redo begins anew:", *changes])
             )
 
-    def _has_finished(self) -> bool:
-        return self._folder.exists(_MADE_BY) and bool(self._folder.names(".npz"))
+    def _lock(self) -> TextIO:
+        try:
+            Path(self._folder.uri).mkdir(exist_ok=True)
+            return self._folder.path(_LOCK).open("w")
+        except OSError as error:
+            raise StorageError(f"cannot write to {self._folder.uri}: {error.strerror or error}") from error
+
+    @contextmanager
+    def _named_damage(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, TypeError, LookupError, EOFError, BadZipFile, zlib.error) as error:
+            raise StorageError(
+                f"{self._folder.path(name)} is damaged ({error}); --redo begins the output anew"
+            ) from error
 
     def _clear(self) -> None:
         for name in self._folder.names():
