@@ -11,6 +11,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.video.frame import PictureType
 
 from vpdata.errors import Reason, RejectItem
 from vpdata.media.video import FrameReader, VideoInfo, probe
@@ -311,9 +312,10 @@ def test_joined_recordings_follow_each_other_without_a_hole(tmp_path):
     late = write_video(tmp_path / "late.ts", grey_ramp(25), times_s=[3000 + index / 25 for index in range(25)])
     joined.write_bytes(parts[0].read_bytes() + late.read_bytes())
     info = measured(joined)
-    _, planes = normalised(joined)
+    reader, planes = normalised(joined)
     assert info.fps == 25
     assert greys(planes) == [*range(25), *range(25)]
+    assert reader.damage is None
 
 
 def test_change_of_size_keeps_the_first_size(tmp_path):
@@ -337,6 +339,44 @@ def test_truncated_file_keeps_what_decodes_and_says_so(tmp_path, suffix):
     assert reader.damage
     assert 10 <= len(planes) <= 20
     np.testing.assert_array_equal(planes[:10], normalised(whole)[1][:10])
+
+
+# x264 takes noise for a scene cut at every frame.
+NO_SCENE_CUTS = {"sc_threshold": "0", "b_strategy": "0"}
+
+
+def with_broken_packet(path: Path, to: Path, number: int) -> Path:
+    """The same file, with zeros in the second half of one packet, counted in the order of decoding."""
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][number]
+        assert packet.pos is not None
+        data = bytearray(path.read_bytes())
+        half = packet.size // 2
+        data[packet.pos + half : packet.pos + packet.size] = bytes(packet.size - half)
+    to.write_bytes(data)
+    return to
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("mp4", "libx264"), ("avi", "mpeg4"), ("mkv", "mpeg2video")])
+def test_no_frame_is_shown_that_a_damaged_picture_went_into(tmp_path, suffix, codec):
+    images = np.random.default_rng(0).integers(0, 255, (NUM_FRAMES, HEIGHT_PX, WIDTH_PX, 3), np.uint8)
+    whole = write_video(tmp_path / f"whole.{suffix}", images, codec=codec, options={"bf": "2", **NO_SCENE_CUTS})
+    with av.open(str(whole)) as container:
+        kinds = [PictureType(frame.pict_type) for frame in container.decode(video=0)]
+    good = kinds.index(PictureType.P, 9)  # shown after two B-frames and decoded before them
+    assert kinds[good - 2 : good] == [PictureType.B] * 2
+    reader, planes = normalised(with_broken_packet(whole, tmp_path / f"broken.{suffix}", good - 2))
+    assert reader.damage == "a picture is damaged"
+    np.testing.assert_array_equal(planes, normalised(whole)[1][: good - 2])
+    assert reader.num_source_frames == len(planes)
+
+
+def test_video_that_starts_damaged_is_used_from_the_next_key_frame_on(tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (NUM_FRAMES, HEIGHT_PX, WIDTH_PX, 3), np.uint8)
+    whole = write_video(tmp_path / "whole.mp4", images, options={"g": "10", "bf": "0", **NO_SCENE_CUTS})
+    reader, planes = normalised(with_broken_packet(whole, tmp_path / "broken.mp4", 0))
+    np.testing.assert_array_equal(planes, normalised(whole)[1][10:])
+    assert (reader.num_source_frames, reader.damage) == (NUM_FRAMES - 10, None)
 
 
 def test_file_without_its_index_is_unreadable(tmp_path, mp4):

@@ -12,6 +12,7 @@ import av
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
+from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from vpdata.errors import Reason, RejectItem
@@ -29,6 +30,8 @@ _STANDARD_FPS = tuple(
 )
 _SNAP_FRAC = 0.005
 _STEADY_FRAC = 0.9
+_MAX_HELD_FRAMES = 16
+"""As many B-frames as H.264 may put in a row."""
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _CONTAINERS = (b"\x1a\x45\xdf\xa3", b"FLV\x01", b"OggS", b"\x30\x26\xb2\x75", b"\0\0\x01\xba")
 
@@ -298,25 +301,48 @@ def snapped(fps: Fraction) -> Fraction:
 
 
 def _packets(container: InputContainer, stream: VideoStream, damage: _Damage) -> Iterator[av.Packet]:
-    """Packets with content, up to the first that is damaged."""
+    """Packets with content, up to damage of the container."""
     try:
         for packet in container.demux(stream):
             if packet.size:
+                # Where recordings were joined, good packets are marked too.
+                damage.detail = "the file ends in the middle of a packet" if packet.is_corrupt else None
                 yield packet
-            if packet.is_corrupt:
-                damage.detail = "the file ends in the middle of a packet"
     except FFmpegError as error:
         damage.detail = f"the container is damaged: {error.strerror}"
 
 
 def _decoded(container: InputContainer, stream: VideoStream, damage: _Damage) -> Iterator[av.VideoFrame]:
-    """Frames in the order of display, up to the first damage after a good frame."""
+    """Frames in the order of display, from the first good one to the first damage after it.
+
+    A B-frame waits for the frame shown after it, which it may have been predicted from. What a decoder does not notice
+    passes: libavcodec's for H.264 and MPEG mark damage inside a picture, those for HEVC, VP8, VP9 and AV1 do not.
+    """
+    held: list[av.VideoFrame] = []
+    has_frames = awaits_key_frame = False
+    for frame in _decoder_output(container, stream, damage):
+        if frame.is_corrupt:
+            if has_frames:
+                damage.detail = damage.detail or "a picture is damaged"
+                return
+            awaits_key_frame = True
+        elif not awaits_key_frame or frame.key_frame:
+            has_frames, awaits_key_frame = True, False
+            held.append(frame)
+            if frame.pict_type != PictureType.B or len(held) > _MAX_HELD_FRAMES:
+                yield from held
+                held.clear()
+    yield from held
+
+
+def _decoder_output(container: InputContainer, stream: VideoStream, damage: _Damage) -> Iterator[av.VideoFrame]:
+    """Frames in the order of display, damaged ones too, up to the first error after a good frame."""
     has_frames = False
     try:
         for packet in _packets(container, stream, damage):
             try:
                 for frame in stream.codec_context.decode(packet):
-                    has_frames = True
+                    has_frames = has_frames or not frame.is_corrupt
                     yield frame
             except FFmpegError as error:
                 # A recording that starts between two key frames fails until the first of them.
