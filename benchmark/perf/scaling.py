@@ -44,7 +44,7 @@ class Job:
     usd_per_gpu_hour: float
     gpus_per_node: int = 8
     used_frac: float = 0.8
-    """Of the time that a GPU is paid for: starts, stragglers, repeated parts."""
+    """Of the time that a worker has: starts, stragglers and repeated parts take the rest."""
     width_px: int = 1280
     height_px: int = 720
     fps: float = 24.0
@@ -59,9 +59,12 @@ class Job:
 class Plan:
     """What that takes."""
 
-    gpu_hours: float
-    """Paid for."""
+    worked_gpu_hours: float
+    """That the models compute."""
+    paid_gpu_hours: float
+    """Of all GPUs of the nodes for all the days: also while they wait, and those that whole nodes have too many."""
     usd: float
+    """For the GPU-hours that are paid for."""
     nodes: int
     workers: Mapping[str, int]
     """By stage, over all nodes."""
@@ -86,14 +89,15 @@ def plan(job: Job, gpu_s: Mapping[str, float]) -> Plan:
         )
         for stage in CPUS_PER_WORKER
     }
-    gpu_hours = job.num_clips * sum(gpu_s.values()) / 3600 / job.used_frac
-    num_gpus = sum(workers[stage] * share for stage, share in GPU_PER_WORKER.items())
+    nodes = math.ceil(sum(workers[stage] * share for stage, share in GPU_PER_WORKER.items()) / job.gpus_per_node)
+    paid_gpu_hours = nodes * job.gpus_per_node * wall_s / 3600
     shards_tb = job.num_clips * bytes_per_clip(job) / 1e12
     mp4_tb = job.num_clips * mp4_bytes_per_clip(job) / 1e12
     return Plan(
-        gpu_hours=gpu_hours,
-        usd=gpu_hours * job.usd_per_gpu_hour,
-        nodes=math.ceil(num_gpus / job.gpus_per_node),
+        worked_gpu_hours=job.num_clips * sum(gpu_s.values()) / 3600,
+        paid_gpu_hours=paid_gpu_hours,
+        usd=paid_gpu_hours * job.usd_per_gpu_hour,
+        nodes=nodes,
         workers=workers,
         shards_tb=shards_tb,
         run_tb=shards_tb + mp4_tb,
@@ -141,13 +145,14 @@ def table(jobs: Sequence[Job], gpu_s: Mapping[str, float]) -> str:
     rows = [
         ("clips of 10 s", [f"{job.num_clips:,.0f}" for job in jobs]),
         ("days", [f"{job.days:g}" for job in jobs]),
-        ("GPU-hours paid for", [f"{one.gpu_hours:,.1f}" for one in plans]),
         *(
             (f"workers of {stage}, {_holds(stage)}", [f"{one.workers[stage]:,}" for one in plans])
             for stage in CPUS_PER_WORKER
         ),
         ("cores of all workers", [f"{one.cpus:,}" for one in plans]),
         (f"nodes of {jobs[0].gpus_per_node} GPUs", [f"{one.nodes:,}" for one in plans]),
+        ("GPU-hours that the models work", [f"{one.worked_gpu_hours:,.1f}" for one in plans]),
+        ("GPU-hours paid for: nodes x GPUs x hours", [f"{one.paid_gpu_hours:,.1f}" for one in plans]),
         ("data set, TB", [_tb(one.shards_tb) for one in plans]),
         ("run folder at its fullest, TB", [_tb(one.run_tb) for one in plans]),
         (f"GPU cost at {jobs[0].usd_per_gpu_hour:g} USD an hour", [f"{one.usd:,.0f} USD" for one in plans]),

@@ -41,11 +41,22 @@ def test_nodes_hold_the_shares_of_all_workers():
     assert plan(make_job(gpus_per_node=5), GPU_S).nodes == 1
 
 
-def test_cost_counts_the_time_that_is_paid_for():
-    # 3600 clips of 5 s are 5 h of one GPU, half used: 10 h.
-    found = plan(make_job(), GPU_S)
-    assert found.gpu_hours == pytest.approx(10.0)
-    assert found.usd == pytest.approx(20.0)
+def test_cost_counts_whole_nodes_for_all_the_time():
+    # 3600 clips of 5 s are 5 h of one GPU; 5 GPUs are wanted, so 2 nodes of 4 for 2 h are 16 h.
+    found = plan(make_job(gpus_per_node=4), GPU_S)
+    assert found.worked_gpu_hours == pytest.approx(5.0)
+    assert found.paid_gpu_hours == pytest.approx(16.0)
+    assert found.usd == pytest.approx(32.0)
+
+
+def test_the_page_shows_what_the_script_prints():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmark.perf.scaling"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    page = (ROOT / "docs/scaling.md").read_text(encoding="utf-8")
+    assert f"\n\n{done.stdout}\n" in page
+    # 3 nodes of 8 GPUs for 48 h at 3 USD.
+    assert "| GPU cost at 3 USD an hour | 6 USD | 3,456 USD | 3,594,240 USD |" in page
 
 
 def test_storage_counts_clips_twice_while_the_run_lasts():
