@@ -5,6 +5,7 @@ import os
 import struct
 import threading
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -14,9 +15,11 @@ import pytest
 from av.video.frame import PictureType
 
 from vpdata.errors import Reason, RejectItem
-from vpdata.media.video import FrameReader, VideoInfo, probe
+from vpdata.media.video import FrameReader, StoredFrames, VideoInfo, probe
 
 WIDTH_PX, HEIGHT_PX, NUM_FRAMES = 96, 64, 25
+# Else x264 takes noise for a scene cut at every frame, and codes still pictures without B-frames.
+PLAIN_GOP = {"sc_threshold": "0", "b_strategy": "0"}
 LOSSLESS = {"qp": "0", "preset": "ultrafast"}
 
 
@@ -136,6 +139,15 @@ def test_every_container_gives_every_frame_once(tmp_path, suffix, codec):
     assert info.duration_s == pytest.approx(1.0, abs=0.1)
     assert greys(planes) == list(range(NUM_FRAMES))
     assert (reader.num_source_frames, reader.damage) == (NUM_FRAMES, None)
+
+
+def test_b_frames_in_avi_keep_their_places(tmp_path):
+    # The container stores no times of display.
+    path = write_video(tmp_path / "b.avi", grey_ramp(), options={"bf": "2", **PLAIN_GOP})
+    assert greys(normalised(path)[1]) == list(range(NUM_FRAMES))
+    stamps = [frame.pts for frame in StoredFrames(path, max_pixels=10**6)]
+    assert len(stamps) == NUM_FRAMES
+    assert {later - earlier for earlier, later in pairwise(stamps) if later is not None} == {1}
 
 
 @pytest.mark.parametrize("rotation", [90, 180, -90])
@@ -341,10 +353,6 @@ def test_truncated_file_keeps_what_decodes_and_says_so(tmp_path, suffix):
     np.testing.assert_array_equal(planes[:10], normalised(whole)[1][:10])
 
 
-# x264 takes noise for a scene cut at every frame.
-NO_SCENE_CUTS = {"sc_threshold": "0", "b_strategy": "0"}
-
-
 def with_broken_packet(path: Path, to: Path, number: int) -> Path:
     """The same file, with zeros in the second half of one packet, counted in the order of decoding."""
     with av.open(str(path)) as container:
@@ -360,7 +368,7 @@ def with_broken_packet(path: Path, to: Path, number: int) -> Path:
 @pytest.mark.parametrize(("suffix", "codec"), [("mp4", "libx264"), ("avi", "mpeg4"), ("mkv", "mpeg2video")])
 def test_no_frame_is_shown_that_a_damaged_picture_went_into(tmp_path, suffix, codec):
     images = np.random.default_rng(0).integers(0, 255, (NUM_FRAMES, HEIGHT_PX, WIDTH_PX, 3), np.uint8)
-    whole = write_video(tmp_path / f"whole.{suffix}", images, codec=codec, options={"bf": "2", **NO_SCENE_CUTS})
+    whole = write_video(tmp_path / f"whole.{suffix}", images, codec=codec, options={"bf": "2", **PLAIN_GOP})
     with av.open(str(whole)) as container:
         kinds = [PictureType(frame.pict_type) for frame in container.decode(video=0)]
     good = kinds.index(PictureType.P, 9)  # shown after two B-frames and decoded before them
@@ -373,7 +381,7 @@ def test_no_frame_is_shown_that_a_damaged_picture_went_into(tmp_path, suffix, co
 
 def test_video_that_starts_damaged_is_used_from_the_next_key_frame_on(tmp_path):
     images = np.random.default_rng(0).integers(0, 255, (NUM_FRAMES, HEIGHT_PX, WIDTH_PX, 3), np.uint8)
-    whole = write_video(tmp_path / "whole.mp4", images, options={"g": "10", "bf": "0", **NO_SCENE_CUTS})
+    whole = write_video(tmp_path / "whole.mp4", images, options={"g": "10", "bf": "0", **PLAIN_GOP})
     reader, planes = normalised(with_broken_packet(whole, tmp_path / "broken.mp4", 0))
     np.testing.assert_array_equal(planes, normalised(whole)[1][10:])
     assert (reader.num_source_frames, reader.damage) == (NUM_FRAMES - 10, None)

@@ -337,12 +337,14 @@ def _decoded(container: InputContainer, stream: VideoStream, damage: _Damage) ->
 
 def _decoder_output(container: InputContainer, stream: VideoStream, damage: _Damage) -> Iterator[av.VideoFrame]:
     """Frames in the order of display, damaged ones too, up to the first error after a good frame."""
-    has_frames = False
+    has_frames, is_avi = False, container.format.name == "avi"
     try:
         for packet in _packets(container, stream, damage):
             try:
                 for frame in stream.codec_context.decode(packet):
                     has_frames = has_frames or not frame.is_corrupt
+                    if is_avi:
+                        frame.pts = frame.dts  # AVI stores no times of display, and the demuxer guesses them wrong
                     yield frame
             except FFmpegError as error:
                 # A recording that starts between two key frames fails until the first of them.
@@ -351,6 +353,8 @@ def _decoder_output(container: InputContainer, stream: VideoStream, damage: _Dam
                     break
         for frame in stream.codec_context.decode(None):
             frame.time_base = stream.time_base or Fraction(1, 1000)  # a frame that no packet asked for has none
+            if is_avi:
+                frame.pts = None
             yield frame
     except FFmpegError as error:
         damage.detail = f"decoding failed: {error.strerror}"
