@@ -72,6 +72,14 @@ def test_a_caption_too_long_for_hunyuan_is_cut():
     assert embedding.shape == (257, 32)
 
 
+@pytest.mark.parametrize(("name", "limit"), [("cogvideox", 16), ("wan", 512), ("ltx", 128), ("hunyuan", 256)])
+def test_it_is_told_how_much_of_a_caption_is_lost(name, limit):
+    # A token a word, and the end mark.
+    assert encoder(name).num_lost("a " * (limit - 1)) == 0
+    assert encoder(name).num_lost("a " * (limit + 6)) == 7
+    assert len(encoder(name).encode(["a " * 1000])[0]) == limit + (name == "hunyuan")
+
+
 def test_cogvideox_keeps_what_stands_at_the_padding():
     short, _, _, long = encoder("cogvideox").encode(CAPTIONS)
     assert short.shape == long.shape == (16, 32)

@@ -112,6 +112,7 @@ def test_tiling_that_is_left_to_the_memory_stays_as_it_was_begun(film, weights, 
         (["--prompt", "a", "--remove"], "wanted one of --prompt, --remove"),
         (["--edit", "make it blue"], "--edit without a --prompt"),
         (["--prompt-from", "3", "a"], "alone"),
+        (["--prompt", "a", "--prompt-from", "12", "b"], "from frame 12 on, but the video's frames are 0 to 11"),
         (["--prompt", "a", "--object", "dog"], "got both a --mask and objects"),
         (["--prompt", "a", "--set", "sampling.num_step=3"], "did you mean 'num_steps'"),
         (["--prompt", "a", "--set", "backbone.tiny=cogvideox"], "is for another backbone"),
@@ -151,6 +152,20 @@ def test_no_file_is_written_over_another_one(names, message, film, weights, conf
     assert inpaint(film, weights, config, "--prompt", "a", *places, mask="--object" not in names) == 1
     assert message in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in folder.glob("*.mp4") if path.exists()} == before
+
+
+def test_words_that_are_not_read_are_said(film, weights, config, caplog):
+    # The windows are the frames 0 to 8, and 3 to 11 of which 9 to 11 are new.
+    use = ("--prompt", "a ball " * 300, "--prompt-from", "5", "not seen", "--prompt-from", "10", "seen")
+    assert inpaint(film, weights, config, *use) == 0
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    unused = [text for text in said if "is not used" in text]
+    assert [text[:43] for text in unused] == ["the prompt from frame 5 on is not used: a w"]
+    assert unused[0].endswith("the frames 4, 10")
+    # 600 words and the end mark are 601 tokens, of which Wan takes 512.
+    assert [text for text in said if "prompt is cut" in text] == [
+        "the prompt is cut: 89 tokens at its end are more than the text encoder takes"
+    ]
 
 
 def test_weights_are_found_in_every_folder_that_training_leaves(weights, tmp_path):

@@ -69,6 +69,8 @@ def test_prompts_hold_from_their_frame_on(wan):
     assert not np.array_equal(one[9:], two[9:])
     with pytest.raises(ConfigError, match="wanted one that holds from frame 0"):
         wan(video, mask, {3: "a red ball"})
+    with pytest.raises(ConfigError, match="from frame 13 on"):
+        wan(video, mask, {0: "a red ball", 13: "a green dog"})
 
 
 @pytest.mark.parametrize("wrong", ["length", "size", "dtype"])

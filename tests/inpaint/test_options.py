@@ -44,6 +44,7 @@ def test_flags_stand_before_settings_so_that_settings_win():
         ["--remove"],
         ["--mask", "m", "--object", "dog", "--remove"],
         ["--mask", "m"],
+        ["--mask", "m", "--remove", "--save-mask", "found.json"],
         ["--mask", "m", "--remove", "--replace", "a cat"],
         ["--mask", "m", "--prompt", "a", "--replace", "a cat"],
         ["--mask", "m", "--prompt", "a", "--prompt-from", "0", "b"],

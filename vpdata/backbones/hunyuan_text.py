@@ -59,6 +59,10 @@ class HunyuanTextEncoder(TextEncoder):
             for vector, row, length in zip(pooled, hidden, num_tokens, strict=True)
         ]
 
+    def num_lost(self, caption: str) -> int:
+        """Tokens of LLaMA's that `encode` cuts off; CLIP's vector is of a caption's first 77 anyway."""
+        return self._num_beyond(NUM_TOKENS + _NUM_PROMPT_TOKENS, _TEMPLATE.format(caption))
+
     def _pooled(self, captions: Sequence[str]) -> Tensor:
         tokens = self._clip_tokenizer(
             list(captions), padding="max_length", max_length=_CLIP_TOKENS, truncation=True, return_tensors="pt"

@@ -35,9 +35,8 @@ class TextEncoder:
         """
         if not captions:
             return []
-        is_wan = self.spec.family == "wan"
         tokens = self._tokenizer(
-            [_clean(caption) for caption in captions] if is_wan else list(captions),
+            [self._text(caption) for caption in captions],
             padding="max_length",
             max_length=self.spec.text_length,
             truncation=True,
@@ -49,6 +48,17 @@ class TextEncoder:
         if self.spec.family == "cogvideox":
             return list(hidden)
         return [row[:length] for row, length in zip(hidden, tokens.attention_mask.sum(dim=1).tolist(), strict=True)]
+
+    def num_lost(self, caption: str) -> int:
+        """Tokens of a caption that `encode` cuts off."""
+        return self._num_beyond(self.spec.text_length, self._text(caption))
+
+    def _num_beyond(self, limit: int, text: str) -> int:
+        # Not verbose: the tokenizer would warn of a length that no model is given.
+        return max(0, len(self._tokenizer(text, add_special_tokens=True, verbose=False).input_ids) - limit)
+
+    def _text(self, caption: str) -> str:
+        return _clean(caption) if self.spec.family == "wan" else caption
 
 
 def pad_text(embeddings: Sequence[Tensor], *, length: int) -> Tensor:

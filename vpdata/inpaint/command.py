@@ -23,6 +23,7 @@ from vpdata.inpaint.objects import ObjectFinder
 from vpdata.inpaint.options import InpaintOptions, Wanted
 from vpdata.inpaint.output_paths import check_distinct, check_place
 from vpdata.inpaint.output_video import check_output
+from vpdata.inpaint.prompts import check_frames, warn_of_unused
 from vpdata.inpaint.run import inpaint_file
 from vpdata.inpaint.settings import InpaintSettings, with_trained
 from vpdata.inpaint.windows import Window, plan_windows
@@ -53,6 +54,7 @@ def run(options: InpaintOptions, settings: InpaintSettings) -> str:
     """Make the output; says in a line what was done. What takes long comes last, so that mistakes show at once."""
     _check_files(options)
     video = open_video(options.video)
+    check_frames(dict(options.words.prompts), video.num_frames)
     for path in filter(None, (options.output, options.raw_output)):
         check_output(path, video)
     if options.save_mask is not None:
@@ -78,6 +80,7 @@ def run(options: InpaintOptions, settings: InpaintSettings) -> str:
     )
     inpainter = Inpainter(_as_begun(settings, options))
     windows = inpainter.windows(video.num_frames)
+    warn_of_unused(prompts, windows)
     progress = _Progress(len(windows), num_steps=settings.sampling.num_steps)
     write(
         inpainter.window_model(prompts, first_frame=picture, on_step=progress.on_step),

@@ -34,7 +34,7 @@ from vpdata.inpaint.first_frame import GivenFirstFrame, ModelFirstFrame, check_a
 from vpdata.inpaint.fit import Size, model_size, scale_frames, scale_masks
 from vpdata.inpaint.memory import MemoryNeeds, WithinMemory, free_bytes, plan_memory, window_needs
 from vpdata.inpaint.paste import paste
-from vpdata.inpaint.prompts import PromptEmbedder, PromptsByFrame, by_frame
+from vpdata.inpaint.prompts import PromptEmbedder, PromptsByFrame, by_frame, check_frames, warn_of_unused
 from vpdata.inpaint.settings import InpaintSettings, StyleSettings, settings_from
 from vpdata.inpaint.windows import Window, plan_windows
 from vpdata.models.gpu import torch_device
@@ -135,7 +135,10 @@ class Inpainter:
             check_aspect(first_frame, own)
         size = self.model_size(own)
         windows = self.windows(len(frames))
-        model = self.window_model(prompt, first_frame=first_frame, on_step=on_step)
+        texts = by_frame(prompt)
+        check_frames(texts, len(frames))
+        warn_of_unused(texts, windows)
+        model = self.window_model(texts, first_frame=first_frame, on_step=on_step)
         stops = [window.start for window in windows[1:]] + [len(frames)]
         made = inpaint_any_length(model, iter(scale_frames(frames, size)), iter(scale_masks(masks, size)), windows)
         # Of each window what no later one makes again.

@@ -131,6 +131,8 @@ def inpaint_options(args: argparse.Namespace) -> InpaintOptions:
             if wanted
             else "got no mask; give --mask, or find an object with --object, --box or --point"
         )
+    if args.save_mask is not None and not wanted:
+        raise ConfigError("got --save-mask with a --mask, wanted objects to find: it keeps the mask that was found")
     return InpaintOptions(
         video=args.video,
         mask=args.mask,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from vpdata.backbones.text_encoder import TextEncoder, pad_text
 from vpdata.errors import ConfigError
 from vpdata.inpaint.diffusion import Prompts
 from vpdata.inpaint.windows import Window
+
+_log = logging.getLogger(__name__)
 
 PromptsByFrame = Mapping[int, str]
 """A prompt from each of these frames on, until the next."""
@@ -26,8 +29,35 @@ def by_frame(prompt: str | PromptsByFrame) -> dict[int, str]:
 
 def prompt_of(window: Window, texts: PromptsByFrame) -> str:
     """The prompt that holds in the middle of what the window makes anew."""
-    middle = (window.start + window.num_shared + window.stop - 1) // 2
-    return texts[max(frame for frame in texts if frame <= middle)]
+    return texts[_frame_of(window, texts)]
+
+
+def _middle(window: Window) -> int:
+    return (window.start + window.num_shared + window.stop - 1) // 2
+
+
+def _frame_of(window: Window, texts: PromptsByFrame) -> int:
+    """From which on the window's prompt holds."""
+    return max(frame for frame in texts if frame <= _middle(window))
+
+
+def check_frames(texts: PromptsByFrame, num_frames: int) -> None:
+    """ConfigError for a prompt that begins after the video's end."""
+    if late := [frame for frame in texts if frame >= num_frames]:
+        raise ConfigError(f"got a prompt from frame {min(late)} on, but the video's frames are 0 to {num_frames - 1}")
+
+
+def warn_of_unused(texts: PromptsByFrame, windows: Sequence[Window]) -> None:
+    """Say which prompts hold in no window: a window has one."""
+    used = {_frame_of(window, texts) for window in windows}
+    middles = [str(_middle(window)) for window in windows]
+    listed = ", ".join([*middles[:10], *(["..."] if len(middles) > 10 else [])])
+    for frame in sorted(texts.keys() - used):
+        _log.warning(
+            "the prompt from frame %d on is not used: a window has one prompt, that of the middle of what it makes "
+            "anew, and the middles are the frames %s",
+            *(frame, listed),
+        )
 
 
 class PromptEmbedder:
@@ -49,6 +79,8 @@ class PromptEmbedder:
         """`[1, text_length, text_dim]`"""
         if text not in self._embedded:
             self._encoder = self._encoder or self._load()
+            if num_lost := self._encoder.num_lost(text):
+                _log.warning("the prompt is cut: %d tokens at its end are more than the text encoder takes", num_lost)
             (embedding,) = self._encoder.encode([text])
             padded = pad_text([embedding], length=self._encoder.spec.text_length)
             self._embedded[text] = padded.to(self._device)

@@ -20,7 +20,7 @@ from vpdata.inpaint.objects import ObjectSettings
 from vpdata.inpaint.run import OutputSettings
 from vpdata.models.torch_settings import Device, Dtype
 
-BACKBONE = "THUDM/CogVideoX-5b-I2V"
+BACKBONE = "zai-org/CogVideoX-5b-I2V"
 """What VideoPainter was published on."""
 
 
