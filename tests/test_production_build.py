@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,38 +14,18 @@ import yaml
 
 import vpdata
 from benchmark.footage import film, scene, write_video
-from tests.models.tiny_clip import NUM_VALUES, save_head, save_tiny_clip
-from tests.models.tiny_detectors import save_grounding_dino
-from tests.models.tiny_sam2 import save_tiny_sam2
-from tests.models.tiny_vit import save_tiny_vit
-from tests.models.tiny_vlm import save_tiny_vlm
+from tests.models.tiny_clip import NUM_VALUES
+from tests.models.tiny_production import MODELS, ON_A_CPU, WEIGHTS, save_all
 from tests.ray_head import ray_head, submit
 from vpdata.cli import main
 from vpdata.dataset.run import Run
-from vpdata.models.weights import Lock, locked, write_lock
 from vpdata.records import Record
 from vpdata.stages.rule_table import RULES
 from vpdata.storage import Folder
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-WEIGHTS: dict[str, Callable[[Path], Path]] = {
-    "timm/vit_large_patch14_clip_224.openai": save_tiny_clip,
-    "laion-aesthetic-v2": save_head,
-    "Falconsai/nsfw_image_detection": save_tiny_vit,
-    "IDEA-Research/grounding-dino-base": save_grounding_dino,
-    "facebook/sam2.1-hiera-large": save_tiny_sam2,
-    "Qwen/Qwen3-VL-8B-Instruct": partial(save_tiny_vlm, family="qwen3_vl"),
-}
-"""In the place of the weights that the config names."""
-MODELS = ("detect.tagger", "detect.detector", "detect.embedder", "track.tracker", "caption.captioner")
-ON_A_CPU = (
-    *(f"{model}.options.device=cpu" for model in (*MODELS, "caption.text_scorer")),
-    *(f"{model}.options.dtype=float32" for model in (*MODELS, "caption.text_scorer")),
-    "detect.scorers=[{name: openclip, options: {aesthetic_head: laion-aesthetic-v2, safety: false, device: cpu,"
-    " dtype: float32}}, {name: nsfw, options: {device: cpu, dtype: float32}}, {name: text_overlay}]",
-    *(f"{stage}.resources={{cpus: 1, memory_gb: 2}}" for stage in ("detect", "track", "caption")),
-)
+SMALL = tuple(f"{stage}.resources={{cpus: 1, memory_gb: 2}}" for stage in ("detect", "track", "caption"))
 SHORT = ("cut.min_s=1", "detect.max_detections_per_frame=3", "caption.captioner.options.max_new_tokens=24")
 SEES_NOTHING = (
     "detect.tagger.options.min_cosine=-1",
@@ -67,12 +46,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (folder / "videos").mkdir()
     shots = [scene("plain", seed=seed, num_frames=50, height_px=96, width_px=160) for seed in (0, 3)]
     write_video(folder / "videos/two shots.mp4", film(shots, ["cut"]).frames, fps=25)
-    for name, save in WEIGHTS.items():
-        place = folder / "weights" / name
-        place.mkdir(parents=True)
-        save(place)
-        files = locked(Folder(place), sorted(path.name for path in place.iterdir()))
-        write_lock(Folder(place), Lock(source=name, revision="tiny", files=files))
+    save_all(folder / "weights")
     names = {"VPDATA_INPUT": "videos", "VPDATA_WEIGHTS": "weights", "VPDATA_OUTPUT": "run"}
     return {variable: str(folder / name) for variable, name in names.items()}
 
@@ -90,7 +64,7 @@ def run(places: dict[str, str], cluster: dict[str, str]) -> Path:
 
 
 def build(cluster: dict[str, str]) -> str:
-    settings = [word for setting in (*ON_A_CPU, *SHORT, *SEES_NOTHING) for word in ("--set", setting)]
+    settings = [word for setting in (*ON_A_CPU, *SMALL, *SHORT, *SEES_NOTHING) for word in ("--set", setting)]
     script = (sys.executable, "pipelines/build_vpdata.py", *settings)
     job = submit(cluster, "--working-dir", ".", "--", *script)
     assert job.returncode == 0, job.stdout + job.stderr

@@ -123,7 +123,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     check = commands.add_parser("check", help="load every model of a config and show it one clip")
     check.add_argument("--config", metavar="YAML", default="configs/vpdata.yaml", help="of a build (%(default)s)")
     check.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
-    check.add_argument("--all", action="store_true", help="also the models that the config does not name")
+    check.add_argument("--all", action="store_true", help="the other models too, where their weights are here")
     check.set_defaults(command=_check_models)
 
 
@@ -336,25 +336,27 @@ def _fetch_models(args: argparse.Namespace) -> int:
 
 def _check_models(args: argparse.Namespace) -> int:
     from vpdata.build import load_config
+    from vpdata.engine.gpus import gpus_here
     from vpdata.models.catalogue import opened_by
-    from vpdata.models.check import NEED_OPTIONS, check, choices_in, others
+    from vpdata.models.check import check, check_other, choices_in, doubts, others, summary
     from vpdata.models.weights import how_to_fetch, never_fetched
 
     chosen = list(choices_in(load_config(args.config, args.overrides)))
-    if args.all:
-        for (role, name), options in NEED_OPTIONS.items():
-            if all((role, name) != (other, choice.name) for other, choice in chosen):
-                print(f"{role:<14} {name:<15} left out: a config must name it, with {options}")
-        chosen += others(chosen)
-    faults = 0
+    rows = []
     for role, choice in chosen:
-        row = check(role, choice)
-        faults += bool(row.fault)
-        print(row, flush=True)
-    print(f"{faults} of {len(chosen)} models failed" if faults else f"all {len(chosen)} models work")
+        rows.append(check(role, choice))
+        print(rows[-1], flush=True)
+    if args.all:
+        has_gpu = bool(gpus_here().names)
+        for role, choice in others(chosen):
+            rows.append(check_other(role, choice, has_gpu=has_gpu))
+            print(rows[-1], flush=True)
+    print(summary(rows))
+    if doubt := doubts(rows):
+        print(doubt, file=sys.stderr)
     if missing := never_fetched(one for role, choice in chosen for one in opened_by(role, choice)):
         print(how_to_fetch(missing), file=sys.stderr)
-    return 1 if faults else 0
+    return int(any(row.fault for row in rows))
 
 
 if __name__ == "__main__":
