@@ -174,7 +174,7 @@ def test_tensor_arrives_on_the_gpu_whole():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_gpu_that_is_not_there_is_refused():
-    with pytest.raises(BackendError, match=r"device: cpu`, such as --set detect\.detector\.options\.device=cpu"):
+    with pytest.raises(BackendError, match=r"give it `device: cpu`, a model among its options$"):
         torch_device("cuda")
 
 

@@ -19,9 +19,7 @@ Ready = TypeVar("Ready")
 Answer = TypeVar("Answer")
 Network = TypeVar("Network", bound="torch.nn.Module")
 
-_USE_CPU = (
-    "give the model `device: cpu`, such as --set detect.detector.options.device=cpu, or --set backbone.device=cpu"
-)
+_USE_CPU = "give it `device: cpu`, a model among its options"
 
 _log = logging.getLogger(__name__)
 
