@@ -54,6 +54,20 @@ def test_mask_that_shrinks_loses_no_pixel():
     assert np.argwhere(scale_masks(mask, Size(height_px=8, width_px=8))).tolist() == [[0, 4, 1]]
 
 
+@pytest.mark.parametrize(("height", "width"), [(25, 70), (70, 25), (17, 64), (90, 11)])
+def test_mask_of_which_one_side_shrinks_loses_no_pixel(height, width):
+    rows, columns = np.mgrid[:64, :64]
+    for at in range(64):
+        for line in (rows == at, columns == at):
+            assert scale_masks(line[None], Size(height_px=height, width_px=width)).any()
+
+
+def test_frame_of_which_one_side_shrinks_is_averaged_along_it():
+    frames = np.zeros((1, 8, 4, 3), np.uint8)
+    frames[0, ::4] = 200
+    assert np.unique(scale_frames(frames, Size(height_px=2, width_px=6))).tolist() == [50]
+
+
 def test_mask_that_grows_covers_at_least_what_it_did():
     mask = np.zeros((1, 4, 4), bool)
     mask[0, 1:3, 1:3] = True

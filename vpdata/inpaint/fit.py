@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vpdata.backbones.spec import BackboneSpec
 from vpdata.errors import ConfigError
@@ -38,21 +40,24 @@ def model_size(video: Size, spec: BackboneSpec, *, area_px: int) -> Size:
 
 
 def scale_frames(frames: Frames, size: Size) -> Frames:
-    """`[F, H, W, 3]` at another size: pixels averaged when it shrinks, cubic when it grows."""
+    """`[F, H, W, 3]` at another size: pixels averaged along a side that shrinks, cubic along one that grows."""
     if frames.shape[1:3] == (size.height_px, size.width_px):
         return frames
-    shrinks = size.height_px * size.width_px < frames.shape[1] * frames.shape[2]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return np.stack([cv2.resize(frame, (size.width_px, size.height_px), interpolation=method) for frame in frames])
+    return np.stack([_resized(frame, size, growing=cv2.INTER_CUBIC) for frame in frames]).astype(np.uint8)
 
 
 def scale_masks(masks: Masks, size: Size) -> Masks:
     """`[F, H, W]` at another size: a pixel is masked if any pixel that it covers is."""
     if masks.shape[1:] == (size.height_px, size.width_px):
         return masks
-    shrinks = size.height_px * size.width_px < masks.shape[1] * masks.shape[2]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    scaled = [
-        cv2.resize(mask.astype(np.float32), (size.width_px, size.height_px), interpolation=method) for mask in masks
-    ]
-    return np.stack(scaled) > 0
+    return np.stack([_resized(mask.astype(np.float32), size, growing=cv2.INTER_LINEAR) for mask in masks]) > 0
+
+
+def _resized(image: NDArray[Any], size: Size, *, growing: int) -> NDArray[Any]:
+    """`[H, W]` or `[H, W, C]`, sides that shrink first: OpenCV's averaging skips pixels where the other side grows."""
+    height, width = min(image.shape[0], size.height_px), min(image.shape[1], size.width_px)
+    if (height, width) != image.shape[:2]:
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    if (height, width) != (size.height_px, size.width_px):
+        image = cv2.resize(image, (size.width_px, size.height_px), interpolation=growing)
+    return image
