@@ -184,6 +184,22 @@ def test_truncated_source_keeps_the_clips_before_the_damage_and_names_it(tmp_pat
     assert "ends in the middle" in reject.detail
 
 
+def test_no_clip_ends_behind_a_video_that_lost_frames(tmp_path):
+    path = tmp_path / "lost.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.width, stream.height = 96, 64
+        for index, image in enumerate(shots_of(30)):
+            if index % 12 != 11:
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                frame.pts, frame.time_base = index, Fraction(1, FPS)
+                container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    (clip,) = clips_of(cut(path))
+    assert (clip.stop_s, clip.num_frames) == (3.0, 30)
+    assert (clip.video.duration_s, clip.video.num_frames, clip.video.fps) == (3.0, 28, FPS)
+
+
 def test_video_of_one_frame_is_a_still_picture(tmp_path):
     (reject,) = rejects_of(cut(write_video(tmp_path / "one.mp4", shots_of(1), fps=FPS)))
     assert (reject.reason, reject.got, reject.start_s) == (Reason.STILL_PICTURE, "1 frame", None)

@@ -17,19 +17,13 @@ from av.video.stream import VideoStream
 
 from vpdata.errors import Reason, RejectItem
 from vpdata.media.normalise import Geometry, Normaliser, is_hdr, output_size
+from vpdata.media.timing import MAX_STEP_S, Clock, average_fps, snapped
 
 # Demuxers that open no second file. `mov` also stands for mp4, and its references to other files stay off.
 _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg"
 _OPEN_OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file", "enable_drefs": "0"}
 _RESTARTING_DEMUXERS = ("mpegts", "mpeg")
 """Containers whose clock may jump where two recordings were joined."""
-_MAX_STEP_S = 10
-_MIN_FPS, _MAX_FPS = 1, 480
-_STANDARD_FPS = tuple(
-    Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60")
-)
-_SNAP_FRAC = 0.005
-_STEADY_FRAC = 0.9
 _MAX_HELD_FRAMES = 16
 """As many B-frames as H.264 may put in a row."""
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
@@ -43,7 +37,7 @@ class VideoInfo:
     codec: str
     geometry: Geometry
     average_fps: Fraction
-    """Measured from the packets' time stamps; the header's rate where they agree with it."""
+    """Measured from the packets' time stamps; the rate of a recording that lost frames is what it was before."""
     fps: Fraction
     """Constant rate for the clips: `average_fps`, snapped to a standard rate within 0.5 %."""
     duration_s: float
@@ -56,7 +50,7 @@ def probe(path: Path, *, max_pixels: int, max_duration_s: float) -> VideoInfo:
         stream = video_stream_of(container)
         context = stream.codec_context
         _check_pixels(context.width, context.height, max_pixels=max_pixels)
-        average_fps, duration_s = _measure_time(container, stream, max_duration_s=max_duration_s)
+        fps, duration_s = _measure_time(container, stream, max_duration_s=max_duration_s)
         codec = context.name
     with open_source(path) as container:
         stream = video_stream_of(container)
@@ -70,9 +64,7 @@ def probe(path: Path, *, max_pixels: int, max_duration_s: float) -> VideoInfo:
             )
         geometry = Geometry.of(frame, stream.sample_aspect_ratio)
     _check_pixels(geometry.width_px, geometry.height_px, max_pixels=max_pixels)
-    return VideoInfo(
-        codec=codec, geometry=geometry, average_fps=average_fps, fps=snapped(average_fps), duration_s=duration_s
-    )
+    return VideoInfo(codec=codec, geometry=geometry, average_fps=fps, fps=snapped(fps), duration_s=duration_s)
 
 
 class FrameReader:
@@ -98,10 +90,10 @@ class FrameReader:
         with open_source(self._path) as container:
             stream = video_stream_of(container)
             _limit(stream, max_pixels=self._max_pixels)
-            clock = _Clock(self.fps, may_restart=container.format.name in _RESTARTING_DEMUXERS)
+            clock = Clock(self.fps, may_restart=container.format.name in _RESTARTING_DEMUXERS)
             waiting: av.VideoFrame | None = None
             slot = 0
-            end = (self._info.duration_s + _MAX_STEP_S) * self.fps
+            end = (self._info.duration_s + MAX_STEP_S) * self.fps
             for frame in self._normalised(_decoded(container, stream, self._damage)):
                 next_slot = clock.slot(frame)
                 if next_slot > end:
@@ -152,31 +144,6 @@ class _Damage:
     """Where a decoder leaves word of what stopped it."""
 
     detail: str | None = None
-
-
-class _Clock:
-    """Gives each frame its slot on a constant-rate time line that starts at the first frame."""
-
-    def __init__(self, fps: Fraction, *, may_restart: bool) -> None:
-        self._fps, self._may_restart = fps, may_restart
-        self._start_s: Fraction | None = None
-        self._last_s = Fraction(0)
-
-    def slot(self, frame: av.VideoFrame) -> int:
-        step_s = 1 / self._fps
-        if frame.pts is None or frame.time_base is None:
-            now_s = Fraction(0) if self._start_s is None else self._last_s + step_s
-        else:
-            stamp_s = frame.pts * frame.time_base
-            if self._start_s is None:
-                self._start_s = stamp_s
-            now_s = stamp_s - self._start_s
-            if self._may_restart and abs(now_s - self._last_s) > _MAX_STEP_S:
-                now_s = self._last_s + step_s
-                self._start_s = stamp_s - now_s
-        self._start_s = self._start_s or Fraction(0)
-        self._last_s = now_s
-        return round(now_s * self._fps)
 
 
 def open_source(path: Path) -> InputContainer:
@@ -241,7 +208,7 @@ def _check_pixels(width_px: int, height_px: int, *, max_pixels: int) -> None:
 def _measure_time(container: InputContainer, stream: VideoStream, *, max_duration_s: float) -> tuple[Fraction, float]:
     """(average frames per second, duration in seconds) from the decoding time stamps of all packets."""
     time_base = stream.time_base or Fraction(1, 1000)
-    max_step = _MAX_STEP_S / time_base if container.format.name in _RESTARTING_DEMUXERS else None
+    max_step = MAX_STEP_S / time_base if container.format.name in _RESTARTING_DEMUXERS else None
     max_total = max_duration_s / time_base
     steps: Counter[int] = Counter()
     previous: int | None = None
@@ -261,43 +228,8 @@ def _measure_time(container: InputContainer, stream: VideoStream, *, max_duratio
                 got=f"over {float(total * time_base):.0f} s",
                 wanted=f"at most {max_duration_s:g} s",
             )
-    fps = _average_fps(stream.average_rate or stream.guessed_rate, steps, time_base)
+    fps = average_fps(steps, time_base, header=stream.average_rate, guessed=stream.guessed_rate)
     return fps, float(total * time_base + 1 / fps)
-
-
-def _average_fps(header: Fraction | None, steps: Counter[int], time_base: Fraction) -> Fraction:
-    """The header's rate where the average, or nearly every step, agrees with it; else the average."""
-    total_s = sum(step * count for step, count in steps.items()) * time_base
-    fps = header or Fraction(0)
-    if total_s:
-        average = steps.total() / total_s
-        if not fps or not (abs(average / fps - 1) <= _SNAP_FRAC or _is_steady(fps, steps, time_base)):
-            fps = average.limit_denominator(1001)
-    if not _MIN_FPS <= fps <= _MAX_FPS:
-        raise RejectItem(
-            Reason.BAD_FRAME_RATE,
-            "neither the header nor the time stamps give a usable frame rate",
-            got=f"{float(fps):g} fps",
-            wanted=f"{_MIN_FPS} to {_MAX_FPS} fps",
-        )
-    return fps
-
-
-def _is_steady(fps: Fraction, steps: Counter[int], time_base: Fraction) -> bool:
-    """Whether nearly every step is one frame at this rate; a recording that lost some frames keeps its rate.
-
-    At most as many frames may be missing as are there: one wild time stamp would ask for hours of repeats.
-    """
-    total_s = sum(step * count for step, count in steps.items()) * time_base
-    tolerance_s = max(time_base, Fraction(1, 1000))
-    num_regular = sum(count for step, count in steps.items() if abs(step * time_base - 1 / fps) <= tolerance_s)
-    return num_regular >= _STEADY_FRAC * steps.total() and total_s * fps <= 2 * steps.total()
-
-
-def snapped(fps: Fraction) -> Fraction:
-    """The standard rate within 0.5 % of a rate, or the rate itself."""
-    nearest = min(_STANDARD_FPS, key=lambda standard: abs(standard - fps))
-    return nearest if abs(fps / nearest - 1) <= _SNAP_FRAC else fps
 
 
 def _packets(container: InputContainer, stream: VideoStream, damage: _Damage) -> Iterator[av.Packet]:

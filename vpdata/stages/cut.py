@@ -143,15 +143,15 @@ class Cut:
                 max_pixels=self.settings.max_pixels,
             )
             spans = list(self._spans(reader, spill))
-            video = _video(inputs, reader)
             if not spans:
                 raise RejectItem(Reason.DECODE_ERROR, reader.damage or "no frame could be decoded")
             if reader.num_source_frames == 1:
                 raise RejectItem(Reason.STILL_PICTURE, "the video has one frame", got="1 frame", wanted="2 or more")
+            stop_s = spans[-1].shot.stop_s(reader.fps)
+            video = _video(inputs, reader, duration_s=stop_s)
             for span in spans:
                 yield self._outcome(span, video, inputs.source, reader, spill)
             if reader.damage:
-                stop_s = spans[-1].shot.stop_s(reader.fps)
                 detail = f"{reader.damage}; the {stop_s:.3f} s before that were used"
                 yield _rejected(inputs.source, Reason.DECODE_ERROR, detail, start_s=stop_s)
 
@@ -322,7 +322,7 @@ def _with_shot_starts(reader: FrameReader, detector: ShotDetector) -> Iterator[t
         yield lagging.popleft(), starts_shot
 
 
-def _video(inputs: CutInputs, reader: FrameReader) -> Video:
+def _video(inputs: CutInputs, reader: FrameReader, *, duration_s: float) -> Video:
     source, info = inputs.source, inputs.info
     return Video(
         id=source.id,
@@ -332,7 +332,7 @@ def _video(inputs: CutInputs, reader: FrameReader) -> Video:
         height_px=info.geometry.height_px,
         fps=info.average_fps,
         num_frames=reader.num_source_frames,
-        duration_s=float(reader.num_source_frames / info.average_fps),
+        duration_s=duration_s,
         codec=info.codec,
         content_hash=inputs.content_hash,
         licence=source.licence,

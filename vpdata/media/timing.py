@@ -1,0 +1,94 @@
+"""Frame rates from time stamps, and time stamps to frames of a constant rate."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from fractions import Fraction
+
+import av
+
+from vpdata.errors import Reason, RejectItem
+
+MAX_STEP_S = 10
+"""A longer step is a jump of the clock, where the clock may jump, or a wild time stamp."""
+_MIN_FPS, _MAX_FPS = 1, 480
+_STANDARD_FPS = tuple(
+    Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60")
+)
+_SNAP_FRAC = 0.005
+_STEADY_FRAC = 0.9
+
+
+class Clock:
+    """Gives each frame its slot on a constant-rate time line that starts at the first frame."""
+
+    def __init__(self, fps: Fraction, *, may_restart: bool) -> None:
+        self._fps, self._may_restart = fps, may_restart
+        self._start_s: Fraction | None = None
+        self._last_s = Fraction(0)
+
+    def slot(self, frame: av.VideoFrame) -> int:
+        step_s = 1 / self._fps
+        if frame.pts is None or frame.time_base is None:
+            now_s = Fraction(0) if self._start_s is None else self._last_s + step_s
+        else:
+            stamp_s = frame.pts * frame.time_base
+            if self._start_s is None:
+                self._start_s = stamp_s
+            now_s = stamp_s - self._start_s
+            if self._may_restart and abs(now_s - self._last_s) > MAX_STEP_S:
+                now_s = self._last_s + step_s
+                self._start_s = stamp_s - now_s
+        self._start_s = self._start_s or Fraction(0)
+        self._last_s = now_s
+        return round(now_s * self._fps)
+
+
+def average_fps(
+    steps: Counter[int], time_base: Fraction, *, header: Fraction | None, guessed: Fraction | None
+) -> Fraction:
+    """The one of two rates that nearly every step agrees with; else the average, as the header puts it if it does.
+
+    `steps` counts the distances of neighbouring time stamps; `guessed` is libavformat's guess from codec and first
+    frames. The header of an MP4 tells the average even where frames were lost. Raises RejectItem.
+    """
+    total_s = sum(step * count for step, count in steps.items()) * time_base
+    fps = header or guessed or Fraction(0)
+    if total_s:
+        average = steps.total() / total_s
+        drifts = {rate: _drift_frac(rate, steps, time_base) for rate in (header, guessed) if rate}
+        if drifts and min(drifts.values()) <= _SNAP_FRAC:
+            fps = min(drifts, key=lambda rate: drifts[rate])
+        elif not header or abs(average / header - 1) > _SNAP_FRAC:
+            fps = average.limit_denominator(1001)
+    if not _MIN_FPS <= fps <= _MAX_FPS:
+        raise RejectItem(
+            Reason.BAD_FRAME_RATE,
+            "neither the header nor the time stamps give a usable frame rate",
+            got=f"{float(fps):g} fps",
+            wanted=f"{_MIN_FPS} to {_MAX_FPS} fps",
+        )
+    return fps
+
+
+def _drift_frac(fps: Fraction, steps: Counter[int], time_base: Fraction) -> float:
+    """By how much the steps of about one frame are off this rate on average; infinite where not nearly all are such.
+
+    So a recording that lost some frames keeps its rate. At most as many may be missing as are there: one wild time
+    stamp would ask for hours of repeats.
+    """
+    tolerance_s = max(time_base, Fraction(1, 1000))
+    regular = {step: count for step, count in steps.items() if abs(step * time_base - 1 / fps) <= tolerance_s}
+    total_s = sum(step * count for step, count in steps.items()) * time_base
+    regular_s = sum(step * count for step, count in regular.items()) * time_base
+    num_regular = sum(regular.values())
+    if num_regular < _STEADY_FRAC * steps.total() or total_s * fps > 2 * steps.total():
+        return math.inf
+    return abs(float(regular_s * fps / num_regular) - 1)
+
+
+def snapped(fps: Fraction) -> Fraction:
+    """The standard rate within 0.5 % of a rate, or the rate itself."""
+    nearest = min(_STANDARD_FPS, key=lambda standard: abs(standard - fps))
+    return nearest if abs(fps / nearest - 1) <= _SNAP_FRAC else fps
