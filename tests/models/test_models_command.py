@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import yaml
 
 from tests.models.hub_server import COMMIT, hub_server
 from tests.models.local_hub import LocalHub
@@ -27,10 +29,12 @@ from vpdata.models import MODELS
 from vpdata.models.catalogue import BUILTIN, PUBLISHED, weights_of
 from vpdata.models.check import NEED_OPTIONS, check, choices_in, others
 from vpdata.models.fetch import fetch
+from vpdata.models.weights import is_path
 from vpdata.storage import Folder
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCTION, EMBEDDED = ROOT / "configs/vpdata.yaml", ROOT / "configs/embedded.yaml"
+_HUB_ID = re.compile(r"(?!configs/)[\w-]+/[\w.-]+")
 HUB_ID = "google/owlv2-base-patch16-ensemble"
 
 
@@ -39,12 +43,15 @@ def test_the_catalogue_names_exactly_the_models_there_are():
     backbones = {(role, name) for role, name in listed if role == "backbone"}
     assert {name for _, name in backbones} == set(get_args(Family))
     metrics = {("metric", "fvid"), ("metric", "lpips"), ("metric", "temporal_consistency")}
-    assert metrics < listed
-    assert listed - backbones - metrics == {(role, name) for role, known in MODELS.items() for name in known}
+    pipelines = {("method", "wan_vace"), ("first_frame", "flux-fill")}
+    assert metrics | pipelines < listed
+    assert listed - backbones - metrics - pipelines == {
+        (role, name) for role, known in MODELS.items() for name in known
+    }
 
 
 def test_a_models_default_weights_are_the_first_in_the_catalogue():
-    pairs = {pair for one in PUBLISHED for pair in one.models if pair[0] not in ("backbone", "metric")}
+    pairs = {pair for one in PUBLISHED for pair in one.models if pair[0] in MODELS}
     for role, name in sorted(pairs):
         module, _, kind = MODELS[role][name].settings.partition(":")
         settings: Any = getattr(import_module(f"vpdata.models.{module}"), kind)()
@@ -61,6 +68,29 @@ def test_the_page_has_every_model_with_licence_and_size():
     for one in BUILTIN:
         (row,) = [row for row in rows if row.startswith(f"| {one.role} | `{one.name}` |")]
         assert f"| {one.licence} |" in row
+
+
+def test_the_catalogue_has_all_weights_that_configs_and_pages_name():
+    published = {one.name for one in PUBLISHED}
+    configs = [*ROOT.glob("configs/**/*.yaml"), *ROOT.glob("benchmark/**/*.yaml")]
+    named = {(path.name, name) for path in configs for name in _weights_in(yaml.safe_load(path.read_text()))}
+    assert ("methods.yaml", "Wan-AI/Wan2.1-VACE-1.3B-diffusers") in named
+    pages = [path for folder in ("docs", "benchmark") for path in ROOT.glob(f"{folder}/**/*.md")]
+    for path in (*configs, *pages, ROOT / "README.md"):
+        for words in re.findall("models fetch (.*)", path.read_text(encoding="utf-8")):
+            named |= {(path.name, word) for word in words.split() if _HUB_ID.fullmatch(word)}
+    assert ("models.md", "zai-org/CogVideoX-5b-I2V") in named
+    if find_spec("torch"):
+        from vpdata.inpaint.settings import BACKBONE
+
+        named.add(("the default of vpdata inpaint", BACKBONE))
+    assert [(where, name) for where, name in sorted(named) if name not in published] == []
+
+
+def test_one_checkpoint_has_one_id():
+    """One that is published under two names would be fetched twice."""
+    tails = [one.name.rpartition("/")[2].lower() for one in PUBLISHED]
+    assert len(set(tails)) == len(tails)
 
 
 def test_list_says_which_weights_are_here(tmp_path, capsys):
@@ -396,6 +426,18 @@ def _fetch(url: str, folder: Path, name: str) -> subprocess.CompletedProcess[str
     environ = os.environ | {"HF_ENDPOINT": url, "HF_HOME": str(folder / "home"), "HF_HUB_DISABLE_TELEMETRY": "1"}
     argv = [sys.executable, "-m", "vpdata.cli", "models", "fetch", name, "--to", str(folder / "weights")]
     return subprocess.run(argv, env=environ, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def _weights_in(tree: Any) -> Iterator[str]:
+    """What a config's settings `weights` and `aesthetic_head` name, but for paths."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            if key in ("weights", "aesthetic_head") and isinstance(value, str) and not is_path(value):
+                yield value
+            yield from _weights_in(value)
+    if isinstance(tree, list):
+        for one in tree:
+            yield from _weights_in(one)
 
 
 def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -39,7 +39,8 @@ class Published:
     """About what is fetched, in 10^9 bytes."""
     models: tuple[tuple[str, str], ...]
     """(role, name) of the models that open it. The first entry of this module that names a model is its default. A
-    backbone's name is its family; it has no default, and neither has a metric."""
+    backbone's name is its family; it has no default, and neither has a metric, a method of the benchmark, or what
+    paints a first frame."""
     files: tuple[str, ...] = HUB_FILES
     """Patterns of the files that are fetched."""
     url: str | None = None
@@ -69,6 +70,7 @@ _COGVIDEOX = (("backbone", "cogvideox"),)
 _WAN = (("backbone", "wan"),)
 _LTX = (("backbone", "ltx"),)
 _HUNYUAN = (("backbone", "hunyuan"),)
+_VACE, _FIRST_FRAME = (("method", "wan_vace"),), (("first_frame", "flux-fill"),)
 _FVID, _LPIPS = (("metric", "fvid"),), (("metric", "lpips"),)
 
 
@@ -115,6 +117,13 @@ PUBLISHED = (
         licence="Tencent Hunyuan Community Licence",
         size_gb=42,
         models=_HUNYUAN,
+    ),
+    Published(name="Wan-AI/Wan2.1-VACE-1.3B-diffusers", licence="Apache-2.0", size_gb=32, models=_VACE),
+    Published(
+        name="black-forest-labs/FLUX.1-Fill-dev",
+        licence="FLUX.1 [dev] Non-Commercial Licence",
+        size_gb=34,
+        models=_FIRST_FRAME,
     ),
     Published(
         name="laion-aesthetic-v2",
