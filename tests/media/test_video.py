@@ -2,119 +2,30 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
 import threading
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
-from av.video.frame import PictureType
 
+from tests.media.footage import (
+    HEIGHT_PX,
+    LOSSLESS,
+    NUM_FRAMES,
+    WIDTH_PX,
+    grey_ramp,
+    greys,
+    measured,
+    normalised,
+    quadrants,
+    reason_of,
+    to_rgb,
+    write_video,
+)
 from vpdata.errors import Reason, RejectItem
-from vpdata.media.video import FrameReader, StoredFrames, VideoInfo, probe
-
-WIDTH_PX, HEIGHT_PX, NUM_FRAMES = 96, 64, 25
-# Else x264 takes noise for a scene cut at every frame, and codes still pictures without B-frames.
-PLAIN_GOP = {"sc_threshold": "0", "b_strategy": "0"}
-LOSSLESS = {"qp": "0", "preset": "ultrafast"}
-
-
-def grey_ramp(num_frames: int = NUM_FRAMES) -> np.ndarray:
-    """uint8 [T, 64, 96, 3]: frame k is a plain grey of its own, 8 levels from the next."""
-    return np.stack([np.full((HEIGHT_PX, WIDTH_PX, 3), 20 + 8 * index, np.uint8) for index in range(num_frames)])
-
-
-def quadrants() -> np.ndarray:
-    """uint8 [64, 96, 3]: red, green, blue and white quadrants, from the top left in reading order."""
-    image = np.zeros((HEIGHT_PX, WIDTH_PX, 3), np.uint8)
-    colours = [(200, 20, 20), (20, 200, 20), (20, 20, 200), (220, 220, 220)]
-    for index, colour in enumerate(colours):
-        y, x = divmod(index, 2)
-        image[y * 32 : y * 32 + 32, x * 48 : x * 48 + 48] = colour
-    return image
-
-
-def write_video(
-    path: Path,
-    images: np.ndarray,
-    *,
-    codec: str = "libx264",
-    pixel_format: str = "yuv420p",
-    options: dict[str, str] | None = None,
-    times_s: list[float] | None = None,
-    aspect: Fraction | None = None,
-    rotation: int = 0,
-    colour: tuple[int, int, int, int] = (1, 1, 1, 1),
-    planes: np.ndarray | None = None,
-) -> Path:
-    """Encode RGB images, or yuv444p `planes` instead of each; `colour` is primaries, transfer, matrix and range."""
-    with av.open(str(path), "w", options={"movflags": "+faststart"} if path.suffix == ".mp4" else {}) as container:
-        stream = container.add_stream(codec, rate=25, options=options or {})
-        stream.height, stream.width, stream.pix_fmt = *images.shape[1:3], pixel_format
-        context = stream.codec_context
-        context.bit_rate = 0 if codec == "libx264" else 8_000_000
-        if times_s:
-            context.time_base = Fraction(1, 1000)
-        if aspect:
-            context.sample_aspect_ratio = aspect
-        context.color_primaries, context.color_trc, context.colorspace, context.color_range = colour
-        if rotation:
-            stream.set_display_rotation(rotation)
-        for index, image in enumerate(images):
-            if planes is not None:
-                frame = av.VideoFrame.from_ndarray(planes, format="yuv444p").reformat(format=pixel_format)
-            else:
-                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24").reformat(
-                    format=pixel_format, dst_colorspace=colour[2], dst_color_range=colour[3]
-                )
-            if times_s:
-                frame.pts, frame.time_base = round(times_s[index] * 1000), Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
-
-
-def measured(path: Path, *, max_pixels: int = 10**6, max_duration_s: float = 100.0) -> VideoInfo:
-    return probe(path, max_pixels=max_pixels, max_duration_s=max_duration_s)
-
-
-def normalised(path: Path, *, short_side_px: int = 720) -> tuple[FrameReader, np.ndarray]:
-    """The reader after its pass, and uint8 [T, H * 3 / 2, W] yuv420p."""
-    reader = FrameReader(path, measured(path), short_side_px=short_side_px, max_pixels=10**6)
-    planes = [frame.to_ndarray() for frame in reader]
-    return reader, np.stack(planes)
-
-
-def to_rgb(planes: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3] from one yuv420p BT.709 limited frame, by the formula of Rec. ITU-R BT.709."""
-    height, width = planes.shape[0] * 2 // 3, planes.shape[1]
-    y = (planes[:height].astype(float) - 16) / 219
-    u, v = (planes[height:].reshape(2, height // 2, width // 2).astype(float) - 128) / 224
-    u, v = u.repeat(2, 0).repeat(2, 1), v.repeat(2, 0).repeat(2, 1)
-    rgb = np.stack([y + 1.5748 * v, y - 0.1873 * u - 0.4681 * v, y + 1.8556 * u], axis=-1)
-    return (rgb * 255).round().clip(0, 255).astype(np.uint8)
-
-
-def greys(planes: np.ndarray) -> list[int]:
-    """Which frame of `grey_ramp` each normalised frame is."""
-    luma = planes[:, : planes.shape[1] * 2 // 3].mean(axis=(1, 2))
-    return [round(((value - 16) / 219 * 255 - 20) / 8) for value in luma]
-
-
-def reason_of(path: Path, **limits: float) -> Reason:
-    with pytest.raises(RejectItem) as caught:
-        measured(path, **limits)  # type: ignore[arg-type]
-    return caught.value.reason
-
-
-@pytest.fixture(scope="module")
-def mp4(tmp_path_factory) -> Path:
-    return write_video(tmp_path_factory.mktemp("video") / "ok.mp4", grey_ramp())
-
 
 CONTAINERS = {
     "mp4": "libx264",
@@ -139,15 +50,6 @@ def test_every_container_gives_every_frame_once(tmp_path, suffix, codec):
     assert info.duration_s == pytest.approx(1.0, abs=0.1)
     assert greys(planes) == list(range(NUM_FRAMES))
     assert (reader.num_source_frames, reader.damage) == (NUM_FRAMES, None)
-
-
-def test_b_frames_in_avi_keep_their_places(tmp_path):
-    # The container stores no times of display.
-    path = write_video(tmp_path / "b.avi", grey_ramp(), options={"bf": "2", **PLAIN_GOP})
-    assert greys(normalised(path)[1]) == list(range(NUM_FRAMES))
-    stamps = [frame.pts for frame in StoredFrames(path, max_pixels=10**6)]
-    assert len(stamps) == NUM_FRAMES
-    assert {later - earlier for earlier, later in pairwise(stamps) if later is not None} == {1}
 
 
 @pytest.mark.parametrize("rotation", [90, 180, -90])
@@ -248,88 +150,11 @@ def test_hdr_is_rejected(tmp_path, transfer):
     assert reason_of(path) == Reason.HDR
 
 
-@pytest.mark.parametrize(
-    ("true_fps", "wanted"),
-    [
-        ("23.98", "24000/1001"),
-        ("24.01", "24"),
-        ("29.9", "30000/1001"),
-        ("25.05", "25"),
-        ("59.8", "60000/1001"),
-        ("15", "15"),
-    ],
-)
-def test_measured_rate_snaps_to_a_standard_one(tmp_path, true_fps, wanted):
-    times_s = [index / float(true_fps) for index in range(50)]
-    path = write_video(tmp_path / "video.mkv", np.stack([quadrants()] * 50), times_s=times_s)
-    assert float(measured(path).fps) == pytest.approx(float(Fraction(wanted)), rel=1e-3 if wanted == "15" else 1e-9)
-
-
-@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_variable_frame_rate_is_resampled_by_time_stamp(tmp_path, suffix):
-    times_s = [*(index / 10 for index in range(13)), 1.4, 1.6, 1.8, 2.0]
-    path = write_video(tmp_path / f"vfr.{suffix}", grey_ramp(len(times_s)), options={"bf": "0"}, times_s=times_s)
-    _, planes = normalised(path)
-    assert measured(path).fps == 8
-    # Frame k takes slot round(8 t): one of two that share a slot makes way, and the frame before fills a hole.
-    assert greys(planes) == [0, 1, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 13, 14, 15, 15, 16]
-
-
-def test_frames_too_dense_for_their_slots_are_dropped(tmp_path):
-    times_s = [*(index / 10 for index in range(10)), 0.91, 0.92, 0.93, *(index / 10 for index in range(10, 22))]
-    path = write_video(tmp_path / "dense.mp4", grey_ramp(len(times_s)), times_s=times_s)
-    shown = greys(normalised(path)[1])
-    assert len(shown) <= len(times_s)
-    assert shown[0] == 0
-    assert shown[-1] == len(times_s) - 1, "the last frame stays"
-    assert not {10, 11, 12} <= set(shown)
-
-
-@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_lost_frames_of_a_steady_recording_are_repeated(tmp_path, suffix):
-    kept = [index for index in range(25) if index not in (11, 12)]
-    path = write_video(tmp_path / f"lost.{suffix}", grey_ramp()[kept], times_s=[i / 25 for i in kept])
-    assert measured(path).fps == 25
-    assert greys(normalised(path)[1]) == [*range(11), 10, 10, *range(13, 25)]
-
-
-def test_one_wild_time_stamp_does_not_ask_for_hours_of_repeats(tmp_path):
-    times_s = [*(index / 25 for index in range(24)), 3600.0]
-    path = write_video(tmp_path / "wild.mkv", grey_ramp(), codec="ffv1", times_s=times_s)
-    assert reason_of(path, max_duration_s=7200.0) == Reason.BAD_FRAME_RATE
-
-
-def test_picture_shown_hours_after_its_packet_ends_the_video(tmp_path):
-    path = write_video(tmp_path / "ok.mp4", grey_ramp(), codec="mpeg4")
-    late = tmp_path / "late.mp4"
-    with av.open(str(path)) as source, av.open(str(late), "w") as target:
-        stream = target.add_stream_from_template(source.streams.video[0])
-        for index, packet in enumerate(source.demux(video=0)):
-            if packet.size:
-                packet.stream, packet.pts = stream, packet.pts + (3600 / packet.time_base if index == 20 else 0)
-                target.mux(packet)
-    reader, planes = normalised(late)
-    assert greys(planes) == list(range(20))
-    assert "far behind the end" in (reader.damage or "")
-
-
 def test_metadata_that_is_no_text_does_no_harm(tmp_path, mp4):
     path = tmp_path / "tags.mp4"
     path.write_bytes(mp4.read_bytes().replace(b"VideoHandler", b"\xff\xfe\xfdHandler\xf0\x28"))
     assert path.read_bytes() != mp4.read_bytes()
     assert measured(path).fps == 25
-
-
-def test_joined_recordings_follow_each_other_without_a_hole(tmp_path):
-    parts = [write_video(tmp_path / f"{index}.ts", grey_ramp(25)) for index in range(2)]
-    joined = tmp_path / "joined.ts"
-    late = write_video(tmp_path / "late.ts", grey_ramp(25), times_s=[3000 + index / 25 for index in range(25)])
-    joined.write_bytes(parts[0].read_bytes() + late.read_bytes())
-    info = measured(joined)
-    reader, planes = normalised(joined)
-    assert info.fps == 25
-    assert greys(planes) == [*range(25), *range(25)]
-    assert reader.damage is None
 
 
 def test_change_of_size_keeps_the_first_size(tmp_path):
@@ -343,52 +168,6 @@ def test_change_of_size_keeps_the_first_size(tmp_path):
     assert greys(planes) == [*range(20), *range(20)]
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "avi", "flv"])
-def test_truncated_file_keeps_what_decodes_and_says_so(tmp_path, suffix):
-    images = np.random.default_rng(0).integers(0, 255, (NUM_FRAMES, HEIGHT_PX, WIDTH_PX, 3), np.uint8)
-    whole = write_video(tmp_path / f"whole.{suffix}", images, codec=CONTAINERS[suffix])
-    path = tmp_path / f"cut.{suffix}"
-    path.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
-    reader, planes = normalised(path)
-    assert reader.damage
-    assert 10 <= len(planes) <= 20
-    np.testing.assert_array_equal(planes[:10], normalised(whole)[1][:10])
-
-
-def with_broken_packet(path: Path, to: Path, number: int) -> Path:
-    """The same file, with zeros in the second half of one packet, counted in the order of decoding."""
-    with av.open(str(path)) as container:
-        packet = [packet for packet in container.demux(video=0) if packet.size][number]
-        assert packet.pos is not None
-        data = bytearray(path.read_bytes())
-        half = packet.size // 2
-        data[packet.pos + half : packet.pos + packet.size] = bytes(packet.size - half)
-    to.write_bytes(data)
-    return to
-
-
-@pytest.mark.parametrize(("suffix", "codec"), [("mp4", "libx264"), ("avi", "mpeg4"), ("mkv", "mpeg2video")])
-def test_no_frame_is_shown_that_a_damaged_picture_went_into(tmp_path, suffix, codec):
-    images = np.random.default_rng(0).integers(0, 255, (NUM_FRAMES, HEIGHT_PX, WIDTH_PX, 3), np.uint8)
-    whole = write_video(tmp_path / f"whole.{suffix}", images, codec=codec, options={"bf": "2", **PLAIN_GOP})
-    with av.open(str(whole)) as container:
-        kinds = [PictureType(frame.pict_type) for frame in container.decode(video=0)]
-    good = kinds.index(PictureType.P, 9)  # shown after two B-frames and decoded before them
-    assert kinds[good - 2 : good] == [PictureType.B] * 2
-    reader, planes = normalised(with_broken_packet(whole, tmp_path / f"broken.{suffix}", good - 2))
-    assert reader.damage == "a picture is damaged"
-    np.testing.assert_array_equal(planes, normalised(whole)[1][: good - 2])
-    assert reader.num_source_frames == len(planes)
-
-
-def test_video_that_starts_damaged_is_used_from_the_next_key_frame_on(tmp_path):
-    images = np.random.default_rng(0).integers(0, 255, (NUM_FRAMES, HEIGHT_PX, WIDTH_PX, 3), np.uint8)
-    whole = write_video(tmp_path / "whole.mp4", images, options={"g": "10", "bf": "0", **PLAIN_GOP})
-    reader, planes = normalised(with_broken_packet(whole, tmp_path / "broken.mp4", 0))
-    np.testing.assert_array_equal(planes, normalised(whole)[1][10:])
-    assert (reader.num_source_frames, reader.damage) == (NUM_FRAMES - 10, None)
-
-
 def test_file_without_its_index_is_unreadable(tmp_path, mp4):
     data = mp4.read_bytes()
     at = data.index(b"moov") - 4
@@ -396,35 +175,6 @@ def test_file_without_its_index_is_unreadable(tmp_path, mp4):
     path = tmp_path / "no-moov.mp4"
     path.write_bytes(data[:at] + data[at + size :])
     assert reason_of(path) == Reason.UNREADABLE
-
-
-def test_header_that_claims_four_hours_is_not_believed(tmp_path, mp4):
-    data = bytearray(mp4.read_bytes())
-    for box, offset in ((b"mvhd", 16), (b"mdhd", 16), (b"tkhd", 20)):
-        at = data.index(box) + 4 + offset
-        scale = struct.unpack_from(">I", data, data.index(b"mdhd" if box == b"mdhd" else b"mvhd") + 16)[0]
-        struct.pack_into(">I", data, at, 4 * 3600 * scale)
-    path = tmp_path / "liar.mp4"
-    path.write_bytes(data)
-    assert measured(path).duration_s == pytest.approx(1.0, abs=0.05)
-    assert greys(normalised(path)[1]) == list(range(NUM_FRAMES))
-
-
-def test_header_of_zero_frames_per_second_is_not_believed(tmp_path):
-    data = bytearray(write_video(tmp_path / "ok.avi", grey_ramp(), codec="mpeg4").read_bytes())
-    struct.pack_into("<I", data, data.index(b"avih") + 8, 0)
-    struct.pack_into("<I", data, data.index(b"strh") + 8 + 24, 0)
-    path = tmp_path / "zero.avi"
-    path.write_bytes(data)
-    info = measured(path)
-    assert 1 <= info.fps <= 60
-    assert greys(normalised(path)[1]) == list(range(NUM_FRAMES))
-
-
-def test_frame_rate_that_no_video_has_is_rejected(tmp_path):
-    times_s = [index * 20.0 for index in range(4)]
-    path = write_video(tmp_path / "slow.mp4", grey_ramp(4), times_s=times_s)
-    assert reason_of(path) == Reason.BAD_FRAME_RATE
 
 
 PLAYLISTS = {

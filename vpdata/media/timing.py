@@ -12,6 +12,8 @@ from vpdata.errors import Reason, RejectItem
 
 MAX_STEP_S = 10
 """A longer step is a jump of the clock, where the clock may jump, or a wild time stamp."""
+_MAX_FALL_S = 1
+"""Some recordings of under a second would be joined for less; a careless multiplexer steps back by a frame or two."""
 _MIN_FPS, _MAX_FPS = 1, 480
 _STANDARD_FPS = tuple(
     Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "50", "60000/1001", "60")
@@ -21,28 +23,30 @@ _STEADY_FRAC = 0.9
 
 
 class Clock:
-    """Gives each frame its slot on a constant-rate time line that starts at the first frame."""
+    """Gives each frame, in the order of display, its slot on a constant-rate time line that starts at the first one.
+
+    A frame without a time stamp comes a step after the one before. Where the clock may restart, so does a frame whose
+    stamp is over a second earlier, or over `MAX_STEP_S` later.
+    """
 
     def __init__(self, fps: Fraction, *, may_restart: bool) -> None:
-        self._fps, self._may_restart = fps, may_restart
+        self._step_s, self._may_restart = 1 / fps, may_restart
         self._start_s: Fraction | None = None
-        self._last_s = Fraction(0)
+        """Time stamp of the time line's start."""
+        self._last_s = -self._step_s
 
     def slot(self, frame: av.VideoFrame) -> int:
-        step_s = 1 / self._fps
-        if frame.pts is None or frame.time_base is None:
-            now_s = Fraction(0) if self._start_s is None else self._last_s + step_s
-        else:
+        now_s = self._last_s + self._step_s
+        if frame.pts is not None and frame.time_base is not None:
             stamp_s = frame.pts * frame.time_base
-            if self._start_s is None:
-                self._start_s = stamp_s
-            now_s = stamp_s - self._start_s
-            if self._may_restart and abs(now_s - self._last_s) > MAX_STEP_S:
-                now_s = self._last_s + step_s
+            if self._start_s is None or self._restarts(stamp_s - self._start_s):
                 self._start_s = stamp_s - now_s
-        self._start_s = self._start_s or Fraction(0)
+            now_s = stamp_s - self._start_s
         self._last_s = now_s
-        return round(now_s * self._fps)
+        return round(now_s / self._step_s)
+
+    def _restarts(self, now_s: Fraction) -> bool:
+        return self._may_restart and not -_MAX_FALL_S <= now_s - self._last_s <= MAX_STEP_S
 
 
 def average_fps(

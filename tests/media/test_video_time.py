@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from itertools import pairwise
+
+import av
+import numpy as np
+import pytest
+
+from tests.media.footage import (
+    NUM_FRAMES,
+    PLAIN_GOP,
+    grey_ramp,
+    greys,
+    measured,
+    normalised,
+    quadrants,
+    reason_of,
+    write_video,
+)
+from vpdata.errors import Reason
+from vpdata.media.video import StoredFrames
+
+
+def test_b_frames_in_avi_keep_their_places(tmp_path):
+    # The container stores no times of display.
+    path = write_video(tmp_path / "b.avi", grey_ramp(), options={"bf": "2", **PLAIN_GOP})
+    assert greys(normalised(path)[1]) == list(range(NUM_FRAMES))
+    stamps = [frame.pts for frame in StoredFrames(path, max_pixels=10**6)]
+    assert len(stamps) == NUM_FRAMES
+    assert {later - earlier for earlier, later in pairwise(stamps) if later is not None} == {1}
+
+
+@pytest.mark.parametrize(
+    ("true_fps", "wanted"),
+    [
+        ("23.98", "24000/1001"),
+        ("24.01", "24"),
+        ("29.9", "30000/1001"),
+        ("25.05", "25"),
+        ("59.8", "60000/1001"),
+        ("15", "15"),
+    ],
+)
+def test_measured_rate_snaps_to_a_standard_one(tmp_path, true_fps, wanted):
+    times_s = [index / float(true_fps) for index in range(50)]
+    path = write_video(tmp_path / "video.mkv", np.stack([quadrants()] * 50), times_s=times_s)
+    assert float(measured(path).fps) == pytest.approx(float(Fraction(wanted)), rel=1e-3 if wanted == "15" else 1e-9)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_variable_frame_rate_is_resampled_by_time_stamp(tmp_path, suffix):
+    times_s = [*(index / 10 for index in range(13)), 1.4, 1.6, 1.8, 2.0]
+    path = write_video(tmp_path / f"vfr.{suffix}", grey_ramp(len(times_s)), options={"bf": "0"}, times_s=times_s)
+    _, planes = normalised(path)
+    assert measured(path).fps == 8
+    # Frame k takes slot round(8 t): one of two that share a slot makes way, and the frame before fills a hole.
+    assert greys(planes) == [0, 1, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 13, 14, 15, 15, 16]
+
+
+def test_frames_too_dense_for_their_slots_are_dropped(tmp_path):
+    times_s = [*(index / 10 for index in range(10)), 0.91, 0.92, 0.93, *(index / 10 for index in range(10, 22))]
+    path = write_video(tmp_path / "dense.mp4", grey_ramp(len(times_s)), times_s=times_s)
+    shown = greys(normalised(path)[1])
+    assert len(shown) <= len(times_s)
+    assert shown[0] == 0
+    assert shown[-1] == len(times_s) - 1, "the last frame stays"
+    assert not {10, 11, 12} <= set(shown)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_lost_frames_of_a_steady_recording_are_repeated(tmp_path, suffix):
+    kept = [index for index in range(25) if index not in (11, 12)]
+    path = write_video(tmp_path / f"lost.{suffix}", grey_ramp()[kept], times_s=[i / 25 for i in kept])
+    assert measured(path).fps == 25
+    assert greys(normalised(path)[1]) == [*range(11), 10, 10, *range(13, 25)]
+
+
+def test_one_wild_time_stamp_does_not_ask_for_hours_of_repeats(tmp_path):
+    times_s = [*(index / 25 for index in range(24)), 3600.0]
+    path = write_video(tmp_path / "wild.mkv", grey_ramp(), codec="ffv1", times_s=times_s)
+    assert reason_of(path, max_duration_s=7200.0) == Reason.BAD_FRAME_RATE
+
+
+def test_picture_shown_hours_after_its_packet_ends_the_video(tmp_path):
+    path = write_video(tmp_path / "ok.mp4", grey_ramp(), codec="mpeg4")
+    late = tmp_path / "late.mp4"
+    with av.open(str(path)) as source, av.open(str(late), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for index, packet in enumerate(source.demux(video=0)):
+            if packet.size:
+                packet.stream, packet.pts = stream, packet.pts + (3600 / packet.time_base if index == 20 else 0)
+                target.mux(packet)
+    reader, planes = normalised(late)
+    assert greys(planes) == list(range(20))
+    assert "far behind the end" in (reader.damage or "")
+
+
+@pytest.mark.parametrize("late_s", [0, 3000])
+def test_joined_recordings_follow_each_other_without_a_hole(tmp_path, late_s):
+    images, times_s = grey_ramp(40, step=5), [index / 25 for index in range(40)]
+    first = write_video(tmp_path / "first.ts", images, times_s=times_s)
+    second = write_video(tmp_path / "second.ts", images, times_s=[late_s + time_s for time_s in times_s])
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(first.read_bytes() + second.read_bytes() + first.read_bytes())
+    info = measured(joined)
+    reader, planes = normalised(joined)
+    assert info.fps == 25
+    assert greys(planes, step=5) == [*range(40)] * 3
+    assert reader.damage is None
+
+
+def test_frames_that_have_no_time_stamps_yet_are_kept(tmp_path, mp4):
+    path = tmp_path / "early.mkv"
+    with av.open(str(mp4)) as source, av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.pts, packet.dts = (stamp - round(0.4 / packet.time_base) for stamp in (packet.pts, packet.dts))
+                packet.stream = stream
+                target.mux(packet)
+    with av.open(str(path)) as container:
+        stamps = [frame.pts for frame in container.decode(video=0)]
+    assert 5 < stamps.count(None) < NUM_FRAMES
+    assert greys(normalised(path)[1]) == list(range(NUM_FRAMES))
+
+
+def test_header_that_claims_four_hours_is_not_believed(tmp_path, mp4):
+    data = bytearray(mp4.read_bytes())
+    for box, offset in ((b"mvhd", 16), (b"mdhd", 16), (b"tkhd", 20)):
+        at = data.index(box) + 4 + offset
+        scale = struct.unpack_from(">I", data, data.index(b"mdhd" if box == b"mdhd" else b"mvhd") + 16)[0]
+        struct.pack_into(">I", data, at, 4 * 3600 * scale)
+    path = tmp_path / "liar.mp4"
+    path.write_bytes(data)
+    assert measured(path).duration_s == pytest.approx(1.0, abs=0.05)
+    assert greys(normalised(path)[1]) == list(range(NUM_FRAMES))
+
+
+def test_header_of_zero_frames_per_second_is_not_believed(tmp_path):
+    data = bytearray(write_video(tmp_path / "ok.avi", grey_ramp(), codec="mpeg4").read_bytes())
+    struct.pack_into("<I", data, data.index(b"avih") + 8, 0)
+    struct.pack_into("<I", data, data.index(b"strh") + 8 + 24, 0)
+    path = tmp_path / "zero.avi"
+    path.write_bytes(data)
+    info = measured(path)
+    assert 1 <= info.fps <= 60
+    assert greys(normalised(path)[1]) == list(range(NUM_FRAMES))
+
+
+def test_frame_rate_that_no_video_has_is_rejected(tmp_path):
+    times_s = [index * 20.0 for index in range(4)]
+    path = write_video(tmp_path / "slow.mp4", grey_ramp(4), times_s=times_s)
+    assert reason_of(path) == Reason.BAD_FRAME_RATE
