@@ -74,6 +74,19 @@ def test_every_audio_track_is_copied(tmp_path):
     assert found == probed(tmp_path / "in.mp4")["audio"]
 
 
+@pytest.mark.parametrize("name", ["out.mp4", "out.mov", "out.mkv"])
+def test_title_and_languages_are_kept(name, tmp_path):
+    write_video(tmp_path / "one.mp4", numbered(20), audio="aac")
+    command = [FFMPEG, "-v", "error", "-i", str(tmp_path / "one.mp4"), "-map", "0:v", "-map", "0:a", "-map", "0:a"]
+    tags = ["-metadata", "title=A däy", "-metadata:s:a:0", "language=fra", "-metadata:s:a:1", "language=jpn"]
+    subprocess.run([*command, "-c", "copy", *tags, str(tmp_path / "in.mkv")], check=True)
+    video = open_video(tmp_path / "in.mkv")
+    write_output(tmp_path / name, pieces_of(video, numbered(20), [20], tmp_path), video)
+    with av.open(str(tmp_path / name)) as container:
+        assert {key.lower(): value for key, value in container.metadata.items()}["title"] == "A däy"
+        assert [stream.language for stream in container.streams.audio] == ["fra", "jpn"]
+
+
 def test_audio_whose_time_stands_still_is_refused_first(tmp_path):
     write_video(tmp_path / "good.flv", numbered(20), audio="libmp3lame")
     with av.open(str(tmp_path / "good.flv")) as good, av.open(str(tmp_path / "in.flv"), "w") as bad:

@@ -131,6 +131,16 @@ def test_container_and_codec_of_the_input_do_not_matter(name, options, tmp_path)
     assert np.diff(after["times"]) == pytest.approx(0.04, abs=1e-3)
 
 
+def test_what_the_output_cannot_hold_is_said_once(source, tmp_path, caplog):
+    inpaint(Painter(), source, tmp_path / "out.mp4")
+    assert not caplog.records
+    command = [FFMPEG, "-v", "error", "-i", str(source.path), "-pix_fmt", "yuv420p10le", str(tmp_path / "in.mp4")]
+    subprocess.run(command, check=True)
+    inpaint(Painter(), open_video(tmp_path / "in.mp4"), tmp_path / "out.mp4")
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said.endswith("out.mp4: 10 bits of a colour become 8")
+
+
 def test_audio_that_the_container_does_not_take_is_refused_before_any_work(tmp_path):
     video = open_video(write_video(tmp_path / "in.mkv", numbered(10), audio="pcm_s24le"))
     painter = Painter()

@@ -121,7 +121,10 @@ def encode_piece(frames: Iterable[Frames], video: VideoInput, size: Size, settin
 
 
 def write_output(path: Path, pieces: Sequence[Path], video: VideoInput) -> None:
-    """Put pieces together with the video's time stamps and its audio packets, in the container of the path's suffix."""
+    """Put pieces together with the video's time stamps, title and audio, in the container of the path's suffix.
+
+    Audio packets are the video's own, and so are their languages.
+    """
     format_ = _FORMATS[path.suffix.lower()]
     options = {"fflags": "+bitexact"} | ({} if format_ == "matroska" else {"movflags": "+faststart"})
     with (
@@ -135,10 +138,16 @@ def write_output(path: Path, pieces: Sequence[Path], video: VideoInput) -> None:
         sounds = {stream.index: container.add_stream_from_template(stream) for stream in source.streams.audio}
         for stream in source.streams.audio:
             sounds[stream.index].time_base = stream.time_base
+            sounds[stream.index].metadata.update(_tags(stream.metadata, "language", "title"))
+        container.metadata.update(_tags(source.metadata, "title"))
         pictures = _picture_packets(pieces, video, picture, origin)
         audio = _audio_packets(source, sounds, origin) if sounds else iter(())
         for _, packet in heapq.merge(pictures, audio, key=lambda timed: timed[0]):
             container.mux(packet)
+
+
+def _tags(tags: Mapping[str, str], *wanted: str) -> dict[str, str]:
+    return {key.lower(): value for key, value in tags.items() if key.lower() in wanted}
 
 
 def _picture_packets(

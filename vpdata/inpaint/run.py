@@ -18,6 +18,7 @@ from vpdata.inpaint.any_length import Frames, MadeWindow, WindowModel, inpaint_a
 from vpdata.inpaint.fit import Size, scale_frames, scale_masks
 from vpdata.inpaint.input_mask import MaskInput
 from vpdata.inpaint.input_video import VideoInput
+from vpdata.inpaint.losses import losses
 from vpdata.inpaint.output_paths import check_distinct, publishing
 from vpdata.inpaint.output_video import EncodeSettings, check_output, encode_piece, write_output
 from vpdata.inpaint.paste import paste
@@ -71,6 +72,8 @@ def inpaint_file(
         with publishing(output) as aside:
             shutil.copyfile(video.path, aside)
         return
+    if lost := losses(video):
+        logger.warning("not all of %s is kept in %s: %s", video.path, output, "; ".join(lost))
     work = WorkFolder(output)
     everything = _made_by(video, mask, size, windows, settings, list(outputs)) | {"model": dict(made_by)}
     with work.opened(everything, redo=redo):
