@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -135,11 +136,38 @@ def test_our_captioner_writes_texts_of_exactly_the_length_asked_for(tmp_path, mo
     assert lengths == [70]
 
 
+@pytest.mark.slow
+def test_without_a_gpu_the_tiny_setting_runs_and_says_so(tmp_path):
+    file = tmp_path / "results.json"
+    options = ("--rows", "plain", "--stages", "track", "--clips", "1")
+    places = ("--folder", str(tmp_path), "--results", str(file))
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmark.perf.gpu_pipeline", *options, *places],
+        cwd=ROOT,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.startswith("torch finds no GPU here")
+    assert "its figures say nothing of the targets" in done.stderr
+    assert "On CPU:" in done.stdout
+    assert "no figure means more" in done.stdout
+    assert "PASS" not in done.stdout
+    (row,) = json.loads(file.read_text())
+    assert (row["is_tiny"], row["device"]) == (True, "CPU")
+    # A later call with a GPU would else take these for full-size ones.
+    assert not (tmp_path / "weights").exists()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_full_size_is_refused(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["gpu_pipeline"])
-    with pytest.raises(SystemExit, match="--tiny runs the same code"):
+def test_without_a_gpu_figures_of_full_size_are_not_mixed_with_tiny_ones(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps([asdict(measured("ours", "track", 1.0, device="CPU"))]))
+    monkeypatch.setattr(sys, "argv", ["gpu_pipeline", "--results", str(file)])
+    with pytest.raises(SystemExit, match="full-size models on CPU: give another file"):
         command.main()
+    assert "torch finds no GPU here" in capsys.readouterr().err
 
 
 def test_figures_of_another_device_or_size_are_not_mixed(tmp_path, monkeypatch):

@@ -1,5 +1,5 @@
-"""python -m benchmark.perf.gpu_pipeline                 # full-size models; wants one GPU and 24 GB of scratch disk
-python -m benchmark.perf.gpu_pipeline --tiny          # the same code on tiny models and clips, on the CPU
+"""python -m benchmark.perf.gpu_pipeline                 # full-size models on one GPU; wants 24 GB of scratch disk
+python -m benchmark.perf.gpu_pipeline --tiny          # tiny models and clips on the CPU, as where no GPU is
 """
 
 import sys

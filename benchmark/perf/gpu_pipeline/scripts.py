@@ -45,7 +45,7 @@ Device = Literal["cuda", "cpu"]
 Thing = TypeVar("Thing")
 
 CLIPS_AT_ONCE = 4
-"""Of `batched`: their 40 key frames and 16 texts fill our batches of 32 and 16."""
+"""Of `batched`: their 40 key frames and 16 texts fill our batches of 8 and 16."""
 _MAX_TAGS = 10
 
 
