@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import threading
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import av
@@ -61,6 +63,25 @@ def test_rotated_video_is_put_upright_as_opencv_shows_it(tmp_path, rotation):
     assert (info.geometry.height_px, info.geometry.width_px) == shown.shape[:2]
     assert np.abs(to_rgb(planes[0]).astype(int) - shown[..., ::-1]).mean() < 25  # OpenCV ignores the BT.709 tag
     assert not np.array_equal(to_rgb(planes[0]), quadrants())
+
+
+TURNS = [(a, 0, 0, d) for a, d in product((1, -1), repeat=2)] + [(0, b, c, 0) for b, c in product((1, -1), repeat=2)]
+
+
+@pytest.mark.parametrize("matrix", TURNS)
+def test_video_is_turned_and_mirrored_by_its_matrix(tmp_path, matrix):
+    path = write_video(tmp_path / "matrix.mp4", np.stack([quadrants()] * 5), options=LOSSLESS)
+    data = bytearray(path.read_bytes())
+    a, b, c, d = (value << 16 for value in matrix)
+    struct.pack_into(">9i", data, data.index(b"tkhd") + 44, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    # ISO 14496-12: the pixel at (x, y) is shown at (a x + c y, b x + d y), here moved to where both are positive.
+    y, x = np.indices((HEIGHT_PX, WIDTH_PX))
+    shown_x, shown_y = matrix[0] * x + matrix[2] * y, matrix[1] * x + matrix[3] * y
+    wanted = np.zeros((HEIGHT_PX, WIDTH_PX) if matrix[0] else (WIDTH_PX, HEIGHT_PX), np.uint8)
+    upright, green = normalised(path)[1][0], quadrants()[..., 1]
+    wanted[shown_y - shown_y.min(), shown_x - shown_x.min()] = green
+    assert np.abs(to_rgb(upright)[..., 1].astype(int) - wanted).max() < 12
 
 
 def test_anamorphic_pixels_become_square(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -33,6 +34,8 @@ class Geometry:
     height_px: int
     quarter_turns: int
     """Counter-clockwise turns by 90 degrees that put the stored frame upright, 0 to 3."""
+    is_mirrored: bool = False
+    """Left and right change places after the turns."""
 
     @classmethod
     def of(cls, frame: av.VideoFrame, sample_aspect_ratio: Fraction | None) -> Geometry:
@@ -40,10 +43,21 @@ class Geometry:
         width, height = frame.width, frame.height
         if sample_aspect_ratio:
             width = max(1, round(width * sample_aspect_ratio))
-        quarter_turns = round(frame.rotation / 90) % 4
+        quarter_turns, is_mirrored = _orientation(frame)
         if quarter_turns % 2:
             width, height = height, width
-        return cls(width_px=width, height_px=height, quarter_turns=quarter_turns)
+        return cls(width_px=width, height_px=height, quarter_turns=quarter_turns, is_mirrored=is_mirrored)
+
+
+def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
+    """`quarter_turns` and `is_mirrored` from the display matrix, by which (x, y) is shown at (a x + c y, b x + d y)."""
+    if "DISPLAYMATRIX" not in frame.side_data:
+        return 0, False
+    matrix = np.frombuffer(bytes(frame.side_data["DISPLAYMATRIX"]), np.int32)
+    a, b, c, d = (int(matrix[index]) for index in (0, 1, 3, 4))
+    is_mirrored = a * d - b * c < 0
+    angle = math.atan2(-b, -a if is_mirrored else a)
+    return round(angle / (math.pi / 2)) % 4, is_mirrored
 
 
 def output_size(geometry: Geometry, *, short_side_px: int) -> tuple[int, int]:
@@ -124,7 +138,8 @@ class Normaliser:
             2: [("hflip", ""), ("vflip", "")],
             3: [("transpose", "clock")],
         }
-        return filters + turns[self._geometry.quarter_turns]
+        mirror = [("hflip", "")] if self._geometry.is_mirrored else []
+        return filters + turns[self._geometry.quarter_turns] + mirror
 
 
 class UprightRgb(Normaliser):
