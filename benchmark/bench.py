@@ -261,11 +261,11 @@ def _facts(folder: Folder) -> Mapping[str, Any]:
 
 def _cases(folder: Folder) -> tuple[Case, ...]:
     where = f"{folder.uri}/{CASES}"
+    table = read_table(folder, CASES, remedy="make the benchmark again")
+    check_version(table.schema, where=where)
     try:
-        table = read_table(folder, CASES)
-        check_version(table.schema, where=where)
         cases = tuple(codec.from_table(table, Case))
-    except (pa.ArrowException, msgspec.MsgspecError, ValueError) as error:
+    except msgspec.MsgspecError as error:
         raise RunError(f"{where} is damaged: {error}; make the benchmark again") from error
     for case in cases:
         # Ids become names of files.

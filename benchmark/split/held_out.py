@@ -6,12 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from benchmark.split.settings import BenchSettings
 from vpdata.dataset import layout
 from vpdata.dataset.look_alikes import Looks, look_alikes
-from vpdata.dataset.run import RangedFile, Run
+from vpdata.dataset.run import Run, read_table
 from vpdata.dataset.split import SplitFacts, SplitRow, split_bytes
 from vpdata.errors import RunError
 from vpdata.records import Clip
@@ -94,6 +93,5 @@ def _looks(run: Run) -> tuple[list[Looks], dict[str, str], dict[str, str]]:
 
 def _columns(run: Run, stage: str, columns: list[str]) -> pa.Table:
     folder = run.stage_folder(stage)
-    files = (pq.ParquetFile(RangedFile(folder, layout.records_file(part))) for part in run.parts(stage))
-    tables = [file.read(columns=columns) for file in files]
+    tables = [read_table(folder, layout.records_file(part), columns=columns) for part in run.parts(stage)]
     return pa.concat_tables(tables).sort_by("id") if tables else pa.table({name: [] for name in columns})

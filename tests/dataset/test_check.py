@@ -80,6 +80,24 @@ def flip(run: Run, suffix: str, where: int = 40) -> None:
     write_shard_bytes(run, data)
 
 
+def zero(run: Run, name: str, at: int) -> None:
+    """64 bytes of zeros, such as a disk leaves that lost a block."""
+    data = bytearray(run.folder.read(name))
+    data[at : at + 64] = bytes(64)
+    run.folder.write(name, bytes(data))
+
+
+def cut_short(run: Run, name: str, num_bytes: int) -> None:
+    run.folder.write(name, run.folder.read(name)[:num_bytes])
+
+
+def with_bytes(table: pa.Table, column: str) -> pa.Table:
+    """A column of text that is not UTF-8."""
+    values = pa.array([b"\xff" + value.encode() for value in table[column].to_pylist()]).view(pa.string())
+    at = table.column_names.index(column)
+    return table.set_column(at, table.schema.field(at), values)
+
+
 def in_header(run: Run) -> None:
     data = shard_bytes(run)
     data[108] ^= 1  # owner
@@ -132,7 +150,18 @@ CORRUPTIONS: dict[str, tuple[Callable[[Run], object], str]] = {
     "bytes behind the end": (lambda run: write_shard_bytes(run, shard_bytes(run) + b"more"), "two empty blocks"),
     "shard missing": (lambda run: run.folder.remove("shards/vpdata-000001.tar"), "vpdata-000001.tar: missing"),
     "index missing": (lambda run: run.folder.remove("index/vpdata-000001.parquet"), "vpdata-000001.parquet: missing"),
-    "index no Parquet": (lambda run: run.folder.write("index/vpdata-000000.parquet", b"PAR1"), "cannot be read"),
+    "index no Parquet": (
+        lambda run: run.folder.write("index/vpdata-000000.parquet", b"PAR1"),
+        "000.parquet: is damaged",
+    ),
+    "page of the index": (lambda run: zero(run, "index/vpdata-000000.parquet", 200), "000.parquet: is damaged"),
+    "text of the index": (lambda run: write_index(run, with_bytes(index_rows(run), "id")), "000.parquet: is damaged"),
+    "plan cut short": (lambda run: cut_short(run, layout.PACK_PLAN, 300), "pack-plan.parquet: is damaged"),
+    "page of the plan": (lambda run: zero(run, layout.PACK_PLAN, 40), "pack-plan.parquet: is damaged"),
+    "plan of another kind": (
+        lambda run: run.folder.write(layout.PACK_PLAN, parquet_bytes(index_rows(run))),
+        "pack-plan.parquet: is damaged",
+    ),
     "unplanned file": (lambda run: run.folder.write("shards/notes.txt", b""), "shards/notes.txt: no file"),
     "plan missing": (lambda run: run.folder.remove(layout.PACK_PLAN), "has not finished"),
     "offset in the index": (lambda run: edit_index(run, "mp4_offset", lambda x: x + 512), "its place is"),

@@ -48,7 +48,10 @@ def check(run: Run) -> list[Problem]:
     run.config()
     if not run.folder.exists(layout.PACK_PLAN):
         return [Problem(where=layout.PACK_PLAN, what="missing: the build has not finished; run the same command again")]
-    plan = list(read_rows(run.folder, layout.PACK_PLAN, PackEntry))
+    try:
+        plan = list(read_rows(run.folder, layout.PACK_PLAN, PackEntry))
+    except RunError as error:
+        return [_problem(run, layout.PACK_PLAN, error)]
     by_shard: dict[int, list[str]] = defaultdict(list)
     for entry in plan:
         by_shard[entry.shard].append(entry.clip_id)
@@ -59,6 +62,11 @@ def check(run: Run) -> list[Problem]:
         found = [*check_splits(run), *check_benchmarks(run)]
         problems = [Problem(where=where, what=what) for where, what in found]
     return problems
+
+
+def _problem(run: Run, where: str, error: RunError) -> Problem:
+    """What is wrong with a file that cannot be read."""
+    return Problem(where=where, what=str(error).removeprefix(f"{run.folder.uri}/{where}").lstrip(": "))
 
 
 def _check_plan(plan: Sequence[PackEntry]) -> Iterator[Problem]:
@@ -94,8 +102,8 @@ def _check_shard(run: Run, shard: int, planned: Sequence[str]) -> Iterator[Probl
     where = f"{layout.INDEX}/{index_name}"
     try:
         table = index.read_index(indexes, [index_name])
-    except (pa.ArrowException, RunError) as error:
-        yield Problem(where=where, what=f"cannot be read: {error}")
+    except RunError as error:
+        yield _problem(run, where, error)
         return
     if not table.schema.equals(index.SCHEMA):
         yield Problem(where=where, what="its columns are not those of this schema version")

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
-import pyarrow as pa
 import yaml
 
 from vpdata import codec
 from vpdata.dataset import layout
 from vpdata.dataset.run import Run, read_table
 from vpdata.dataset.split import SplitFacts, read_rows_of_split
-from vpdata.errors import ConfigError, StorageError
+from vpdata.errors import ConfigError, RunError, StorageError
 from vpdata.storage import Folder
 
 _FACTS, _CASES = "bench.yaml", "cases.parquet"
@@ -58,7 +57,7 @@ def check_benchmarks(run: Run) -> Iterator[tuple[str, str]]:
 def _problems(run: Run, bench: Folder) -> Iterator[str]:
     try:
         facts, cases = _read(bench)
-    except (pa.ArrowException, msgspec.MsgspecError, yaml.YAMLError, OSError, StorageError) as error:
+    except (RunError, msgspec.MsgspecError, yaml.YAMLError, UnicodeDecodeError, StorageError) as error:
         yield f"the benchmark cannot be read: {error}; make it again"
         return
     splits, file = run.folder.child(layout.SPLITS), f"{facts.name}.parquet"

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vpdata.dataset import index, layout
 from vpdata.dataset.look_alikes import LookAlike, Looks, look_alikes
 from vpdata.dataset.reader import index_files, open_dataset
-from vpdata.dataset.run import RangedFile, Run
+from vpdata.dataset.run import Run, read_table
 from vpdata.dataset.split import SplitFacts, SplitRow, read_rows_of_split, read_split
 from vpdata.errors import ConfigError, RunError
 from vpdata.storage import Folder
@@ -113,7 +112,7 @@ def check_latents(run: Run, latents: Folder) -> Iterator[str]:
         raise RunError(f"{latents.uri} holds no encoded latents; give the folder that `vpdata encode --output` wrote")
     clips: set[tuple[str, str]] = set()
     for name in names:
-        table = pq.ParquetFile(RangedFile(folder, name)).read(columns=["clip_id", "video_id"])
+        table = read_table(folder, name, columns=["clip_id", "video_id"])
         clips.update(zip(table["clip_id"].to_pylist(), table["video_id"].to_pylist(), strict=True))
     for name in run.folder.child(layout.SPLITS).names(".parquet"):
         where = f"{layout.SPLITS}/{name}"

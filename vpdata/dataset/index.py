@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vpdata import codec
 from vpdata.dataset import annotations, layout
-from vpdata.dataset.run import RangedFile, check_version
+from vpdata.dataset.run import check_version, read_table
 from vpdata.records import Clip, Record, ScoreName, Track, Video
 from vpdata.storage import Folder
 
@@ -83,7 +82,7 @@ def read_index(folder: Folder, names: Sequence[str], columns: Sequence[str] | No
     """The index files `names` of an index folder, one below the other; only `columns` are fetched."""
     tables = []
     for name in names:
-        table = pq.ParquetFile(RangedFile(folder, name)).read(columns=None if columns is None else list(columns))
+        table = read_table(folder, name, columns=columns)
         check_version(table.schema, where=f"{folder.uri}/{name}")
         tables.append(table)
     kept = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])

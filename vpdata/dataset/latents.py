@@ -238,12 +238,8 @@ def open_latents(uri: str | Path, *, fingerprint: str | None = None) -> LatentDa
 
 
 def _read_index(folder: Folder, name: str) -> pa.Table:
-    where = f"{folder.uri}/{name}"
-    try:
-        table = read_table(folder, name)
-    except pa.ArrowInvalid as error:
-        raise RunError(f"{where} is damaged ({error}); remove it and run the same `vpdata encode` again") from error
-    check_version(table.schema, where=where)
+    table = read_table(folder, name, remedy="remove it and run the same `vpdata encode` again")
+    check_version(table.schema, where=f"{folder.uri}/{name}")
     return table.replace_schema_metadata()
 
 

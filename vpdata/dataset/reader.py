@@ -11,11 +11,10 @@ from typing import overload
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vpdata.dataset import annotations, index, layout
-from vpdata.dataset.run import RangedFile
+from vpdata.dataset.run import read_table
 from vpdata.dataset.window import decode_window
 from vpdata.errors import RunError
 from vpdata.media.masks import Mask, decode_masks
@@ -53,7 +52,7 @@ def index_files(uri: str | Path) -> tuple[Folder, list[str]]:
 
 
 def _refuse_unfinished(root: Folder, *, num_packed: int) -> None:
-    plan = pq.ParquetFile(RangedFile(root, layout.PACK_PLAN)).read(columns=["shard"])
+    plan = read_table(root, layout.PACK_PLAN, columns=["shard"])
     num_planned = max(plan["shard"].to_pylist(), default=-1) + 1
     if num_packed < num_planned:
         raise RunError(

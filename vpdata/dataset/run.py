@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,6 +24,9 @@ from vpdata.storage import Folder
 T = TypeVar("T")
 
 _VERSION_KEY = b"vpdata.schema_version"
+_MAX_HOLE_BYTES = 8192
+"""Columns that lie at most so far apart are fetched at once."""
+_REMEDY = "put back a good copy of it, or remove it and run the command that wrote it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +84,14 @@ class Run:
 
 
 class RangedFile(io.RawIOBase):
-    """A file of a folder for readers that seek, such as Parquet's: each read is one ranged read."""
+    """A file of a folder for readers that seek, such as Parquet's: a read of what is not held is one ranged read."""
 
     def __init__(self, folder: Folder, name: str) -> None:
         self._folder, self._name = folder, name
         self._num_bytes = folder.size(name)
         self._position = 0
+        self._held_starts: list[int] = []
+        self._held: list[bytes] = []
 
     def readable(self) -> bool:
         return True
@@ -102,32 +110,119 @@ class RangedFile(io.RawIOBase):
     def read(self, size: int | None = -1) -> bytes:
         left = max(0, self._num_bytes - self._position)
         size = left if size is None or size < 0 else min(size, left)
-        data = self._folder.read_range(self._name, self._position, size) if size else b""
+        data = self._read(self._position, size) if size else b""
         self._position += len(data)
         return data
 
+    def hold(self, spans: Iterable[tuple[int, int]]) -> None:
+        """Fetch spans of bytes (start, stop) for the reads to come, near ones at once; nothing past the end."""
+        whole: list[tuple[int, int]] = []
+        for start, stop in sorted((start, min(stop, self._num_bytes)) for start, stop in spans if start >= 0):
+            if whole and start - whole[-1][1] <= _MAX_HOLE_BYTES:
+                start, stop = whole[-1][0], max(stop, whole.pop()[1])
+            whole.append((start, stop))
+        whole = [(start, stop) for start, stop in whole if start < stop]
+        self._held = [self._folder.read_range(self._name, start, stop - start) for start, stop in whole]
+        self._held_starts = [start for start, _ in whole]
+
+    def _read(self, start: int, size: int) -> bytes:
+        at = bisect_right(self._held_starts, start) - 1
+        if at >= 0 and start + size <= self._held_starts[at] + len(self._held[at]):
+            return self._held[at][start - self._held_starts[at] :][:size]
+        return self._folder.read_range(self._name, start, size)
+
 
 def read_table(
-    folder: Folder, name: str, *, columns: Sequence[str] | None = None, filters: pc.Expression | None = None
+    folder: Folder,
+    name: str,
+    *,
+    columns: Sequence[str] | None = None,
+    where: tuple[str, Collection[Any]] | None = None,
+    remedy: str = _REMEDY,
 ) -> pa.Table:
-    """One of our Parquet files by ranged reads; row groups in which no row passes the filters are not fetched."""
-    # With its own pool of threads pyarrow holds a file of ours for a moment longer than the call lasts. A process that
-    # ends meanwhile is aborted, or hangs (apache/arrow, issues 33975 and 50482).
-    columns = None if columns is None else list(columns)
-    return pq.read_table(RangedFile(folder, name), columns=columns, filters=filters, use_threads=False)
+    """One of our Parquet files by ranged reads; RunError where it is damaged or lacks a column.
+
+    The message ends with the remedy. RunError, too, where the file states another schema version than this code reads.
+    `columns` may be parts of others (`tracks.list.element.label`). `where` is a column, among those, and the values
+    that it may have; row groups that hold none of them are not fetched.
+    """
+    with _named_damage(folder, name, remedy):
+        # What pyarrow reads on a thread of its own, it holds for a moment longer than the call lasts, be it a buffer
+        # made ahead (pre_buffer) or a data set (pq.read_table). A process that ends meanwhile is aborted, or hangs
+        # (apache/arrow, issues 33975 and 50482). So it reads on this thread only, from what was fetched before.
+        file = RangedFile(folder, name)
+        parquet = pq.ParquetFile(file, pre_buffer=False)
+        metadata = parquet.metadata
+        if _VERSION_KEY in (metadata.metadata or {}):
+            check_version(parquet.schema_arrow, where=f"{folder.uri}/{name}")
+        places = _places(metadata, columns)
+        groups = list(range(metadata.num_row_groups))
+        if where is not None:
+            (place,), values = _places(metadata, [where[0]]), sorted(where[1])
+            groups = [at for at in groups if _may_hold(metadata.row_group(at), place, values)]
+        file.hold(_span(metadata.row_group(group).column(place)) for group in groups for place in places)
+        table = parquet.read_row_groups(groups, None if columns is None else list(columns), use_threads=False)
+        # Else text that is not UTF-8 would be found only where it is used.
+        table.validate(full=True)
+    if where is None:
+        return table
+    column, values = where
+    return table.filter(pc.field(column).isin(pa.array(sorted(values), table[column].type)))
+
+
+def num_rows(folder: Folder, name: str) -> int:
+    """Rows of one of our Parquet files, told by its end; RunError where it is damaged."""
+    with _named_damage(folder, name, _REMEDY):
+        return pq.read_metadata(RangedFile(folder, name)).num_rows
 
 
 def read_rows(
     folder: Folder, name: str, kind: type[T], *, ids: Collection[str] | None = None, id_column: str = "id"
 ) -> Iterator[T]:
-    """The rows of one of our Parquet files as instances of `kind`.
+    """The rows of one of our Parquet files as instances of `kind`; RunError where it is damaged.
 
     With `ids` only those rows; row groups that hold none of them are not fetched.
     """
-    filters = None if ids is None else pc.field(id_column).isin(pa.array(sorted(ids), pa.string()))
-    table = read_table(folder, name, filters=filters)
+    table = read_table(folder, name, where=None if ids is None else (id_column, ids))
     check_version(table.schema, where=f"{folder.uri}/{name}")
-    yield from codec.from_table(table, kind)
+    with _named_damage(folder, name, _REMEDY):
+        yield from codec.from_table(table, kind)
+
+
+@contextmanager
+def _named_damage(folder: Folder, name: str, remedy: str) -> Iterator[None]:
+    try:
+        yield
+    # pyarrow raises OSError too, for bad pages. A disk or a store that fails is a StorageError, which goes through.
+    except (pa.ArrowException, OSError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        text = " ".join(str(error).split())
+        raise RunError(f"{folder.uri}/{name} is damaged: {text}; {remedy}") from error
+
+
+def _places(metadata: pq.FileMetaData, columns: Sequence[str] | None) -> list[int]:
+    """Where the columns, or all, lie in each row group; pa.ArrowKeyError for one that is not there."""
+    paths = [metadata.schema.column(at).path for at in range(metadata.num_columns)]
+    if columns is None:
+        return list(range(len(paths)))
+    found = {column: [at for at, path in enumerate(paths) if f"{path}.".startswith(f"{column}.")] for column in columns}
+    if missing := [column for column, places in found.items() if not places]:
+        raise pa.ArrowKeyError(f"it lacks the column {missing[0]}")
+    return sorted({at for places in found.values() for at in places})
+
+
+def _may_hold(group: pq.RowGroupMetaData, place: int, values: Sequence[Any]) -> bool:
+    """Whether one of the sorted values lies between the least and the largest of a column."""
+    facts = group.column(place).statistics
+    if facts is None or not facts.has_min_max:
+        return True
+    after = bisect_left(values, facts.min)
+    return after < len(values) and values[after] <= facts.max
+
+
+def _span(chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
+    """Bytes (start, stop) of a column in a row group."""
+    start = chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
+    return start, start + chunk.total_compressed_size
 
 
 def parquet_bytes(table: pa.Table, *, rows_per_group: int = 64, metadata: Mapping[bytes, bytes] | None = None) -> bytes:

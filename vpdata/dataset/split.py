@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
-import pyarrow as pa
 
 from vpdata import codec
 from vpdata.dataset.run import parquet_bytes, read_table
-from vpdata.errors import ConfigError
+from vpdata.errors import ConfigError, RunError
 from vpdata.storage import Folder
 
 _log = logging.getLogger(__name__)
@@ -20,6 +19,7 @@ _log = logging.getLogger(__name__)
 NO_SPLIT = "none"
 _KINDS = ("video", "clip", "look_alike")
 _FACTS_KEY = b"vpdata.split"
+_REMEDY = "give the file that the benchmark wrote"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +74,12 @@ def split_bytes(facts: SplitFacts, rows: Sequence[SplitRow]) -> bytes:
 def read_rows_of_split(folder: Folder, name: str) -> tuple[SplitFacts, list[SplitRow]] | None:
     """What `split_bytes` wrote; None for another list that `read_split` reads. ConfigError for what is damaged."""
     try:
-        table = read_table(folder, name)
+        table = read_table(folder, name, remedy=_REMEDY)
         facts = (table.schema.metadata or {}).get(_FACTS_KEY)
         if facts is None:
             return None
         return codec.from_json(facts, SplitFacts), list(codec.from_table(table, SplitRow))
-    except (pa.ArrowInvalid, msgspec.MsgspecError) as error:
+    except (RunError, msgspec.MsgspecError) as error:
         raise ConfigError(f"{folder.uri}/{name} is no split: {error}") from error
 
 
@@ -96,8 +96,8 @@ def read_split(uri: str) -> Split:
     if not name or not folder.exists(name):
         raise ConfigError(f"data.split: there is no {uri}; give the file that the benchmark wrote, or none")
     try:
-        rows = read_table(folder, name, columns=["kind", "id"]).to_pylist()
-    except (pa.ArrowInvalid, KeyError) as error:
+        rows = read_table(folder, name, columns=["kind", "id"], remedy=_REMEDY).to_pylist()
+    except RunError as error:
         raise ConfigError(f"data.split: {uri} is no Parquet file with the columns kind and id: {error}") from error
     ids: dict[str, set[str]] = {kind: set() for kind in _KINDS}
     for row in rows:

@@ -9,15 +9,13 @@ from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vpdata import codec
 from vpdata.dataset import index, layout
 from vpdata.dataset.measures import EDGES, Histogram, Tally
-from vpdata.dataset.run import RangedFile, Run
+from vpdata.dataset.run import Run, num_rows, read_table
 from vpdata.records import SCHEMA_VERSION
-from vpdata.storage import Folder
 
 NO_LICENCE = "unknown"
 """Under this name are counted the clips whose source said nothing of a licence."""
@@ -109,14 +107,14 @@ def _funnel(run: Run) -> Iterator[FunnelRow]:
         yield FunnelRow(stage=stage, num_in=num_in, num_out=num_out, dropped=dropped, dropped_tracks=dropped_tracks)
         num_in = num_out
     if run.folder.exists(layout.PACK_PLAN):
-        num_out = _open(run.folder, layout.PACK_PLAN).metadata.num_rows
+        num_out = num_rows(run.folder, layout.PACK_PLAN)
         dropped, _ = _rejects(run, "pack")
         yield FunnelRow(stage="pack", num_in=num_in, num_out=num_out, dropped=dropped, dropped_tracks={})
 
 
 def _num_rows(run: Run, stage: str) -> int:
     folder = run.stage_folder(stage)
-    return sum(_open(folder, layout.records_file(part)).metadata.num_rows for part in run.parts(stage))
+    return sum(num_rows(folder, layout.records_file(part)) for part in run.parts(stage))
 
 
 def _rejects(run: Run, stage: str) -> tuple[dict[str, int], dict[str, int]]:
@@ -124,7 +122,7 @@ def _rejects(run: Run, stage: str) -> tuple[dict[str, int], dict[str, int]]:
     items: Counter[str] = Counter()
     tracks: Counter[str] = Counter()
     for folder, name in run.reject_files(stage):
-        for row in _open(folder, name).read(columns=["reason", "track"]).to_pylist():
+        for row in read_table(folder, name, columns=["reason", "track"]).to_pylist():
             (items if row["track"] is None else tracks)[row["reason"]] += 1
     return _by_count(items), _by_count(tracks)
 
@@ -156,7 +154,7 @@ def _index_tables(run: Run) -> Iterator[pa.Table]:
     columns += [f"tracks.list.element.{name}" for name in ("label", *_TRACK_MEASURES)]
     folder = run.folder.child(layout.INDEX)
     for name in folder.names(".parquet"):
-        yield _open(folder, name).read(columns=columns)
+        yield read_table(folder, name, columns=columns)
 
 
 def _measured(run: Run) -> dict[str, Tally]:
@@ -175,7 +173,7 @@ def _stage_tables(run: Run, stage: str) -> Iterator[pa.Table]:
     columns += [f"tracks.list.element.{name}" for name in _TRACK_MEASURES]
     folder = run.stage_folder(stage)
     for part in run.parts(stage):
-        yield _open(folder, layout.records_file(part)).read(columns=columns)
+        yield read_table(folder, layout.records_file(part), columns=columns)
 
 
 def _add_stage(tallies: dict[str, Tally], table: pa.Table) -> None:
@@ -216,10 +214,6 @@ def _histograms(measured: Mapping[str, Tally], kept: Mapping[str, Tally]) -> tup
         for name, edges in EDGES.items()
         if name in measured
     )
-
-
-def _open(folder: Folder, name: str) -> pq.ParquetFile:
-    return pq.ParquetFile(RangedFile(folder, name))
 
 
 def _flat(lists: pa.ChunkedArray, field: str) -> pa.Array:

@@ -10,13 +10,12 @@ from itertools import islice
 from typing import Any, Literal
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import yaml
 
 from vpdata import __version__
 from vpdata.config import public, to_plain
 from vpdata.dataset import layout
-from vpdata.dataset.run import RangedFile, Run, read_table
+from vpdata.dataset.run import Run, num_rows, read_table
 from vpdata.engine import again, fingerprint, lease
 from vpdata.engine.cluster import Cluster, run_jobs
 from vpdata.engine.freeze import compare_input, freeze_sources, with_shape_of
@@ -279,14 +278,11 @@ def _run_yaml(config: Mapping[str, Any], stages: Sequence[Stage]) -> bytes:
 
 
 def _summary(run: Run) -> BuildSummary:
-    def num_rows(name: str) -> int:
-        return pq.read_metadata(RangedFile(run.folder, name)).num_rows
-
-    num_clips = num_rows(layout.PACK_PLAN)
+    num_clips = num_rows(run.folder, layout.PACK_PLAN)
     return BuildSummary(
         num_sources=sum(num_records(run, "source", part) for part in run.parts("source")),
         num_clips=num_clips,
-        num_duplicates=num_rows(layout.RUNWIDE_REJECTS),
+        num_duplicates=num_rows(run.folder, layout.RUNWIDE_REJECTS),
         num_shards=len(run.folder.child(layout.INDEX).names(".parquet")),
         run_uri=run.folder.uri,
         drops={} if num_clips else _drops(run),

@@ -12,14 +12,13 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vpdata.config import public
 from vpdata.dataset import layout
 from vpdata.dataset.index import read_index
 from vpdata.dataset.latents import EncodedClip, LatentFacts, open_latents, write_facts, write_index
 from vpdata.dataset.reader import INDEX_COLUMNS, index_files
-from vpdata.dataset.run import RangedFile, parquet_bytes
+from vpdata.dataset.run import num_rows, parquet_bytes
 from vpdata.dataset.split import Split
 from vpdata.engine import fingerprint, lease
 from vpdata.engine.build import EngineKind
@@ -232,7 +231,7 @@ def _refuse_other_folders(root: Folder) -> None:
 def _summary(root: Folder, *, num_clips: int) -> EncodeSummary:
     latents = open_latents(root.uri)
     folder = root.child(layout.LATENTS_FOLDERS[_STAGE])
-    rejects = [pq.read_metadata(RangedFile(folder, name)).num_rows for name in folder.names(".rejects.parquet")]
+    rejects = [num_rows(folder, name) for name in folder.names(".rejects.parquet")]
     columns = latents.windows.table
     names = columns["name"].to_pylist()
     return EncodeSummary(

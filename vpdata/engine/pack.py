@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import pyarrow.compute as pc
-
 from vpdata import codec
 from vpdata.dataset import layout
 from vpdata.dataset.run import Run, read_table
@@ -48,7 +46,7 @@ class PackJob:
             num_kept, num_rejects = plan_pack(self.run_folder, engine=self.engine, lease=self.lease)
             return Counts(name=work.name, num_items=num_kept + num_rejects, num_records=0, num_rejects=num_rejects)
         number = int(work.name.removeprefix("vpdata-").removesuffix(".parquet"))
-        plan = read_table(self.run_folder.folder, layout.PACK_PLAN, filters=pc.field("shard") == number)
+        plan = read_table(self.run_folder.folder, layout.PACK_PLAN, where=("shard", [number]))
         entries = list(codec.from_table(plan, PackEntry))
         self.lease.check()
         write_shard(self.run_folder, entries, shard=number)

@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-import pyarrow.parquet as pq
-
 from vpdata.dataset import layout
-from vpdata.dataset.run import RangedFile, Run
+from vpdata.dataset.run import Run, num_rows
 from vpdata.engine.intake import Intake
 from vpdata.engine.lease import LeaseProof
 from vpdata.engine.part_output import PartOutput
@@ -132,7 +130,7 @@ class StageJob:
 
 def num_records(run: Run, stage: str, part: str) -> int:
     """Rows of a finished part."""
-    return pq.read_metadata(RangedFile(run.stage_folder(stage), layout.records_file(part))).num_rows
+    return num_rows(run.stage_folder(stage), layout.records_file(part))
 
 
 def sub_parts(part: str, *, num_clips: int, clips_per_part: int) -> list[str]:

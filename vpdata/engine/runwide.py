@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from vpdata import codec
 from vpdata.dataset import annotations, layout
-from vpdata.dataset.run import RangedFile, Run, parquet_bytes, read_rows, read_table
+from vpdata.dataset.run import Run, parquet_bytes, read_rows, read_table
 from vpdata.dataset.shards import PackEntry
 from vpdata.engine.lease import LeaseProof
 from vpdata.engine.settings import EngineSettings
@@ -54,7 +53,7 @@ def _kept_clips(run: Run, parts: Sequence[str]) -> pa.Table:
     folder = run.stage_folder("filter")
     tables = [_CLIPS.empty_table()]
     for number, part in enumerate(parts):
-        table = pq.ParquetFile(RangedFile(folder, layout.records_file(part))).read(columns=list(_COLUMNS))
+        table = read_table(folder, layout.records_file(part), columns=list(_COLUMNS))
         table = table.flatten().flatten()
         table = table.append_column("part", pa.repeat(pa.scalar(number, pa.int32()), len(table)))
         tables.append(table.rename_columns(_COLUMNS | {"part": "part"}).select(_CLIPS.names).cast(_CLIPS))
@@ -84,7 +83,7 @@ def _semantic_duplicates(
     ids: list[str] = []
     vectors = []
     for part in parts:
-        table = pq.ParquetFile(RangedFile(folder, layout.records_file(part))).read(columns=["id", "embedding"])
+        table = read_table(folder, layout.records_file(part), columns=["id", "embedding"])
         table = table.filter(pc.field("id").isin(left))
         if table["embedding"].null_count:
             raise RunError(

@@ -9,12 +9,11 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vpdata import codec
 from vpdata.dataset import layout
-from vpdata.dataset.run import RangedFile, Run
+from vpdata.dataset.run import Run, read_table
 from vpdata.records import Reject
 from vpdata.storage import Folder
 
@@ -66,7 +65,7 @@ def sample_rejects(run: Run, *, count: int, seed: int) -> list[Reject]:
 
     def items() -> Iterator[tuple[str, Hashable, tuple[int, int]]]:
         for number, (folder, name) in enumerate(files):
-            table = pq.ParquetFile(RangedFile(folder, name)).read(columns=["id", "stage", "reason", "track"])
+            table = read_table(folder, name, columns=["id", "stage", "reason", "track"])
             for at, row in enumerate(table.to_pylist()):
                 where = (row["stage"], row["reason"], row["track"])
                 yield f"{row['id']} {where}", (*where[:2], row["track"] is None), (number, at)
@@ -76,7 +75,7 @@ def sample_rejects(run: Run, *, count: int, seed: int) -> list[Reject]:
     for number in {number for number, _ in chosen}:
         rows = [at for other, at in chosen if other == number]
         folder, name = files[number]
-        table = pq.ParquetFile(RangedFile(folder, name)).read().take(rows)
+        table = read_table(folder, name).take(rows)
         found |= {(number, at): one for at, one in zip(rows, codec.from_table(table, Reject), strict=True)}
     return [found[place] for place in chosen]
 
@@ -88,7 +87,7 @@ def _draw(one: str, seed: int) -> int:
 def _index(folder: Folder, columns: list[str]) -> Iterator[pa.Table]:
     index = folder.child(layout.INDEX)
     for name in index.names(".parquet"):
-        yield pq.ParquetFile(RangedFile(index, name)).read(columns=columns)
+        yield read_table(index, name, columns=columns)
 
 
 def _first_labels(table: pa.Table) -> list[str | None]:

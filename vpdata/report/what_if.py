@@ -7,12 +7,10 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import pyarrow.parquet as pq
-
 from vpdata import codec
 from vpdata.config import fill, to_plain, with_overrides
 from vpdata.dataset import layout
-from vpdata.dataset.run import RangedFile, Run, check_version
+from vpdata.dataset.run import Run, check_version, read_table
 from vpdata.errors import ConfigError, Reason
 from vpdata.records import Record, Reject, Track
 from vpdata.stages.rule_table import RULES, Rule
@@ -113,9 +111,9 @@ def _records(run: Run) -> Iterator[Record]:
     columns = ["id", "clip", "scores", *(f"tracks.list.element.{name}" for name in _TRACK_FIELDS)]
     for part in run.parts("caption"):
         name = layout.records_file(part)
-        file = pq.ParquetFile(RangedFile(folder, name))
-        check_version(file.schema_arrow, where=f"{folder.uri}/{name}")
-        for batch in file.iter_batches(batch_size=256, columns=columns):
+        table = read_table(folder, name, columns=columns)
+        check_version(table.schema, where=f"{folder.uri}/{name}")
+        for batch in table.to_batches(max_chunksize=256):
             for row in batch.to_pylist():
                 tracks = [track | {"masks": (), "area_frac": ()} for track in row["tracks"]]
                 yield codec.from_builtins(row | {"tracks": tracks}, Record)
