@@ -38,6 +38,18 @@ def test_site_whose_name_points_here_is_refused(url: str) -> None:
     assert httpx.get(url, headers=evil, timeout=TIMEOUT_S).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("http://evil.example", 403), ("null", 403), ("http://127.0.0.1:1", 403), ("own", 200), (None, 200)],
+)
+def test_other_site_cannot_have_a_browser_upload(url: str, origin: str | None, status: int) -> None:
+    named = {} if origin is None else {"Origin": url.rstrip("/") if origin == "own" else origin}
+    sent = httpx.post(
+        f"{url}gradio_api/upload", files={"files": ("a.mp4", b"film")}, headers=named, timeout=TIMEOUT_S
+    )
+    assert sent.status_code == status
+
+
 @pytest.mark.parametrize("path", ["/etc/hostname", "/etc/../etc/hostname", "../../../../etc/hostname", __file__])
 def test_no_file_of_the_machine_is_given_away(url: str, path: str) -> None:
     assert httpx.get(f"{url}gradio_api/file={path}", timeout=TIMEOUT_S).status_code in (403, 404)

@@ -65,14 +65,18 @@ def running(app: AppSettings, inpaint: InpaintSettings, *, host: str, port: int)
         from starlette.middleware import Middleware
         from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+        from vpdata.app.guards import SameOriginMiddleware
         from vpdata.app.handlers import Handlers
         from vpdata.app.page import build_page, read_asset
 
         sessions = Sessions(Path(root))
         studio = Studio(inpaint, app.limits)
         page = build_page(Handlers(studio, sessions), app, wants_first_frame=studio.wants_first_frame)
-        # A web site whose name was pointed at this machine is refused.
-        guards = [Middleware(TrustedHostMiddleware, allowed_hosts=list(_LOOPBACK))]
+        # A web site whose name was pointed at this machine is refused, and so is one that sends its visitors' browsers.
+        guards = [
+            Middleware(TrustedHostMiddleware, allowed_hosts=list(_LOOPBACK)),
+            Middleware(SameOriginMiddleware),
+        ]
         try:
             # launch() and not mount_gradio_app(): only launched pages refuse paths that nobody uploaded.
             page.launch(
