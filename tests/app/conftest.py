@@ -20,6 +20,7 @@ from tests.inpaint.trained import save_encoder
 from tests.report.conftest import _browser, page  # noqa: F401  fixtures
 from vpdata.app.command import load_settings, running
 from vpdata.app.limits import AppSettings
+from vpdata.backbones.settings import TinyName
 from vpdata.inpaint.settings import InpaintSettings
 
 torch.set_num_threads(1)
@@ -49,13 +50,12 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
     return Film(path=path, masks=made.masks[0])
 
 
-@pytest.fixture(scope="session")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> tuple[AppSettings, InpaintSettings]:
-    folder = tmp_path_factory.mktemp("app")
-    save_encoder(folder / "encoder", "wan", weight=0.1)
+def settings_with(folder: Path, tiny: TinyName) -> tuple[AppSettings, InpaintSettings]:
+    """Of a page on a tiny backbone, with narrow limits."""
+    save_encoder(folder / "encoder", tiny, weight=0.1)
     config = folder / "app.yaml"
     config.write_text(
-        "backbone: {tiny: wan, device: cpu, dtype: float32}\n"
+        f"backbone: {{tiny: {tiny}, device: cpu, dtype: float32}}\n"
         "sampling: {num_steps: 4, guidance: 1.0}\n"
         "windows: {num_frames: 17, overlap_frames: 5, area_px: 6000}\n"
         f"app: {{limits: {{max_mb: 1, max_duration_s: 3, max_pixels: {HEIGHT * WIDTH}}}}}\n"
@@ -63,9 +63,17 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> tuple[AppSettings, Inp
     return load_settings(str(config), weights=str(folder / "encoder"), overrides=[])
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> tuple[AppSettings, InpaintSettings]:
+    return settings_with(tmp_path_factory.mktemp("app"), "wan")
+
+
 @pytest.fixture(scope="session")
 def url(settings: tuple[AppSettings, InpaintSettings]) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with running(*settings, host="127.0.0.1", port=port) as address:
+    with running(*settings, host="127.0.0.1", port=free_port()) as address:
         yield address

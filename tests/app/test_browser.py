@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 
 from benchmark.footage import scene, write_video
-from tests.app.conftest import HEIGHT, NUM_FRAMES, WIDTH, Film
+from tests.app.conftest import HEIGHT, NUM_FRAMES, WIDTH, Film, free_port, settings_with
 from tests.inpaint.footage import decoded
 from tests.report.chromium import Page
+from vpdata.app.command import running
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -191,10 +193,44 @@ def test_unknown_name_is_answered_as_text(page: Page, url: str, film: Film) -> N
     assert not [one for one in page.problems if one.startswith("dialog")]
 
 
+def test_first_frame_is_taken_and_goes_with_the_page(
+    page: Page, film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # so that the page of the other tests has its own back
+    cv2.imwrite(str(tmp_path / "first.png"), np.full((HEIGHT, WIDTH, 3), (0, 255, 0), np.uint8))
+    (tmp_path / "text.png").write_text("no picture")
+    settings = settings_with(tmp_path, "wan-i2v")
+    with running(*settings, host="127.0.0.1", port=free_port()) as url:
+        with_film(page, url, film)
+        find(page, film)
+        write(page, "#text textarea", "a green ball")
+        press(page, "#make")
+        page.wait_for(f"({TOAST}).includes('must be given a first frame')", timeout_s=PATIENCE_S)
+        page.choose_file("#first-frame input[type=file]", tmp_path / "text.png")
+        page.wait_for(f"({TOAST}).includes('no picture that can be read')", timeout_s=PATIENCE_S)
+        press(page, "#first-frame button[aria-label*=emove]")
+        page.wait_for("document.querySelector('#first-frame input[type=file]')")
+        page.choose_file("#first-frame input[type=file]", tmp_path / "first.png")
+        page.wait_for("document.querySelector('#first-frame img')?.naturalWidth > 0", timeout_s=PATIENCE_S)
+        press(page, "#make")
+        finished(page, "#made", "Finished")
+        after = decoded(downloaded(page, "#download", tmp_path / "downloads"))
+        red, green, blue = after[0][cv2.erode(film.masks[0].astype(np.uint8), np.ones((9, 9))) > 0].mean(axis=0)
+        assert green > max(red, blue) + 40
+        root = Path(os.environ["GRADIO_TEMP_DIR"])
+        assert [path for path in root.rglob("*") if path.is_file()]
+        page.visit("data:text/html,elsewhere")
+        deadline = time.monotonic() + PATIENCE_S
+        while left := [path for path in root.rglob("*") if path.is_file()]:
+            assert time.monotonic() < deadline, f"left: {left}"
+            time.sleep(0.5)
+
+
 def test_nothing_chosen_is_said(page: Page, url: str, film: Film) -> None:
     with_film(page, url, film)
     press(page, "#find")
     page.wait_for(f"({TOAST}).includes('Nothing is chosen yet')")
+    page.wait_for("document.querySelector('#find').disabled === false")
 
 
 @pytest.mark.parametrize("wrong", REFUSALS)

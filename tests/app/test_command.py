@@ -44,9 +44,7 @@ def test_site_whose_name_points_here_is_refused(url: str) -> None:
 )
 def test_other_site_cannot_have_a_browser_upload(url: str, origin: str | None, status: int) -> None:
     named = {} if origin is None else {"Origin": url.rstrip("/") if origin == "own" else origin}
-    sent = httpx.post(
-        f"{url}gradio_api/upload", files={"files": ("a.mp4", b"film")}, headers=named, timeout=TIMEOUT_S
-    )
+    sent = httpx.post(f"{url}gradio_api/upload", files={"files": ("a.mp4", b"film")}, headers=named, timeout=TIMEOUT_S)
     assert sent.status_code == status
 
 

@@ -50,7 +50,7 @@ def test_jobs_of_two_pages_run_one_after_another_and_make_the_same(studio: Studi
 
     def make(index: int) -> Path:
         words = Words(prompts=((0, "a red ball"),))
-        return studio.make(pages[index], words, None, lambda done, what: told.append(index))[0]
+        return studio.make(pages[index], words, lambda done, what: told.append(index))[0]
 
     with ThreadPoolExecutor(2) as pool:
         one, other = (decoded(path) for path in pool.map(make, range(2)))
@@ -71,11 +71,11 @@ def test_stopped_job_leaves_no_file(studio: Studio, sessions: Sessions, film) ->
             time.sleep(0.1)
 
     with pytest.raises(Cancelled):
-        studio.make(session, Words(remove=True), None, stop_in_the_second_window)
+        studio.make(session, Words(remove=True), stop_in_the_second_window)
     stopping.join()
     assert {path.name for path in session.folder.iterdir()} == before
 
 
 def test_nothing_is_made_without_a_mask(studio: Studio, sessions: Sessions) -> None:
     with pytest.raises(ConfigError, match="no video yet"):
-        studio.make(sessions.of("one"), Words(remove=True), None, lambda done, what: None)
+        studio.make(sessions.of("one"), Words(remove=True), lambda done, what: None)

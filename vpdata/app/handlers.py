@@ -16,7 +16,6 @@ import numpy as np
 from vpdata.app.session import Cancelled, Session, Sessions
 from vpdata.app.studio import Studio
 from vpdata.errors import VpdataError
-from vpdata.inpaint.any_length import Frames
 from vpdata.inpaint.input_video import VideoInput
 from vpdata.inpaint.options import FrameBox, FramePoint, Wanted, Words
 
@@ -77,14 +76,10 @@ class Handlers:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[Any, ...]:
-        """Outputs: dropzone, facts, frame, picture, object step, fill step, result step."""
+        """Outputs: dropzone, facts, frame, picture, first frame, object step, fill step, result step."""
         session = self._session(request)
         session.stop()
-        # Checked here alone: as the browser sent it.
-        path = self._sessions.upload_at(sent.get("path") if isinstance(sent, dict) else None)
-        if path is None:
-            raise refusal("This file was not uploaded from this page.")
-        video = self._studio.take_in(session, path, progress)
+        video = self._studio.take_in(session, self._uploaded(sent), progress)
         facts = (
             f"**{video.size.width_px} × {video.size.height_px} px**, {video.num_frames} frames, "
             f"{float(video.num_frames / video.average_fps):.1f} s, {float(video.average_fps):.4g} fps"
@@ -95,6 +90,7 @@ class Handlers:
             facts,
             gr.Slider(value=0, maximum=max(1, video.num_frames - 1), interactive=video.num_frames > 1),
             self._picture(session, 0),
+            None,
             gr.Column(visible=True),
             gr.Column(visible=False),
             gr.Column(visible=False),
@@ -149,15 +145,23 @@ class Handlers:
         self,
         what: str,
         text: str,
-        first_frame: Frames | None,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[Any, ...]:
         """Outputs: status, compare, download, result step."""
         session = self._session(request)
-        output, after = self._studio.make(session, _words(what, text[:MAX_WORDS].strip()), first_frame, progress)
+        output, after = self._studio.make(session, _words(what, text[:MAX_WORDS].strip()), progress)
         pair = {"before": _url(session.preview), "after": _url(after)}
         return "Finished.", pair, str(output), gr.Column(visible=True)
+
+    @in_words
+    def take_first_frame(self, sent: Any, request: gr.Request) -> None:
+        """The page has uploaded a picture."""
+        self._studio.take_first_frame(self._session(request), self._uploaded(sent))
+
+    def drop_first_frame(self, request: gr.Request) -> None:
+        """The picture was taken away."""
+        self._session(request).first_frame = None
 
     def cancel(self, request: gr.Request) -> str:
         """Output: status. Answers when the job has ended."""
@@ -173,6 +177,13 @@ class Handlers:
         if not request.session_hash:
             raise refusal("This request comes from no open page.")
         return self._sessions.of(request.session_hash)
+
+    def _uploaded(self, sent: Any) -> Path:
+        """The path in what a browser sends of a file, checked here alone."""
+        path = self._sessions.upload_at(sent.get("path") if isinstance(sent, dict) else None)
+        if path is None:
+            raise refusal("This file was not uploaded from this page.")
+        return path
 
     def _picture(self, session: Session, frame: int) -> str:
         """The file of a frame with what was clicked on it."""

@@ -35,7 +35,7 @@ def build_page(handlers: Handlers, settings: AppSettings, *, wants_first_frame: 
         dropzone.upload(
             handlers.upload,
             dropzone,
-            [dropzone, facts, frame, picture, object_step, fill_step, result_step],
+            [dropzone, facts, frame, picture, first_frame, object_step, fill_step, result_step],
             concurrency_limit=2,
             preprocess=False,  # whose check of the path is not ours, and which leaves a file behind
             show_progress_on=facts,
@@ -43,6 +43,8 @@ def build_page(handlers: Handlers, settings: AppSettings, *, wants_first_frame: 
         frame.input(handlers.show_frame, frame, picture, trigger_mode="always_last", show_progress="hidden")
         picture.select(handlers.click, [frame, how], picture, show_progress="hidden")
         forget.click(handlers.forget_clicks, frame, picture, show_progress="hidden")
+        first_frame.upload(handlers.take_first_frame, first_frame, preprocess=False, show_progress="hidden")
+        first_frame.clear(handlers.drop_first_frame)
         what.change(lambda chosen: gr.Textbox(visible=chosen != REMOVE), what, text, show_progress="hidden")
         _job(find, stop_finding, found, handlers, handlers.find, [names], [found, overlay, fill_step, result_step])
         _job(
@@ -51,7 +53,7 @@ def build_page(handlers: Handlers, settings: AppSettings, *, wants_first_frame: 
             made,
             handlers,
             handlers.make,
-            [what, text, first_frame],
+            [what, text],
             [made, compare, download, result_step],
         )
         page.unload(handlers.leave)
@@ -137,7 +139,9 @@ def _job(
 
     begun = start.click(running(True), outputs=[start, stop], queue=False, show_progress="hidden")
     job = begun.then(work, inputs, outputs, concurrency_id="models", concurrency_limit=1, show_progress_on=status)
-    job.then(running(False), outputs=[start, stop], queue=False, show_progress="hidden")
+    # Not then(), which Gradio 6.31's page leaves out after an error.
+    for ended in (job.success, job.failure):
+        ended(running(False), outputs=[start, stop], queue=False, show_progress="hidden")
     stopped = stop.click(handlers.cancel, outputs=status, queue=False, cancels=[job], show_progress="hidden")
     # What follows a cancelled job is cancelled with it.
     stopped.then(running(False), outputs=[start, stop], queue=False, show_progress="hidden")

@@ -29,10 +29,14 @@ class Session:
         self.preview: Path | None = None
         """The video as any browser plays it, frame for frame."""
         self.mask: Path | None = None
+        self.first_frame: Path | None = None
+        """The video's, with its hole filled by the user."""
         self.points: list[FramePoint] = []
         self.boxes: list[FrameBox] = []
         self.corner: FramePoint | None = None
         """The first corner of a box whose second is not clicked yet."""
+        self.shown: set[Path] = set()
+        """Uploads that the page goes on to show, from where the server put them: they go with the session."""
         self._num_files = 0
         self._busy = threading.Lock()
         self._stopped = threading.Event()
@@ -74,7 +78,8 @@ class Session:
     def close(self) -> None:
         """Stop, and remove every file."""
         self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in (self.folder, *(path.parent for path in self.shown)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Sessions:

@@ -18,7 +18,7 @@ from vpdata.app.session import Session
 from vpdata.errors import ConfigError
 from vpdata.inpaint.any_length import Frames, Masks
 from vpdata.inpaint.edit import PromptWriter
-from vpdata.inpaint.first_frame import check_aspect
+from vpdata.inpaint.first_frame import check_aspect, read_image
 from vpdata.inpaint.fit import Size, scale_frames
 from vpdata.inpaint.inpainter import Inpainter
 from vpdata.inpaint.input_mask import open_mask
@@ -60,7 +60,7 @@ class Studio:
     def take_in(self, session: Session, uploaded: Path, tell: Tell) -> VideoInput:
         """Move an upload into the session and make its preview. ConfigError for one that is not accepted."""
         with session.job(), _removed_at_last(uploaded):
-            session.video = session.preview = session.mask = None
+            session.video = session.preview = session.mask = session.first_frame = None
             session.forget_clicks()
             path = session.new_file("video", "")
             path.hardlink_to(uploaded)
@@ -94,11 +94,21 @@ class Studio:
             session.mask = path
         return overlay, hole.num_holes
 
-    def make(self, session: Session, words: Words, first_frame: Frames | None, tell: Tell) -> tuple[Path, Path]:
+    def take_first_frame(self, session: Session, uploaded: Path) -> None:
+        """The picture of the first frame with its hole filled. ConfigError where it is no picture."""
+        session.first_frame = None
+        session.shown.add(uploaded)
+        read_image(uploaded)
+        path = session.new_file("first-frame", "")
+        path.hardlink_to(uploaded)
+        session.first_frame = path
+
+    def make(self, session: Session, words: Words, tell: Tell) -> tuple[Path, Path]:
         """Fill the hole; the finished file, and its preview. ConfigError for words or a frame that cannot be used."""
         video = _video_of(session)
         if session.mask is None:
             raise ConfigError("There is no mask yet: click or name the object, then press Find.")
+        first_frame = None if session.first_frame is None else read_image(session.first_frame)
         if first_frame is not None:
             check_aspect(first_frame, video.shown_size, video.size)
         with session.job(), self._models:
