@@ -91,6 +91,16 @@ def test_unknown_setting_is_refused(encoder):
         inpainter(encoder, sampling={"num_step": 2})
 
 
+def test_more_steps_than_timesteps_are_refused(tmp_path, encoder):
+    folder = save_encoder(tmp_path, "cogvideox")
+    for num_steps in (1001, 2000):
+        with pytest.raises(ConfigError, match=rf"num_steps: got {num_steps}, more than .* timesteps"):
+            inpainter(folder, "cogvideox", sampling={"num_steps": num_steps})
+    inpainter(folder, "cogvideox", sampling={"num_steps": 1000})
+    # A rectified flow is sampled at any time.
+    inpainter(encoder, sampling={"num_steps": 2000})
+
+
 def test_id_adapter_is_not_compiled(encoder, tmp_path):
     with pytest.raises(ConfigError, match=r"memory\.compile"):
         inpainter(encoder, id_adapter=tmp_path, memory={"compile": True})

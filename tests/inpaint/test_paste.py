@@ -32,6 +32,17 @@ def test_edge_falls_evenly_from_one_to_the_other():
     assert out[0, 4, :10, 0].tolist() == [200] * 5 + [150, 100, 50, 0, 0]
 
 
+def test_pixels_change_up_to_the_distance_that_is_promised():
+    video, made = np.zeros((1, 21, 21, 3), np.uint8), np.full((1, 21, 21, 3), 200, np.uint8)
+    mask = np.zeros((1, 21, 21), bool)
+    mask[0, 10, 10] = True
+    rows, columns = np.mgrid[:21, :21] - 10
+    changed = paste(video, made, mask, feather_px=4)[0, ..., 0] > 0
+    # One on the diagonal is further than 4 pixels away.
+    assert changed[13, 13]
+    assert np.array_equal(changed, np.hypot(rows, columns) < 5)
+
+
 def test_no_feather_pastes_hard():
     video, made, mask = parts()
     out = paste(video, made, mask, feather_px=0)

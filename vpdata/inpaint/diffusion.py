@@ -15,6 +15,7 @@ from vpdata.backbones.codec import LatentCodec
 from vpdata.backbones.identity_adapter import IdentitySettings, IdentitySource
 from vpdata.backbones.inpainting import Context, InpaintingBackbone
 from vpdata.backbones.latent_masks import cells, pack, union_over_groups
+from vpdata.backbones.objective import Objective
 from vpdata.backbones.port import Conditions
 from vpdata.backbones.sampler import KnownLatents, Velocity, guided, sample
 from vpdata.errors import ConfigError, RunError
@@ -38,6 +39,16 @@ class SamplingSettings:
     def __post_init__(self) -> None:
         if self.num_steps < 1 or self.guidance < 1:
             raise ValueError(f"got num_steps {self.num_steps} and guidance {self.guidance}, wanted 1 or more of both")
+
+
+def check_steps(settings: SamplingSettings, objective: Objective) -> None:
+    """ConfigError for more steps than there are timesteps, whose number is the same for windows of any size."""
+    timesteps = objective.for_tokens(1).sampling_timesteps(settings.num_steps)
+    if len(timesteps.unique()) < settings.num_steps or timesteps.min() < 0:
+        raise ConfigError(
+            f"sampling.num_steps: got {settings.num_steps}, more than the checkpoint's scheduler has timesteps; wanted "
+            "fewer, such as 50"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ from vpdata.backbones.styles import merge_style
 from vpdata.config import to_plain
 from vpdata.errors import ConfigError
 from vpdata.inpaint.any_length import Frames, Masks, WindowModel, inpaint_any_length
-from vpdata.inpaint.diffusion import DiffusionWindows, FirstFramePainter
+from vpdata.inpaint.diffusion import DiffusionWindows, FirstFramePainter, check_steps
 from vpdata.inpaint.first_frame import GivenFirstFrame, ModelFirstFrame, check_aspect
 from vpdata.inpaint.fit import Size, model_size, scale_frames, scale_masks
 from vpdata.inpaint.memory import MemoryNeeds, WithinMemory, free_bytes, plan_memory, window_needs
@@ -66,6 +66,7 @@ class Inpainter:
         self._memory = plan_memory(settings.memory, self._needs, free=free_bytes(self._device))
         _log.info("memory: offload %s, vae_tiling %s", self._memory.offload, self._memory.vae_tiling)
         self._backbone = self._loaded_backbone()
+        check_steps(settings.sampling, self._backbone.objective)
         for style in settings.styles:
             merge_style(style.weights, self._backbone, scale=style.scale)
         self._model = load_context_encoder(

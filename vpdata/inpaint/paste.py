@@ -13,8 +13,8 @@ from vpdata.media.masks import bounding_box
 def paste(video: Frames, made: Frames, mask: Masks, *, feather_px: int) -> Frames:
     """`made` in the hole, `video` elsewhere, and a mixture that falls off over `feather_px` around the hole.
 
-    All of one size: frames `[F, H, W, 3]` uint8, mask `[F, H, W]` bool. Pixels further than `feather_px` from the hole
-    keep every bit.
+    All of one size: frames `[F, H, W, 3]` uint8, mask `[F, H, W]` bool. Pixels whose distance from the hole is
+    `feather_px + 1` or more keep every bit.
     """
     return np.stack([_pasted(*one, feather_px=feather_px) for one in zip(video, made, mask, strict=True)])
 
