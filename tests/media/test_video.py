@@ -138,8 +138,8 @@ def test_other_pixel_formats_keep_their_colours(tmp_path, codec, pixel_format):
     np.testing.assert_allclose(to_rgb(frames[0])[16, 24].astype(float), (200, 20, 20), atol=6)
 
 
-def test_bt601_is_converted_to_bt709(tmp_path):
-    red, green, blue = 200, 60, 40
+@pytest.mark.parametrize(("red", "green", "blue"), [(200, 60, 40), (30, 90, 220), (128, 128, 128), (20, 20, 20)])
+def test_bt601_is_converted_to_bt709(tmp_path, red, green, blue):
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     y = 16 + 219 / 255 * luma
     u = 128 + 224 / 255 * (blue - luma) / 1.772
@@ -147,7 +147,19 @@ def test_bt601_is_converted_to_bt709(tmp_path):
     planes = np.stack([np.full((64, 96), round(value), np.uint8) for value in (y, u, v)])
     path = write_video(tmp_path / "sd.mp4", grey_ramp(5), options=LOSSLESS, colour=(6, 6, 6, 1), planes=planes)
     _, frames = normalised(path)
-    np.testing.assert_allclose(to_rgb(frames[0])[32, 48].astype(int), (red, green, blue), atol=3)
+    # Rounded to whole levels before and after.
+    np.testing.assert_allclose(to_rgb(frames[0])[32, 48].astype(int), (red, green, blue), atol=2)
+
+
+def test_greys_of_standard_definition_stay_what_they_are(tmp_path):
+    levels = np.arange(16, 236, dtype=np.uint8)
+    planes = np.full((3, 16, 440), 128, np.uint8)
+    planes[0] = levels.repeat(2)
+    images = np.zeros((2, 16, 440, 3), np.uint8)
+    path = write_video(tmp_path / "grey.mp4", images, options=LOSSLESS, colour=(2, 2, 2, 1), planes=planes)
+    frame = normalised(path)[1][0]
+    assert np.array_equal(frame[:16], planes[0])
+    assert set(frame[16:].ravel().tolist()) == {128}
 
 
 def test_wide_gamut_bt2020_is_mapped_to_bt709(tmp_path):

@@ -20,8 +20,9 @@ _BT470BG, _SMPTE170M = 5, 6
 _MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
 # AVColorPrimaries that reach well beyond BT.709, to the names of the colorspace filter.
 _WIDE_PRIMARIES = {9: "bt2020", 11: "smpte431", 12: "smpte432"}
-# Bit-exact, so that every CPU gives the same clip.
-_SCALE_FLAGS = "bicubic+accurate_rnd+bitexact"
+# Bit-exact, so that every CPU gives the same clip. Where the matrix changes, only the way through full chroma rounds
+# right, for a third more time: without it grey 126 becomes 124.
+_SCALE_FLAGS = "bicubic+full_chroma_int+accurate_rnd+bitexact"
 _REPEAT_FLAGS = "neighbor+full_chroma_int+accurate_rnd+bitexact"
 
 

@@ -101,7 +101,7 @@ class Cut:
     def identity(self) -> Mapping[str, Any]:
         """Settings, and the version of the algorithm."""
         settings = {name: value for name, value in to_plain(self.settings).items() if name != "resources"}
-        return {"version": 1, "settings": settings}
+        return {"version": 2, "settings": settings}
 
     @property
     def models(self) -> tuple[ModelCard, ...]:
