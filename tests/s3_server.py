@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
 import logging
+import threading
 import uuid
 from collections.abc import Iterator
 
@@ -44,3 +46,32 @@ def bucket_of_a_dead_store(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iter
     filesystem("s3").clear_instance_cache()  # a client keeps the endpoint that it was made with
     yield bucket
     filesystem("s3").clear_instance_cache()
+
+
+class _CutShort(http.server.BaseHTTPRequestHandler):
+    """Says of every object that it has 1000 bytes, and hangs up after 100."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.send_header("ETag", '"0"')
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        self.wfile.write(bytes(100))
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is printed."""
+
+
+@pytest.fixture
+def bucket_of_a_store_that_hangs_up(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket in which `a.mp4` has 1000 bytes, of which none but the first 100 arrive."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _CutShort) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        filesystem("s3").clear_instance_cache()
+        yield bucket
+        filesystem("s3").clear_instance_cache()
+        server.shutdown()

@@ -15,7 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.s3_server import bucket, bucket_of_a_dead_store, s3_endpoint  # noqa: F401  fixtures
+from tests.s3_server import (  # noqa: F401  fixtures
+    bucket,
+    bucket_of_a_dead_store,
+    bucket_of_a_store_that_hangs_up,
+    s3_endpoint,
+)
 from vpdata.errors import ConfigError, StorageError
 from vpdata.storage import Folder
 
@@ -136,6 +141,12 @@ def test_a_missing_file_is_a_storage_error_that_names_it(folder):
     for read in (folder.read, folder.size, lambda name: folder.read_range(name, 0, 1)):
         with pytest.raises(StorageError, match=r"none\.txt"):
             read("none.txt")
+
+
+def test_a_store_that_hangs_up_in_the_middle_is_a_storage_error(bucket_of_a_store_that_hangs_up):  # noqa: F811
+    folder = Folder(bucket_of_a_store_that_hangs_up)
+    with pytest.raises(StorageError, match=r"cannot read s3://.*/a\.mp4: .*received 100 of 1000"):
+        folder.read_range("a.mp4", 0, 1000)
 
 
 def test_create_writes_once_and_never_replaces(folder):

@@ -248,14 +248,19 @@ def filesystem(scheme: str) -> Any:  # what fsspec annotates is not what its cal
 
 
 def store_errors(scheme: str) -> tuple[type[Exception], ...]:
-    """What a scheme's library raises when I/O fails: not all of it is OSError (no credentials, no such endpoint)."""
+    """What a scheme's library raises when I/O fails: not all of it is OSError (no credentials, no such endpoint).
+
+    Both libraries read over aiohttp, whose error for a connection that is cut in mid-body comes through as it is.
+    """
     if scheme == "s3":
+        import aiohttp
         from botocore.exceptions import BotoCoreError, ClientError
 
-        return (OSError, BotoCoreError, ClientError)
+        return (OSError, BotoCoreError, ClientError, aiohttp.ClientError)
     if scheme == "gs":
+        import aiohttp
         from gcsfs.retry import HttpError  # pyright: ignore[reportMissingImports]  optional
         from google.auth.exceptions import GoogleAuthError
 
-        return (OSError, HttpError, GoogleAuthError)
+        return (OSError, HttpError, GoogleAuthError, aiohttp.ClientError)
     return (OSError,)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.s3_server import bucket, bucket_of_a_dead_store, s3_endpoint  # noqa: F401  fixtures
+from tests.s3_server import (  # noqa: F401  fixtures
+    bucket,
+    bucket_of_a_dead_store,
+    bucket_of_a_store_that_hangs_up,
+    s3_endpoint,
+)
 from vpdata.errors import ConfigError, Reason, RejectItem, StorageError
 from vpdata.records import Source
 from vpdata.sources import Input, SourceSettings
@@ -96,6 +101,15 @@ def test_an_empty_folder_and_a_missing_list_say_so(store):
         Input(f"{store}/nothing", DEFAULTS).sources()
     with pytest.raises(StorageError, match=r"cannot read s3://.*/none\.csv"):
         Input(f"{store}/none.csv", DEFAULTS).sources()
+
+
+def test_a_store_that_hangs_up_in_the_middle_is_no_sources_fault(bucket_of_a_store_that_hangs_up):  # noqa: F811
+    uri = f"{bucket_of_a_store_that_hangs_up}/a.mp4"
+    with (
+        pytest.raises(StorageError, match=r"cannot read s3://.*a\.mp4: .*received 100 of 1000"),
+        Input(uri, DEFAULTS).local_file(Source(id="a", uri=uri)),
+    ):
+        pass
 
 
 def test_a_store_that_is_down_is_no_sources_fault(bucket_of_a_dead_store):  # noqa: F811  the fixture's name
