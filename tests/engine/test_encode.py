@@ -17,7 +17,8 @@ from tests.engine.encodes import TinyEncode, encode, latents_of, start_driver
 from tests.runs import make_run
 from vpdata.dataset.latents import open_latents
 from vpdata.dataset.split import Split
-from vpdata.errors import RunError
+from vpdata.errors import ConfigError, RunError
+from vpdata.stages.base import Resources
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +139,24 @@ def test_redo_makes_it_anew_with_other_settings(run: Path, tmp_path: Path) -> No
     encode(run, tmp_path / "latents")
     summary = encode(run, tmp_path / "latents", stage=TinyEncode(settings={"seed": 1}), clips_per_shard=5, redo=True)
     assert (summary.num_encoded, summary.num_shards) == (5, 1)
+
+
+def test_nothing_is_removed_for_a_redo_that_no_worker_could_run(run: Path, tmp_path: Path) -> None:
+    encode(run, tmp_path / "latents")
+    before = hashes(tmp_path / "latents")
+    with pytest.raises(ConfigError, match="encode"):
+        encode(run, tmp_path / "latents", stage=TinyEncode(resources=Resources(memory_gb=1e6)), redo=True)
+    assert hashes(tmp_path / "latents") == before
+
+
+def test_latents_whose_settings_are_lost_are_not_made_anew_unasked(run: Path, tmp_path: Path) -> None:
+    encode(run, tmp_path / "latents")
+    (tmp_path / "latents/1-encode/stage.json").unlink()
+    before = hashes(tmp_path / "latents")
+    with pytest.raises(RunError, match=r"lacks 1-encode/stage\.json.*--redo encode"):
+        encode(run, tmp_path / "latents")
+    assert hashes(tmp_path / "latents") == before
+    assert encode(run, tmp_path / "latents", redo=True).num_encoded == 5
 
 
 @pytest.mark.slow

@@ -119,9 +119,6 @@ def encode_run(
     _refuse_other_folders(root)
     clips = _clips_of(data_uri, split)
     with lease.hold(root) as proof, Progress([_STAGE]) as progress:
-        if redo:
-            _remove_all(root)
-        _settle(root, stage, clips, proof, facts=facts, config=config, clips_per_shard=clips_per_shard)
         job = EncodeJob(
             stage=stage,
             intake=FromShards(shards=clips.shards, parts=root.child(layout.LATENTS_FOLDERS["clips"])),
@@ -131,6 +128,12 @@ def encode_run(
             engine=engine,
             root=root,
         )
+        if redo:
+            # What no worker could run is refused before anything is removed.
+            with _cluster_of(kind, engine, job, clips.shards, weights) as cluster:
+                make_plan({_STAGE: job.resources}, cluster.nodes)
+            _remove_all(root)
+        _settle(root, stage, clips, proof, facts=facts, config=config, clips_per_shard=clips_per_shard)
         waiting = _waiting(root, progress)
         if waiting:
             for folder in (job.folder, root.child(layout.SHARDS), root.child(layout.INDEX), root):
@@ -178,6 +181,11 @@ def _settle(
             )
         fingerprint.refuse_changes(stored, state)
         return
+    if root.child(layout.INDEX).names():
+        raise RunError(
+            f"{root.uri} holds latents and lacks {layout.LATENTS_FOLDERS[_STAGE]}/{layout.STAGE_STATE}, which says "
+            "what they were made from; encode into a new folder, or add --redo encode to make all of it anew"
+        )
     proof.check()
     _remove_all(root)
     firsts = range(0, clips.table.num_rows, clips_per_shard)
