@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 
 from vpdata.errors import BackendError, Reason, RejectItem
+from vpdata.models.gpu_turns import Turns
 from vpdata.models.torch_settings import Device, Dtype
 
 Item = TypeVar("Item")
@@ -20,6 +21,9 @@ Answer = TypeVar("Answer")
 Network = TypeVar("Network", bound="torch.nn.Module")
 
 _USE_CPU = "give it `device: cpu`, a model among its options"
+
+_TURNS = Turns()
+"""Of all calls that `halving` makes in this process."""
 
 _log = logging.getLogger(__name__)
 
@@ -116,17 +120,30 @@ def in_batches(
 def halving(call: Callable[[Sequence[Item]], Sequence[Answer]], items: Sequence[Item]) -> list[Answer]:
     """`call(items)`, asked in halves where the GPU's memory does not hold them all.
 
-    RejectItem(gpu_memory) where one item does not fit alone. No item is asked for twice that fitted once.
+    RejectItem(gpu_memory) where one item does not fit even while no other thread of the process makes such a call. No
+    item is asked for twice that fitted once. Threads may call this at once; a call must not wait for another thread's.
     """
     try:
-        return list(call(items))
+        with _TURNS.beside():
+            return list(call(items))
     except torch.OutOfMemoryError as error:
-        if len(items) < 2:
-            detail = f"one item does not fit into the GPU's memory: {error}"
-            raise RejectItem(Reason.GPU_MEMORY, detail, wanted="a smaller item, or a GPU with more memory") from error
         # As text: a log that keeps its records would keep the error, and with its traceback the failed call's tensors.
-        _log.warning("a batch of %d does not fit into the GPU's memory: %s; it is halved", len(items), str(error))
+        what_next = "it is halved" if len(items) > 1 else "it is asked again while nothing else is"
+        _log.warning("a batch of %d does not fit into the GPU's memory: %s; %s", len(items), str(error), what_next)
     # Only here, below the handler: while it runs, the traceback keeps the tensors of the failed call alive.
+    if len(items) < 2:
+        return _alone(call, items)
     torch.cuda.empty_cache()
     middle = len(items) // 2
     return halving(call, items[:middle]) + halving(call, items[middle:])
+
+
+def _alone(call: Callable[[Sequence[Item]], Sequence[Answer]], items: Sequence[Item]) -> list[Answer]:
+    """`call` of the one item, when other threads have let go of the memory that may be all that it lacked."""
+    with _TURNS.alone():
+        torch.cuda.empty_cache()
+        try:
+            return list(call(items))
+        except torch.OutOfMemoryError as error:
+            detail = f"one item does not fit into the GPU's memory: {error}"
+            raise RejectItem(Reason.GPU_MEMORY, detail, wanted="a smaller item, or a GPU with more memory") from error
