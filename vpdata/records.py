@@ -36,6 +36,9 @@ ScoreName = Literal[
 """Closed list of clip scores; `docs/format.md` gives the unit and range of each."""
 
 _ID = re.compile(r"[a-z0-9-]+")
+_MAX_ID_CHARS = 128
+MAX_VIDEO_ID_CHARS = _MAX_ID_CHARS - len("-99999999-99999999")
+"""So that a clip's id is one too: `clip_id` adds its span in milliseconds, of at most 27 hours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,4 +250,4 @@ def clip_id(video: str, start_s: float, stop_s: float) -> str:
 
 def is_valid_id(text: str) -> bool:
     """Whether `text` may be an id: lower-case letters, digits and hyphens, no dot, at most 128 characters."""
-    return len(text) <= 128 and _ID.fullmatch(text) is not None
+    return len(text) <= _MAX_ID_CHARS and _ID.fullmatch(text) is not None

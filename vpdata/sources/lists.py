@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from vpdata.config import nearest
 from vpdata.errors import ConfigError
-from vpdata.records import is_valid_id
+from vpdata.records import MAX_VIDEO_ID_CHARS, is_valid_id
 
 _log = logging.getLogger(__name__)
 
@@ -68,9 +68,10 @@ def _row(number: int, values: list[str | None], positions: dict[str, int], name:
     if not uri or "\0" in uri:
         raise ConfigError(f"{name}, row {number}: got no uri, wanted a path or a URL")
     row = ListRow(number=number, uri=uri, **{column: value or None for column, value in fields.items()})
-    if row.id is not None and not is_valid_id(row.id):
+    if row.id is not None and not (len(row.id) <= MAX_VIDEO_ID_CHARS and is_valid_id(row.id)):
         raise ConfigError(
-            f"{name}, row {number}: got the id {row.id!r}, wanted lower-case letters, digits and hyphens only"
+            f"{name}, row {number}: got the id {row.id!r}, wanted lower-case letters, digits and hyphens only, "
+            f"at most {MAX_VIDEO_ID_CHARS} of them"
         )
     return row
 
