@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import io
+import math
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -71,6 +73,35 @@ def test_columns_that_are_not_read_are_named_with_what_they_may_mean(caplog):
 def test_a_malformed_csv_list_is_refused_with_the_row(data, message):
     with pytest.raises(ConfigError, match=message):
         read_list(data, name="list.csv")
+
+
+def test_a_parquet_list_of_bytes_and_of_pandas_numbers_is_read_as_text():
+    table = {
+        "uri": [b"a.mp4", "ü.mp4".encode()],
+        "id": [17.0, math.nan],
+        "licence": [math.nan, math.nan],
+        "caption": pa.array(["A dog.", None]).dictionary_encode(),
+        "embedding": [[0.5], [0.25]],
+    }
+    assert read_list(parquet(**table), name="l.parquet") == [
+        ListRow(number=1, uri="a.mp4", id="17", caption="A dog."),
+        ListRow(number=2, uri="ü.mp4"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (b"\xff.mp4", "column licence: got bytes that are no text in UTF-8"),
+        (0.5, r"column licence: got 0\.5 \(float\), wanted text or a whole number"),
+        (True, r"column licence: got True \(bool\)"),
+        (["CC0"], r"column licence: got \['CC0'\] \(list\)"),
+        (datetime.date(2024, 1, 1), "column licence: got .* \\(date\\)"),
+    ],
+)
+def test_a_value_of_a_parquet_list_that_is_no_text_is_refused_with_its_row(value, message):
+    with pytest.raises(ConfigError, match=rf"list\.parquet, row 2, {message}"):
+        read_list(parquet(uri=["a.mp4", "b.mp4"], licence=[None, value]), name="list.parquet")
 
 
 def test_what_is_no_parquet_file_is_refused():

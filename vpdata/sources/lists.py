@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ _log = logging.getLogger(__name__)
 _COLUMNS = ("uri", "id", "licence", "attribution", "caption")
 _PUBLISHED_NAMES = {"link": "uri", "videoId": "id"}
 """Columns of the published pexels.csv, read as it is."""
+_READ = frozenset((*_COLUMNS, *_PUBLISHED_NAMES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +97,30 @@ def _read_csv(data: bytes, name: str) -> tuple[list[str], Iterator[tuple[int, li
 
 def _read_parquet(data: bytes, name: str) -> tuple[list[str], Iterator[tuple[int, list[str | None]]]]:
     try:
-        table = pq.read_table(pa.BufferReader(data))
-    except (pa.ArrowException, OSError) as error:
+        # On this thread only, for the reason that `dataset.run.read_table` gives.
+        table = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False).read(use_threads=False)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name} is not a Parquet file: {error}") from error
     columns = []
-    for column in table.column_names:
-        values = table.column(column).to_pylist()
-        columns.append([None if value is None else str(value) for value in values])
+    for column, values in zip(table.column_names, table.columns, strict=True):
+        read = values.to_pylist() if column in _READ else [None] * table.num_rows
+        columns.append([_text(value, f"{name}, row {at}, column {column}") for at, value in enumerate(read, start=1)])
     return list(table.column_names), enumerate(map(list, zip(*columns, strict=True)), start=1)
+
+
+def _text(value: object, where: str) -> str | None:
+    """A value as it would stand in a CSV list, None for nothing; ConfigError for what is neither text nor a number."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{where}: got bytes that are no text in UTF-8: {error}") from error
+    # pandas writes NaN for what is missing, and then whole numbers as floats.
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return str(value)
+    raise ConfigError(f"{where}: got {value!r} ({type(value).__name__}), wanted text or a whole number")
