@@ -6,7 +6,7 @@ from vpdata import codec
 from vpdata.config import to_plain
 from vpdata.dataset import layout
 from vpdata.dataset.run import Run, parquet_bytes
-from vpdata.errors import ConfigError, Reason
+from vpdata.errors import ConfigError, Reason, RunError
 from vpdata.records import Record, Reject
 from vpdata.report.what_if import what_if, what_if_text
 from vpdata.stages.rules import FilterSettings, judge
@@ -129,3 +129,10 @@ def test_text_reads_the_present_rules_from_the_run_and_shows_both(tmp_path):
 def test_wrong_change_is_refused_by_name(tmp_path, change, message):
     with pytest.raises(ConfigError, match=message):
         what_if_text(make_run(tmp_path, FilterSettings()), [change])
+
+
+def test_a_run_that_was_imported_has_no_rules_to_change(tmp_path):
+    run = Run(Folder(tmp_path))
+    run.folder.write(layout.RUN_CONFIG, yaml.safe_dump({"config": {"import": {"format": "videopainter"}}}).encode())
+    with pytest.raises(RunError, match=r"run\.yaml names no rules, since its clips were imported"):
+        what_if_text(run, ["motion.min=0.3"])

@@ -11,7 +11,7 @@ from vpdata import codec
 from vpdata.config import fill, to_plain, with_overrides
 from vpdata.dataset import layout
 from vpdata.dataset.run import Run, check_version, read_table
-from vpdata.errors import ConfigError, Reason
+from vpdata.errors import ConfigError, Reason, RunError
 from vpdata.records import Record, Reject, Track
 from vpdata.stages.rule_table import RULES, Rule
 from vpdata.stages.rules import FilterSettings, judge, nothing_measured
@@ -56,11 +56,20 @@ class WhatIf:
 
 
 def what_if_text(run: Run, changes: Sequence[str]) -> str:
-    """The table for changes such as `motion.min=0.3` or `motion=null` to the rules in `run.yaml`."""
+    """The table for changes such as `motion.min=0.3` or `motion=null` to the rules in `run.yaml`.
+
+    ConfigError for what is no such change, RunError for a run that was imported.
+    """
     for change in changes:
         if "=" not in change:
             raise ConfigError(f"got {change!r}, wanted rule.bound=value such as motion.min=0.3")
-    base = fill(FilterSettings, run.config()["config"]["filter"], where="filter")
+    config = run.config()["config"]
+    if "filter" not in config:
+        raise RunError(
+            f"{run.folder.uri}: its run.yaml names no rules, since its clips were imported and not filtered; "
+            "give a run that `vpdata build` made"
+        )
+    base = fill(FilterSettings, config["filter"], where="filter")
     plain = with_overrides(to_plain(base), [f"rules.{change}" for change in changes])
     return str(what_if(run, base, fill(FilterSettings, plain, where="filter")))
 
