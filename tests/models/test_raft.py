@@ -23,6 +23,8 @@ from vpdata.models.raft import RaftMotion
 from vpdata.models.raft_settings import RaftSettings
 
 torch.set_num_threads(1)
+CLOSE = 1e-5
+"""In float32, of the longest flow: twelve rounds of refinement each begin from the rounding of the one before."""
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,7 @@ def test_flow_is_what_torchvision_gives_on_the_same_frames(folder, raft):
     wanted = flow_by_torchvision(folder, before, after)
     (flow,) = raft.flows([(before, after)])
     assert flow.shape == (128, 160, 2)
-    np.testing.assert_allclose(flow, wanted, atol=1e-4 * np.abs(wanted).max())
+    np.testing.assert_allclose(flow, wanted, atol=CLOSE * np.abs(wanted).max())
 
 
 def test_scores_are_the_mean_motion_of_the_flows(raft):
@@ -68,14 +70,14 @@ def test_scores_are_the_mean_motion_of_the_flows(raft):
     flows = [raft.flows([pair])[0][::8, ::8] for pair in pairwise(film)]
     wanted = mean_motion(flows, diagonal_px=np.hypot(128, 160), fps=4.0)
     scores = raft.score(film, fps=4.0)
-    assert tuple(scores.values()) == pytest.approx(wanted, rel=1e-4)
-    assert tuple(raft.score(film, fps=8.0).values()) == pytest.approx([2 * value for value in wanted], rel=1e-4)
+    assert tuple(scores.values()) == pytest.approx(wanted, rel=CLOSE)
+    assert tuple(raft.score(film, fps=8.0).values()) == pytest.approx([2 * value for value in wanted], rel=CLOSE)
 
 
 def test_batch_of_pairs_equals_pairs_alone(folder, raft):
     one_by_one = RaftMotion(settings(folder, batch_size=1))
     assert tuple(raft.score(frames(), fps=4.0).values()) == pytest.approx(
-        tuple(one_by_one.score(frames(), fps=4.0).values()), rel=1e-4
+        tuple(one_by_one.score(frames(), fps=4.0).values()), rel=CLOSE
     )
 
 
@@ -85,7 +87,7 @@ def test_frames_of_any_size_are_measured_in_their_own_pixels(folder, raft):
     enlarged = flow_by_torchvision(folder, *(cv2.resize(image, (128, 128)) for image in (before, after)))
     wanted = enlarged * [90 / 128, 60 / 128]
     assert flow.shape == (128, 128, 2)
-    np.testing.assert_allclose(flow, wanted, atol=1e-4 * np.abs(wanted).max())
+    np.testing.assert_allclose(flow, wanted, atol=CLOSE * np.abs(wanted).max())
     assert all(np.isfinite(value) for value in raft.score(frames(2, height_px=60, width_px=90), fps=4.0).values())
 
 
