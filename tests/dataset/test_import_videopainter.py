@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -228,3 +230,26 @@ def test_every_frame_of_the_footage_is_there(published, tmp_path):
     write_csv(published, [(PEXELS, 0, NUM_FRAMES, 12.0, 7, CAPTION)])
     run = import_videopainter(published, tmp_path / "run")
     assert max(sample.num_frames for sample in run_samples(run)) == NUM_FRAMES
+
+
+PEAK_OF_AN_IMPORT = """
+import sys
+from pathlib import Path
+from vpdata.dataset.import_videopainter import import_videopainter
+import_videopainter(sys.argv[1], sys.argv[2])
+print(next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line))
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_spans_of_a_video(published, tmp_path):
+    frames = np.zeros((60, 720, 1280, 3), np.uint8)
+    write_video(published / VIDEO_URI, frames, fps=12)
+    masks(np.ones(frames.shape[:3], np.uint8))(published)
+    peaks_mb = []
+    for length in (60, 3):
+        write_csv(published, [(PEXELS, start, start + length, 12.0, 1, CAPTION) for start in range(0, 60, length)])
+        command = [sys.executable, "-c", PEAK_OF_AN_IMPORT, str(published), str(tmp_path / f"run{length}")]
+        peaks_mb.append(int(subprocess.run(command, check=True, capture_output=True).stdout) / 1024)
+    # An encoder of 720p holds 30 to 80 MB, and there are 20 spans.
+    assert peaks_mb[1] < peaks_mb[0] + 100

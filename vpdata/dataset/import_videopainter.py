@@ -130,28 +130,47 @@ def _import_video(root: Path, name: str, spans: Sequence[Span]) -> Iterator[tupl
         got, wanted = f"{maps.width_px}x{maps.height_px}", f"{shown[0]}x{shown[1]} as the video"
         raise RejectItem(Reason.BAD_ANNOTATION, "the masks have another size than the video", got=got, wanted=wanted)
     reader = FrameReader(path, info, short_side_px=_CLIP.short_side_px, max_pixels=_MAX_PIXELS)
-    size = {"width_px": reader.width_px, "height_px": reader.height_px}
-    writers = [(span, ClipWriter(**size, fps=reader.fps, settings=_CLIP)) for span in spans]
-    for index, frame in enumerate(reader):
-        for span, writer in writers:
-            if span.start <= index < span.stop:
-                writer.write(frame)
+    mp4s, num_frames = _encode(reader, spans)
     video = _video(path, uri, info, num_frames=reader.num_source_frames)
-    for span, writer in writers:
+    for span, mp4 in zip(spans, mp4s, strict=True):
         fps = float(reader.fps)
         try:
-            num_frames = min(writer.num_frames, maps.num_frames - span.start)
-            if num_frames < span.stop - span.start:
-                got, wanted = f"{max(0, num_frames)} frames", f"{span.stop - span.start} frames from {span.start} on"
+            num_there = min(num_frames, maps.num_frames) - span.start
+            if num_there < span.stop - span.start:
+                got, wanted = f"{max(0, num_there)} frames", f"{span.stop - span.start} frames from {span.start} on"
                 raise RejectItem(Reason.BAD_ANNOTATION, "the video or its masks end before", got=got, wanted=wanted)
-            tracks, missing = _tracks(maps, span, **size)
+            tracks, missing = _tracks(maps, span, width_px=reader.width_px, height_px=reader.height_px)
             yield from (files.reject(name, _no_pixels(one), span=span, fps=fps, track=one) for one in missing)
             if not tracks:
                 raise RejectItem(Reason.NO_TRACKS, "none of the rows' masks has a pixel", wanted="at least one")
-            mp4 = writer.finish()
             yield _record(video, reader, span, tracks, mp4), mp4
         except RejectItem as error:
             yield files.reject(name, error, span=span, fps=fps)
+
+
+def _encode(reader: FrameReader, spans: Sequence[Span]) -> tuple[list[bytes], int]:
+    """The mp4 of each span, nothing where the video ends before the span does, and the number of frames of the video.
+
+    An encoder lives while its span runs: at 720p it takes 75 MB.
+    """
+    mp4s = [b""] * len(spans)
+    running: dict[int, ClipWriter] = {}
+    num_frames = 0
+    try:
+        for index, frame in enumerate(reader):
+            num_frames = index + 1
+            for number, span in enumerate(spans):
+                if index == span.start:
+                    size = {"width_px": reader.width_px, "height_px": reader.height_px}
+                    running[number] = ClipWriter(**size, fps=reader.fps, settings=_CLIP)
+                if number in running:
+                    running[number].write(frame)
+                if number in running and num_frames == span.stop:
+                    mp4s[number] = running.pop(number).finish()
+    finally:
+        for writer in running.values():
+            writer.discard()
+    return mp4s, num_frames
 
 
 def _no_pixels(mask_id: int) -> RejectItem:
