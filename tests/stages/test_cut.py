@@ -231,6 +231,13 @@ def test_fractional_rates_never_pass_the_longest_clip(tmp_path):
     assert clips[1].start_s == pytest.approx(44 * 1001 / 30000)
 
 
+def test_bounds_count_the_frames_that_they_say(tmp_path):
+    # 2.2 * 25 is over 55 in floating point, and 1.16 * 25 under 29.
+    path = write_video(tmp_path / "video.mp4", shots_of(55), fps=25)
+    assert [clip.num_frames for clip in clips_of(cut(path, min_s=2.2))] == [55]
+    assert [clip.num_frames for clip in clips_of(cut(path, min_s=0.5, max_s=1.16))] == [29, 26]
+
+
 def test_real_models_work_in_place(video):
     stage = Cut(CutSettings(min_s=2.0, max_s=5.0))
     stage.setup()

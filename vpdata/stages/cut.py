@@ -157,8 +157,9 @@ class Cut:
 
     def _spans(self, reader: FrameReader, spill: IO[bytes]) -> Iterator[_Span]:
         """Decode once; encode each span while it runs, and forget the encoding of one that stays too short."""
-        min_frames = math.ceil(self.settings.min_s * reader.fps)
-        max_frames = math.floor(self.settings.max_s * reader.fps)
+        # By way of text, since 2.2 s as a float are a little more, and would be 56 frames at 25 fps.
+        min_frames = math.ceil(Fraction(str(self.settings.min_s)) * reader.fps)
+        max_frames = math.floor(Fraction(str(self.settings.max_s)) * reader.fps)
         shot: _Shot | None = None
         running: _Encoding | None = None
         for frame, starts_shot in _with_shot_starts(reader, self._shots):
