@@ -147,15 +147,15 @@ def _inspect(args: argparse.Namespace) -> int:
     import yaml
 
     from vpdata.codec import to_builtins
+    from vpdata.dataset.printable import printable
     from vpdata.dataset.reader import open_dataset
     from vpdata.report.sheet import write_sheet
 
     dataset = open_dataset(args.path)
     if args.clip is None:
         for sample in dataset:
-            print(
-                sample.id, f"{sample.record.clip.duration_s:.2f} s", *(track.label for track in sample.tracks), sep="  "
-            )
+            labels = (printable(track.label) for track in sample.tracks)
+            print(sample.id, f"{sample.record.clip.duration_s:.2f} s", *labels, sep="  ")
         return 0
     try:
         sample = dataset.find(args.clip)

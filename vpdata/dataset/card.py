@@ -10,6 +10,7 @@ import yaml
 
 from vpdata.dataset import layout
 from vpdata.dataset.features import shard_features
+from vpdata.dataset.printable import printable
 from vpdata.dataset.run import Run
 from vpdata.dataset.stats import NO_LICENCE, Stats, collect
 from vpdata.records import SCHEMA_VERSION
@@ -192,8 +193,8 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator
 
 
 def _escape(text: object) -> str:
-    """Text from outside as one harmless table cell: no HTML, no Markdown, no second line."""
-    plain = " ".join(str(text).split())
+    """Text from outside as one harmless table cell: no HTML, no Markdown, no second line, no control characters."""
+    plain = printable(" ".join(str(text).split()))
     for character, replacement in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;")):
         plain = plain.replace(character, replacement)
     for character in "\\`*[]":

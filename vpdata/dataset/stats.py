@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vpdata import codec
 from vpdata.dataset import index, layout
 from vpdata.dataset.measures import EDGES, Histogram, Tally
+from vpdata.dataset.printable import printable
 from vpdata.dataset.run import Run, num_rows, read_table
 from vpdata.records import SCHEMA_VERSION
 
@@ -251,5 +252,5 @@ def _lines(stats: Stats) -> Iterator[str]:
 
 
 def _most_frequent(counts: Sequence[tuple[str, int]], limit: int = 12) -> str:
-    shown = ", ".join(f"{name} {count}" for name, count in counts[:limit])
+    shown = ", ".join(f"{printable(name)} {count}" for name, count in counts[:limit])
     return f"{shown}, and {len(counts) - limit} more" if len(counts) > limit else shown or "-"
