@@ -45,6 +45,18 @@ def listed(folder, *rows, header="uri", settings=DEFAULTS) -> Input:
     return Input(str(folder / "list.csv"), settings)
 
 
+@pytest.mark.parametrize("name", ["list.txt", "list.JSONL", "*.json", "list.tsv"])
+def test_a_list_that_is_neither_csv_nor_parquet_is_no_video(tmp_path, name):
+    write(tmp_path, "list.txt", "list.JSONL", "list.json", "list.tsv", data=b"a.mp4\n")
+    with pytest.raises(ConfigError, match="wanted videos, or a list that is a CSV or a Parquet file"):
+        Input(str(tmp_path / name), DEFAULTS).sources()
+
+
+def test_a_folder_may_be_called_like_a_list(tmp_path):
+    write(tmp_path, "clips.txt/a.mp4")
+    assert uris_of(tmp_path / "clips.txt") == ["a.mp4"]
+
+
 def test_a_folder_gives_its_videos_at_any_depth_sorted_by_relative_path(tmp_path, caplog):
     write(
         tmp_path, "b.mp4", "a/z.MKV", "a/deep/er/c.webm", "notes.txt", "a/b.txt", "a/cover.jpg", "README", ".DS_Store"

@@ -67,7 +67,10 @@ def test_columns_that_are_not_read_are_named_with_what_they_may_mean(caplog):
         (b"uri,id\n,1\n", "row 1: got no uri"),
         (b"uri\na\0.mp4\n", "list.csv"),
         (b"uri\n\xff\xfe.mp4\n", "UTF-8"),
-        (b'uri\n"a.mp4\n', "not a CSV"),
+        (b'uri\n"a.mp4\n', "line 2: not CSV: .*; wanted quotes in pairs"),
+        (b"uri,caption\na.mp4," + b"x" * 131_073, "line 2: not CSV: .* values of at most 131072 characters"),
+        (b"uri;id\na.mp4;1\n", "got the header 'uri;id', wanted commas"),
+        (b"uri\tid\na.mp4\t1\n", "wanted commas"),
     ],
 )
 def test_a_malformed_csv_list_is_refused_with_the_row(data, message):

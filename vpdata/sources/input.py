@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from vpdata.errors import ConfigError, Reason, RejectItem, StorageError
 from vpdata.records import Source, video_id
 from vpdata.sources import download, guard, local, stores, uris
-from vpdata.sources.lists import ListRow, is_list, read_list
+from vpdata.sources.lists import ListRow, is_list, read_list, refuse_other_lists
 from vpdata.sources.settings import SourceSettings
 from vpdata.storage import scratch
 
@@ -122,7 +122,11 @@ class Input:
 
     @cached_property
     def _is_list(self) -> bool:
-        return is_list(self._uri) and not (self._scheme == "file" and os.path.isdir(self._uri))
+        return is_list(self._uri) and not self._is_local_folder
+
+    @cached_property
+    def _is_local_folder(self) -> bool:
+        return self._scheme == "file" and os.path.isdir(self._uri)
 
     @cached_property
     def _found(self) -> list[_Found]:
@@ -130,6 +134,8 @@ class Input:
             data = local.read(self._uri) if self._scheme == "file" else stores.read(self._uri)
             rows = ((f"{self.name}, row {row.number}", row) for row in read_list(data, name=self.name))
             return _without_repeats((self._resolved(row, where) for where, row in rows), self.name)
+        if not self._is_local_folder:
+            refuse_other_lists(self.name)
         locators, ignored = [self._uri], []
         if self._scheme == "file":
             locators, ignored = local.find(self._uri, self._settings)

@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 _COLUMNS = ("uri", "id", "licence", "attribution", "caption")
 _PUBLISHED_NAMES = {"link": "uri", "videoId": "id"}
 """Columns of the published pexels.csv, read as it is."""
+_OTHER_LISTS = (".txt", ".tsv", ".json", ".jsonl", ".ndjson", ".xlsx")
 _READ = frozenset((*_COLUMNS, *_PUBLISHED_NAMES))
 
 
@@ -40,6 +41,15 @@ class ListRow:
 def is_list(name: str) -> bool:
     """Whether a file of that name is a source list."""
     return name.lower().endswith((".csv", ".parquet"))
+
+
+def refuse_other_lists(name: str) -> None:
+    """ConfigError for the name of a file that may be a list and is none that we read."""
+    if name.lower().endswith(_OTHER_LISTS):
+        raise ConfigError(
+            f"{name}: wanted videos, or a list that is a CSV or a Parquet file with a column uri; a file of one path a "
+            "line is such a list once its first line says uri and its name ends in .csv"
+        )
 
 
 def read_list(data: bytes, *, name: str) -> list[ListRow]:
@@ -80,13 +90,21 @@ def _row(number: int, values: list[str | None], positions: dict[str, int], name:
 
 def _read_csv(data: bytes, name: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     try:
-        text = data.decode("utf-8-sig")
-        lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{name} is not a CSV file in UTF-8: {error}") from error
+        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name} is not in UTF-8: {error}") from error
+    try:
+        lines = [line for line in reader if line]
+    except csv.Error as error:
+        raise ConfigError(
+            f"{name}, line {reader.line_num}: not CSV: {error}; wanted quotes in pairs, and values of at most "
+            f"{csv.field_size_limit()} characters"
+        ) from error
     if not lines:
         raise ConfigError(f"{name} is empty, wanted a header with the column uri")
     header = [column.strip() for column in lines[0]]
+    if len(header) == 1 and any(sign in header[0] for sign in ";\t|"):
+        raise ConfigError(f"{name}: got the header {header[0]!r}, wanted commas between its columns and between values")
     for number, line in enumerate(lines[1:], start=1):
         if len(line) != len(header):
             raise ConfigError(
