@@ -94,7 +94,7 @@ def stop_in_the_second_window(self, window, step):
 
 def test_tiling_that_is_left_to_the_memory_stays_as_it_was_begun(film, weights, config, monkeypatch, capsys):
     video, _ = film
-    use, tiled = ("--prompt", "a red ball"), ("--set", "memory.vae_tiling=true")
+    use, tiled = ("--prompt", "a red ball", "--set", "id_adapter=null"), ("--set", "memory.vae_tiling=true")
     assert inpaint(film, weights, config, *use, *tiled, output="tiled.mp4") == 0
     with monkeypatch.context() as patched:
         patched.setattr("vpdata.inpaint.command._Progress.on_step", stop_in_the_second_window)

@@ -102,7 +102,7 @@ def test_damaged_file_is_named_with_the_way_out(name, damage, tmp_path):
         work.keep(made(0), {"output": b""})
     path = tmp_path / ".out.mp4.work" / name
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(StorageError, match=rf"{name} is damaged .*; --redo"), work.opened({"seed": 1}, redo=False):
+    with pytest.raises(StorageError, match=rf"{name} is damaged; --redo"), work.opened({"seed": 1}, redo=False):
         work.finished()
     with work.opened({"seed": 1}, redo=True):
         assert work.finished() is None

@@ -118,9 +118,8 @@ class WorkFolder:
         try:
             yield
         except (OSError, ValueError, TypeError, LookupError, EOFError, BadZipFile, zlib.error) as error:
-            raise StorageError(
-                f"{self._folder.path(name)} is damaged ({error}); --redo begins the output anew"
-            ) from error
+            # Without NumPy's words, which advise to trust the file.
+            raise StorageError(f"{self._folder.path(name)} is damaged; --redo begins the output anew") from error
 
     def _clear(self) -> None:
         for name in self._folder.names():
