@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
+import threading
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -121,6 +128,66 @@ def test_texts_of_one_prompt_are_generated_together(folder, monkeypatch):
     assert captioner.caption(asked) == one_by_one
     assert [len(mask) for mask in masks] == [2, 2]
     assert all(mask.all() for mask in masks), "a question was padded to the length of another prompt's"
+
+
+@contextmanager
+def networks_asked():
+    """The networks that write meanwhile, as long as somebody holds them."""
+    seen = weakref.WeakSet()
+
+    def note(module, arguments):
+        if isinstance(module, GenerationMixin):
+            seen.add(module)
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(note)
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def test_models_of_the_same_weights_share_one_network_until_nobody_holds_it(folder):
+    gc.collect()
+    captioner, rewriter = VlmCaptioner(settings(folder)), VlmCaptioner(settings(folder, max_new_tokens=3))
+    with networks_asked() as networks:
+        long, short = captioner.caption([REQUESTS[0]]), rewriter.caption([REQUESTS[0]])
+        assert len(networks) == 1
+        # Each keeps what is its own.
+        assert long[0].startswith(short[0])
+        assert long != short
+        other = VlmCaptioner(replace(settings(folder), dtype="bfloat16"))
+        other.caption([REQUESTS[0]])
+        assert len(networks) == 2
+    del captioner, other
+    gc.collect()
+    assert len(networks) == 1
+    del rewriter
+    gc.collect()
+    assert len(networks) == 0
+
+
+def test_threads_that_share_a_network_take_turns_and_get_the_answers_of_one_alone(folder):
+    """It keeps the positions of the batch in hand, and the tokenizer its padding."""
+    captioner, rewriter = VlmCaptioner(settings(folder)), VlmCaptioner(settings(folder))
+    batches = [[REQUESTS[3]] * 2, REQUESTS[:3]]
+    alone = [captioner.caption(batch) for batch in batches]
+    askers = []
+
+    def note(module, arguments):
+        if isinstance(module, GenerationMixin):
+            askers.append(threading.get_ident())
+            time.sleep(0.005)
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(note)
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            asked = [threads.submit(one.caption, batch) for one in (captioner, rewriter) for batch in batches]
+            assert [one.result() for one in asked] == alone * 2
+    finally:
+        handle.remove()
+    assert len(set(askers)) == 2
+    # A turn is all words of a batch.
+    assert sum(before != after for before, after in pairwise(askers)) < len(asked)
 
 
 def test_answer_depends_on_pictures_and_prompt(folder):

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
+from weakref import WeakValueDictionary
 
 import cv2
 import numpy as np
@@ -48,14 +50,15 @@ class VlmCaptioner:
     """A `Captioner`: the request's pictures and its prompt go through the model's own chat template."""
 
     def __init__(self, settings: VlmSettings) -> None:
-        self._model = _ChatModel(settings)
+        self._settings = settings
+        self._model = _chat_model(settings)
 
     def caption(self, requests: Sequence[CaptionRequest], *, alive: Callable[[], None] = unheard) -> list[str]:
         # A batch is padded to its longest question and goes on until its longest text ends: one prompt's are alike.
         order = sorted(range(len(requests)), key=lambda row: requests[row].prompt_name)
         asked = [requests[row] for row in order]
         questions = [_Question(partial(shown_images, one), one.prompt) for one in asked]
-        texts = self._model.answers(questions, alive=alive)
+        texts = self._model.answers(questions, settings=self._settings, alive=alive)
         text_of = dict(zip(order, texts, strict=True))
         return [text_of[row] for row in range(len(requests))]
 
@@ -66,11 +69,11 @@ class VlmTagger:
     def __init__(self, settings: VlmTaggerSettings) -> None:
         self._settings = settings
         self._prompt = read_prompt(settings.prompt)
-        self._model = _ChatModel(settings)
+        self._model = _chat_model(settings)
 
     def tags(self, clips: Sequence[Frames]) -> list[tuple[str, ...] | RejectItem]:
         """See `Tagger.tags`; RejectItem where the model wrote no list of labels."""
-        answers = self._model.answers([self._question(frames) for frames in clips])
+        answers = self._model.answers([self._question(frames) for frames in clips], settings=self._settings)
         return [parse_labels(answer, max_labels=self._settings.max_labels) for answer in answers]
 
     def _question(self, frames: Frames) -> _Question:
@@ -111,40 +114,42 @@ def _unusable(answer: str) -> RejectItem:
 
 
 class _ChatModel:
-    """A checkpoint and its processor."""
+    """A checkpoint and its processor. Several threads may ask: one after another, since both keep a state meanwhile."""
 
     def __init__(self, settings: VlmSettings) -> None:
         folder = local_weights(settings.weights, settings.revision)
         kind = _architecture(folder)
-        self._batch_size = settings.batch_size
         self._model: Any = load_model(kind, folder, device=settings.device, dtype=settings.dtype)
-        # Answers begin where the prompt ends: padding must not stand between them.
         self._processor: Any = load_processor(_ANY_PROCESSOR, folder)
         check_tokenizer(self._processor.tokenizer, self._model.config, folder)
         if not self._processor.chat_template:
             raise BackendError(f"{folder}: got no chat template, wanted chat_template.jinja; fetch the model again")
+        # Answers begin where the prompt ends: padding must not stand between them.
         self._processor.tokenizer.padding_side = "left"
         published = self._model.generation_config
         # Anew: published checkpoints ask for sampling and penalties, which would make the words depend on the batch.
         self._model.generation_config = GenerationConfig(
             do_sample=False,
-            max_new_tokens=settings.max_new_tokens,
             bos_token_id=published.bos_token_id,
             eos_token_id=published.eos_token_id,
             pad_token_id=self._processor.tokenizer.pad_token_id,
         )
+        self._is_free = Lock()
 
-    def answers(self, questions: Sequence[_Question], *, alive: Callable[[], None] = unheard) -> list[str]:
-        """One text per question; `alive` is called after each batch."""
+    def answers(
+        self, questions: Sequence[_Question], *, settings: VlmSettings, alive: Callable[[], None] = unheard
+    ) -> list[str]:
+        """One text per question; `alive` is called after each batch. The settings say how long and how many at once."""
 
         def ask(inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-            tokens = self._generate(inputs)
+            tokens = self._generate(inputs, max_new_tokens=settings.max_new_tokens)
             alive()
             return tokens
 
-        answers = in_batches(questions, batch_size=self._batch_size, ready=self._ready, ask=ask)
-        # Only now: the tokenizer must not be used while a thread readies the next batch with it.
-        return [plain_text(self._processor.decode(answer, skip_special_tokens=True)) for answer in answers]
+        with self._is_free:
+            answers = in_batches(questions, batch_size=settings.batch_size, ready=self._ready, ask=ask)
+            # Only now: the tokenizer must not be used while a thread readies the next batch with it.
+            return [plain_text(self._processor.decode(answer, skip_special_tokens=True)) for answer in answers]
 
     def _ready(self, questions: Sequence[_Question]) -> dict[str, torch.Tensor]:
         inputs = self._processor.apply_chat_template(
@@ -160,10 +165,23 @@ class _ChatModel:
         return {name: to_device(tensor, self._model.device) for name, tensor in inputs.items()}
 
     @torch.inference_mode()
-    def _generate(self, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    def _generate(self, inputs: dict[str, torch.Tensor], *, max_new_tokens: int) -> list[torch.Tensor]:
         """Per question int64 [N], the tokens of its answer."""
-        tokens = self._model.generate(**inputs)
+        tokens = self._model.generate(**inputs, max_new_tokens=max_new_tokens)
         return list(tokens[:, inputs["input_ids"].shape[1] :].cpu())
+
+
+_open: WeakValueDictionary[tuple[object, ...], _ChatModel] = WeakValueDictionary()
+_open_is_free = Lock()
+
+
+def _chat_model(settings: VlmSettings) -> _ChatModel:
+    """The model of these weights, one for all of a process that hold it: captioner and rewriter need the room once."""
+    key = settings.weights, settings.revision, settings.device, settings.dtype
+    with _open_is_free:
+        if (model := _open.get(key)) is None:
+            model = _open[key] = _ChatModel(settings)
+        return model
 
 
 def _architecture(folder: Path) -> Any:
