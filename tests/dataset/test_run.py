@@ -9,6 +9,7 @@ import sys
 import threading
 import weakref
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -106,6 +107,16 @@ def test_damage_is_named_with_the_file_and_what_to_do(tmp_path):
         read_table(Folder(tmp_path), "rows.parquet", columns=["column 3", "fps"])
     with pytest.raises(RunError, match=r"rows\.parquet is damaged: .*required field"):
         list(read_rows(Folder(tmp_path), "rows.parquet", Source))
+
+
+def test_one_bit_that_flips_in_a_value_is_found(tmp_path):
+    values = np.random.default_rng(0).integers(0, 2**62, 1000)
+    data = bytearray(parquet_bytes(pa.table({"a": values}), rows_per_group=1000))
+    at = data.index(values[500].tobytes())  # what is random does not get smaller and lies there as it is
+    data[at] ^= 1
+    (tmp_path / "a.parquet").write_bytes(data)
+    with pytest.raises(RunError, match=r"a\.parquet is damaged: .*checksum"):
+        read_table(Folder(tmp_path), "a.parquet")
 
 
 def test_a_file_of_another_version_is_not_called_damaged(tmp_path):

@@ -151,7 +151,7 @@ def read_table(
         # made ahead (pre_buffer) or a data set (pq.read_table). A process that ends meanwhile is aborted, or hangs
         # (apache/arrow, issues 33975 and 50482). So it reads on this thread only, from what was fetched before.
         file = RangedFile(folder, name)
-        parquet = pq.ParquetFile(file, pre_buffer=False)
+        parquet = pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True)
         metadata = parquet.metadata
         if _VERSION_KEY in (metadata.metadata or {}):
             check_version(parquet.schema_arrow, where=f"{folder.uri}/{name}")
@@ -229,10 +229,11 @@ def parquet_bytes(table: pa.Table, *, rows_per_group: int = 64, metadata: Mappin
     """A Parquet file that carries the schema version and `metadata`; equal tables give equal bytes, by one pyarrow.
 
     Row groups are small, so that packing fetches a few records of a part without reading all its masks.
+    Pages carry checksums: without them most single bits that flip would go unnoticed.
     """
     sink = io.BytesIO()
     table = table.replace_schema_metadata({_VERSION_KEY: str(SCHEMA_VERSION).encode(), **(metadata or {})})
-    pq.write_table(table, sink, compression="zstd", row_group_size=rows_per_group)
+    pq.write_table(table, sink, compression="zstd", row_group_size=rows_per_group, write_page_checksum=True)
     return sink.getvalue()
 
 
