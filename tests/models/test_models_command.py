@@ -324,8 +324,10 @@ def test_check_of_all_of_the_real_build_calls_random_weights_doubtful(tmp_path, 
     assert statuses["detector", "owlv2"] == "not here"
     assert "FAILED" not in statuses.values()
     named = ", ".join(f"{role} {name}" for role, name in doubtful)
-    assert captured.err.startswith(f"doubtful: {named}. They load and answer, but not with what is on the clip")
-    assert "random weights do so" in captured.err
+    # Above it may stand what the libraries say while the weights are made.
+    last = captured.err.splitlines()[-1]
+    assert last.startswith(f"doubtful: {named}. They load and answer, but not with what is on the clip")
+    assert "random weights do so" in last
 
 
 def test_the_production_config_names_a_model_for_every_role():
