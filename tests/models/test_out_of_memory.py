@@ -10,71 +10,33 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from tests.contracts.implementations import TINY
-from tests.contracts.test_captioner import request as caption_request
+from tests.models.questions import QUESTIONS
 from vpdata import models
 from vpdata.config import ModelChoice
 from vpdata.errors import BackendError, Reason, RejectItem
-from vpdata.models.ports import KeyFrame
 
-FRAMES = np.random.default_rng(0).integers(0, 255, (3, 96, 128, 3), dtype=np.uint8)
 IMAGES = torch.nn.Conv2d
 """What each network of images begins with."""
 TOKENS = torch.nn.Embedding
 """What each network of words begins with."""
 
 
-def detect(model: Any) -> list[Any]:
-    labels = ("red square", "ball")
-    found = model.detect([KeyFrame(image=frame, context=frame[None][:0], labels=labels) for frame in FRAMES])
-    return [number for boxes in found for box in boxes for number in (*box.box, box.score)]
-
-
-def track_of_flow(model: Any) -> list[Any]:
-    return list(model.score(FRAMES, fps=4.0).values())
-
-
-def caption(model: Any) -> list[Any]:
-    return model.caption([caption_request(), caption_request(is_track=True), caption_request(has_tracks=False)])
-
-
-def tag(model: Any) -> list[Any]:
-    return [tag for tags in model.tags([FRAMES[:1], FRAMES[1:]]) for tag in tags]
-
-
-def score(model: Any) -> list[Any]:
-    return list(model.score(FRAMES, fps=1.0).values())
-
-
-def score_text(model: Any) -> list[Any]:
-    return list(model.score(FRAMES, "A red ball. It rolls.").values())
-
-
-def embed(model: Any) -> list[Any]:
-    return model.embed(FRAMES).tolist()
-
-
-def find_shots(model: Any) -> list[Any]:
-    frames = np.random.default_rng(1).integers(0, 255, (120, 27, 48, 3), dtype=np.uint8)
-    return list(model.transition_probabilities(iter(frames)))
-
-
 CASES = [
-    ("detector", "grounding-dino", IMAGES, detect, 1),
-    ("detector", "owlv2", IMAGES, detect, 1),
-    ("captioner", "vlm", TOKENS, caption, 1),
-    ("tagger", "openclip", IMAGES, tag, 1),
-    ("scorer", "nsfw", IMAGES, score, 1),
-    ("scorer", "openclip", IMAGES, score, 1),
-    ("text_scorer", "openclip", IMAGES, score_text, 1),
-    ("embedder", "openclip", IMAGES, embed, 1),
+    ("detector", "grounding-dino", IMAGES, 1),
+    ("detector", "owlv2", IMAGES, 1),
+    ("captioner", "vlm", TOKENS, 1),
+    ("tagger", "openclip", IMAGES, 1),
+    ("scorer", "nsfw", IMAGES, 1),
+    ("scorer", "openclip", IMAGES, 1),
+    ("text_scorer", "openclip", IMAGES, 1),
+    ("embedder", "openclip", IMAGES, 1),
     # RAFT looks at both frames of a pair at once.
-    ("scorer", "raft", IMAGES, track_of_flow, 2),
+    ("scorer", "raft", IMAGES, 2),
 ]
 
 
@@ -95,9 +57,9 @@ def small_gpu(kind: type, *, capacity: int) -> Iterator[list[int]]:
         handle.remove()
 
 
-@pytest.mark.parametrize(("role", "name", "kind", "ask", "least"), CASES, ids=[f"{one[0]}-{one[1]}" for one in CASES])
-def test_batch_is_halved_until_it_fits_and_an_item_that_never_does_is_rejected(role, name, kind, ask, least):
-    model = TINY[role][name]()
+@pytest.mark.parametrize(("role", "name", "kind", "least"), CASES, ids=[f"{one[0]}-{one[1]}" for one in CASES])
+def test_batch_is_halved_until_it_fits_and_an_item_that_never_does_is_rejected(role, name, kind, least):
+    model, ask = TINY[role][name](), QUESTIONS[role, name]
     wanted = ask(model)
     with small_gpu(kind, capacity=least) as refused:
         found = ask(model)
@@ -112,7 +74,7 @@ def test_batch_is_halved_until_it_fits_and_an_item_that_never_does_is_rejected(r
 def test_video_whose_thumbnails_do_not_fit_is_rejected():
     model = TINY["shot_detector"]["transnetv2"]()
     with small_gpu(torch.nn.Conv3d, capacity=0), pytest.raises(RejectItem, match=r"3\.00 GiB") as caught:
-        find_shots(model)
+        QUESTIONS["shot_detector", "transnetv2"](model)
     assert caught.value.reason is Reason.GPU_MEMORY
 
 
