@@ -37,8 +37,9 @@ ScoreName = Literal[
 
 _ID = re.compile(r"[a-z0-9-]+")
 _MAX_ID_CHARS = 128
-MAX_VIDEO_ID_CHARS = _MAX_ID_CHARS - len("-99999999-99999999")
-"""So that a clip's id is one too: `clip_id` adds its span in milliseconds, of at most 27 hours."""
+MAX_VIDEO_ID_CHARS = _MAX_ID_CHARS - len("edit-s--99999999-99999999")
+"""So that a clip's id is one too, which has its span in milliseconds of at most 27 hours, and the id of a benchmark's
+case, which has its subset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

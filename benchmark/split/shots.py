@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
@@ -69,7 +70,7 @@ class ShotCutter:
         info = probe(path, max_pixels=cut.max_pixels, max_duration_s=cut.max_duration_s)
         reader = FrameReader(path, info, short_side_px=cut.clip.short_side_px, max_pixels=cut.max_pixels)
         start = round(shot.start_s * reader.fps)
-        stop = min(round(shot.stop_s * reader.fps), start + math.floor(shot.max_s * reader.fps))
+        stop = min(round(shot.stop_s * reader.fps), start + math.floor(Fraction(str(shot.max_s)) * reader.fps))
         writer = ClipWriter(width_px=reader.width_px, height_px=reader.height_px, fps=reader.fps, settings=cut.clip)
         for index, frame in enumerate(reader):
             if index >= stop:

@@ -70,6 +70,13 @@ def test_cuts_are_those_of_scenedetects_own_detect(video, name):
     assert starts_of(shots, small_frames(video, shots)) == [start.frame_num for start, _ in scenes]
 
 
+def test_shortest_shot_is_counted_in_frames_exactly(tmp_path):
+    video = write_video(tmp_path / "shots.mp4", footage(), fps=FPS)
+    scenes = scenedetect.detect(str(video), detectors.ContentDetector(min_scene_len=55), start_in_scene=True)
+    shots = SceneDetectShots(SceneDetectSettings(detector="content", min_shot_s=2.2))
+    assert starts_of(shots, small_frames(video, shots)) == [start.frame_num for start, _ in scenes]
+
+
 @pytest.mark.parametrize("name", ["adaptive", "content"])
 def test_hard_cuts_are_found_to_the_frame(name):
     frames = (cv2.resize(image, (256, 144))[..., ::-1] for image in footage())

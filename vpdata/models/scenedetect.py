@@ -86,7 +86,7 @@ class SceneDetectShots:
 
     def shot_starts(self, frames: Iterator[NDArray[np.uint8]], fps: Fraction) -> Iterator[bool]:
         """For each uint8 [H, W, 3] BGR frame whether a shot starts there, with a bounded lag."""
-        min_frames = math.ceil(self._settings.min_shot_s * fps)
+        min_frames = math.ceil(Fraction(str(self._settings.min_shot_s)) * fps)
         detector = self._detector(min_frames)
         lag = self._lag(detector, min_frames)
         cuts = {0}
