@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     {"errors"},
     {"extras"},
-    {"records", "config", "codec", "storage"},
+    {"records", "config", "codec", "storage", "ray_init"},
     {"options"},
     {"media"},
     {"models", "sources", "dataset"},

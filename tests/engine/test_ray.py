@@ -46,6 +46,25 @@ def local_results(sources: Path) -> dict[str, str]:
     return results(run)
 
 
+USES_RAY_TWICE = """
+import ctypes
+# What was registered first runs last: Ray's threads go on when all of its own is destroyed, as they may by chance.
+libc = ctypes.CDLL(None)
+libc.__cxa_atexit(ctypes.cast(libc.sleep, ctypes.c_void_p), ctypes.c_void_p(40), None)
+import ray
+from vpdata.engine.ray import connected
+for _ in range(2):
+    with connected("local"):
+        ray.get(ray.remote(lambda: 1).remote())
+"""
+
+
+@pytest.mark.slow
+def test_process_that_used_ray_twice_ends_well() -> None:
+    done = subprocess.run([sys.executable, "-c", USES_RAY_TWICE], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_ray_with_all_stages_at_once_gives_the_bytes_of_the_local_engine(
     sources: Path, local_results: dict[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

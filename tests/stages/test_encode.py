@@ -174,7 +174,7 @@ def test_clip_too_large_for_the_gpu_is_rejected_and_the_next_one_encoded(clip) -
 
         def encode(self, video):
             self.num_calls += 1
-            if self.num_calls == 1:
+            if self.num_calls <= 2:  # it is tried once more, alone
                 raise torch.OutOfMemoryError("out of memory")
             return codec.encode(video)
 

@@ -128,7 +128,8 @@ class RangedFile(io.RawIOBase):
     def _read(self, start: int, size: int) -> bytes:
         at = bisect_right(self._held_starts, start) - 1
         if at >= 0 and start + size <= self._held_starts[at] + len(self._held[at]):
-            return self._held[at][start - self._held_starts[at] :][:size]
+            offset = start - self._held_starts[at]
+            return self._held[at][offset : offset + size]
         return self._folder.read_range(self._name, start, size)
 
 

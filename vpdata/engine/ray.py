@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import socket
 import threading
 import time
@@ -31,6 +30,7 @@ from vpdata.engine.settings import EngineSettings
 from vpdata.engine.work import Counts, Job, PackedJob
 from vpdata.engine.worker import Worker
 from vpdata.errors import BackendError, ConfigError
+from vpdata.ray_init import join_ray, start_ray
 from vpdata.stages.base import Resources
 
 _log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def connected(address: str = "auto") -> Iterator[bool]:
     was_running = ray.is_initialized()
     is_local = not was_running and not _join(address)
     if is_local:
-        _start_local()
+        start_ray(object_store_memory=_OBJECT_STORE_BYTES, **_QUIET)
     try:
         yield is_local
     finally:
@@ -78,7 +78,7 @@ def _join(address: str) -> bool:
     if address == "auto" and not os.environ.get("RAY_ADDRESS") and not _is_running(_current_cluster_file()):
         return False
     try:
-        ray.init(address=address, **_QUIET)
+        join_ray(address, **_QUIET)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = os.environ.get("RAY_ADDRESS") or address
         raise ConfigError(
@@ -97,14 +97,6 @@ def _is_running(current_cluster: Path) -> bool:
         _log.info("no Ray cluster runs here (%s: %s)", current_cluster, error)
         return False
     return True
-
-
-def _start_local() -> None:
-    # Ray would otherwise write a token to the user's home, which later `ray start`s then demand.
-    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **_QUIET)
 
 
 def _current_cluster_file() -> Path:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import secrets
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from vpdata.config import fill, to_plain
 from vpdata.errors import BackendError, ConfigError, RunError, StorageError, VpdataError
+from vpdata.ray_init import join_ray, start_ray
 from vpdata.train.loop import Outcome
 from vpdata.train.settings import TrainSettings
 from vpdata.train.train import train
@@ -78,16 +78,10 @@ def _worker(config: dict[str, Any]) -> dict[str, str]:
 
 
 def _join_or_start() -> None:
-    import ray
-
     if address := os.environ.get("RAY_ADDRESS"):
         try:
-            ray.init(address=address)
+            join_ray(address)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ConfigError(f"cannot join the Ray cluster at RAY_ADDRESS={address}: {error}") from error
         return
-    # Ray would otherwise write a token to the user's home, which later `ray start`s then demand.
-    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(address="local", include_dashboard=False)
+    start_ray()
