@@ -100,7 +100,7 @@ def test_damage_is_named_with_the_file_and_what_to_do(tmp_path):
     whole = path.read_bytes()
     for damaged in (b"", whole[:300], whole[:200] + bytes(64) + whole[264:], whole + bytes(512)):
         path.write_bytes(damaged)
-        with pytest.raises(RunError, match=r"rows\.parquet is damaged: .*; put back a good copy of it, or remove it"):
+        with pytest.raises(RunError, match=r"rows\.parquet is damaged: .*; put back a good copy of it, or let --redo"):
             read_table(Folder(tmp_path), "rows.parquet")
     path.write_bytes(whole)
     with pytest.raises(RunError, match=r"rows\.parquet is damaged: it lacks the column fps"):

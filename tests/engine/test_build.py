@@ -215,6 +215,13 @@ def test_what_an_interrupted_redo_left_is_not_taken_for_done(sources: Path, fini
     assert results(copied) == results(finished)
 
 
+def test_added_sources_replace_no_part_where_one_is_gone(sources: Path, copied: Path) -> None:
+    before = [source.uri for source in Run(Folder(copied)).sources()]
+    (copied / "0-source/part-00000.parquet").unlink()
+    build(sources, copied, add_sources=True)
+    assert sorted(source.uri for source in Run(Folder(copied)).sources()) == sorted(before)
+
+
 @pytest.mark.slow
 def test_added_sources_become_new_parts_and_old_parts_stay(sources: Path, finished: Path, tmp_path: Path) -> None:
     few = write_sources(tmp_path / "few", TEXTS[:4])

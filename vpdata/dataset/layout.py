@@ -29,6 +29,11 @@ def part_name(part: int, sub_part: int | None = None) -> str:
     return f"part-{part:05d}" + ("" if sub_part is None else f"-{sub_part:02d}")
 
 
+def part_number(part: str) -> int:
+    """Of `part-00017` and its sub-parts, 17."""
+    return int(part.split("-")[1])
+
+
 def whole_part_of(part: str) -> str:
     """The part that a sub-part was split from; a whole part is its own."""
     return "-".join(part.split("-")[:2])

@@ -26,7 +26,10 @@ T = TypeVar("T")
 _VERSION_KEY = b"vpdata.schema_version"
 _MAX_HOLE_BYTES = 8192
 """Columns that lie at most so far apart are fetched at once."""
-_REMEDY = "put back a good copy of it, or remove it and run the command that wrote it again"
+_REMEDY = (
+    "put back a good copy of it, or let --redo of its stage make it anew (of pack: the plan and the index); "
+    "a list of sources is not made anew"
+)
 
 
 @dataclass(frozen=True, slots=True)

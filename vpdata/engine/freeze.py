@@ -46,7 +46,8 @@ def freeze_sources(
         if new:
             lease.check()
             remove_pack(run, source, recut=())
-            _append(run, new, first_part=len(run.parts("source")), engine=engine)
+            last = max(map(layout.part_number, run.parts("source")), default=-1)
+            _append(run, new, first_part=last + 1, engine=engine)
     return engine
 
 
