@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import struct
 from fractions import Fraction
 from itertools import pairwise
@@ -108,6 +109,25 @@ def test_joined_recordings_follow_each_other_without_a_hole(tmp_path, late_s):
     reader, planes = normalised(joined)
     assert info.fps == 25
     assert greys(planes, step=5) == [*range(40)] * 3
+    assert reader.damage is None
+
+
+def test_frames_of_two_recordings_in_turn_make_no_hole(tmp_path):
+    options = {"x264-params": "open-gop=1:keyint=12:bframes=3"}
+    slope = np.add.outer(np.arange(64), np.arange(96))
+    images = np.stack([np.repeat((slope + 5 * index)[..., None] % 255, 3, axis=2) for index in range(60)])
+    path = write_video(tmp_path / "whole.ts", images.astype(np.uint8), options=options)
+    with av.open(str(path)) as container:
+        starts = [packet.pos for packet in container.demux(video=0) if packet.size and packet.is_keyframe]
+    tables = 3 * 188  # of which programmes and streams there are
+    second = path.read_bytes()[starts[2] :]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(path.read_bytes() + path.read_bytes()[:tables] + second)
+    with av.open(str(joined)) as container:
+        stamps = [frame.pts for frame in container.decode(video=0)]
+    assert sum(after < before for before, after in itertools.pairwise(stamps)) > 1
+    reader, planes = normalised(joined)
+    assert len(planes) == len(stamps) == reader.num_source_frames
     assert reader.damage is None
 
 

@@ -26,24 +26,46 @@ class Clock:
     """Gives each frame, in the order of display, its slot on a constant-rate time line that starts at the first one.
 
     A frame without a time stamp comes a step after the one before. Where the clock may restart, so does a frame whose
-    stamp is over a second earlier, or over `MAX_STEP_S` later.
+    stamp is over a second earlier, or over `MAX_STEP_S` later. Frames of the recording before, which a decoder may
+    still give between the first ones of the next, come a step after the one before too.
     """
 
     def __init__(self, fps: Fraction, *, may_restart: bool) -> None:
         self._step_s, self._may_restart = 1 / fps, may_restart
-        self._start_s: Fraction | None = None
-        """Time stamp of the time line's start."""
         self._last_s = -self._step_s
+        self._start_s = Fraction(0)
+        """Time stamp of the time line's start."""
+        self._begun_s: Fraction | None = None
+        """First time stamp of the recording."""
+        self._stamp_s = Fraction(0)
+        """Last time stamp of the recording."""
+        self._stamp_before_s: Fraction | None = None
+        """Last time stamp of the recording before."""
 
     def slot(self, frame: av.VideoFrame) -> int:
         now_s = self._last_s + self._step_s
         if frame.pts is not None and frame.time_base is not None:
-            stamp_s = frame.pts * frame.time_base
-            if self._start_s is None or self._restarts(stamp_s - self._start_s):
-                self._start_s = stamp_s - now_s
-            now_s = stamp_s - self._start_s
+            now_s = self._placed(frame.pts * frame.time_base, following_s=now_s)
         self._last_s = now_s
         return round(now_s / self._step_s)
+
+    def _placed(self, stamp_s: Fraction, *, following_s: Fraction) -> Fraction:
+        """Seconds on the time line of a stamp; `following_s` is a step after the frame before."""
+        if self._is_of_recording_before(stamp_s):
+            self._stamp_before_s = stamp_s
+            self._start_s -= self._step_s
+            return following_s
+        if self._begun_s is None or self._restarts(stamp_s - self._start_s):
+            self._stamp_before_s = None if self._begun_s is None else self._stamp_s
+            self._begun_s, self._start_s = stamp_s, stamp_s - following_s
+        self._stamp_s = stamp_s
+        return stamp_s - self._start_s
+
+    def _is_of_recording_before(self, stamp_s: Fraction) -> bool:
+        before_s = self._stamp_before_s
+        if self._begun_s is None or before_s is None or self._stamp_s - self._begun_s >= _MAX_FALL_S:
+            return False
+        return before_s < stamp_s <= before_s + _MAX_FALL_S
 
     def _restarts(self, now_s: Fraction) -> bool:
         return self._may_restart and not -_MAX_FALL_S <= now_s - self._last_s <= MAX_STEP_S
