@@ -201,6 +201,12 @@ def test_request_that_a_busy_server_puts_off_is_to_blame_for_nothing(server, bus
     assert server.prompts == ["Describe it."] * 6
 
 
+def test_failures_of_a_server_that_answers_nobody_are_not_the_requests(server):
+    server.choose = first(fails(502), num=4)
+    assert client(server, sleep=no_sleep).answer("Describe it.", images=[]).text == "a red square"
+    assert server.prompts == ["Describe it.", "Describe it.", PLAIN, "Describe it.", "Describe it."]
+
+
 @pytest.mark.parametrize("name", ["status 500", "status 503", "web page", "no choices"])
 def test_server_that_answers_nothing_well_stops_the_run(server, name):
     server.choose = lambda prompt, number: JUNK[name]

@@ -168,6 +168,7 @@ class ChatServer:
                     return None
                 if isinstance(failure, _HOPELESS) and isinstance(plain_failure, _HOPELESS):
                     raise BackendError(f"{self._url} fails on all that it is asked: {failure}") from failure
+                num_failures = 0  # of a server that fails on everything they say nothing about this request
             self._wait(delay_s, retry_after_s, since=max(asked_at, self._answered_at), failure=failure)
             delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
 
