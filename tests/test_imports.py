@@ -89,9 +89,9 @@ def test_module_imports_only_from_lower_levels(path):
             assert LEVEL_OF[other] < LEVEL_OF[own], f"{path} imports {module} from its own or a higher level"
 
 
-def test_only_the_ray_engine_and_the_launcher_of_trainings_import_ray():
+def test_only_the_ray_engine_the_launcher_of_trainings_and_what_both_share_import_ray():
     importers = {path for path in python_files("vpdata", "pipelines") if "ray" in set(imported_modules(path))}
-    assert importers == {ROOT / "vpdata/engine/ray.py", ROOT / "vpdata/train/launch.py"}
+    assert importers == {ROOT / "vpdata" / name for name in ("engine/ray.py", "train/launch.py", "ray_init.py")}
 
 
 def test_each_model_library_is_imported_by_one_file_or_one_folder_of_its_own():
