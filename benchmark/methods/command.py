@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from benchmark.methods import guarded
 from benchmark.methods.exchange import read_frames, write_pictures
+from benchmark.methods.memory import wait_for
 from benchmark.methods.port import Kind, Prompts
 from benchmark.results import BadResult, Frames
 from vpdata.inpaint.any_length import Masks
@@ -80,7 +81,7 @@ class Command:
                 stderr=subprocess.STDOUT,
             )
             with process:
-                status = process.wait()
+                status = wait_for(process)
         if status:
             said = log.read_bytes().decode("utf-8", errors="replace").strip()
             raise BadResult(f"the command ended with status {status}: {said[-_LAST_WORDS:] or 'it said nothing'}")

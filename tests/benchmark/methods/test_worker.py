@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmark.bench import Case, video_file
+from benchmark.methods.command import Command, CommandSettings
 from benchmark.methods.port import Prompts
 from benchmark.methods.settings import MethodSettings
 from benchmark.methods.worker import GREY, Job, given, prompts_of
@@ -67,6 +69,22 @@ def test_the_peak_is_that_of_the_case(made: MadeBench, tmp_path: Path) -> None:
 
     peaks = [job.run(Answering(answer), case).peak_memory_mb or 0 for answer in (hungry, lambda frames, _: frames)]
     assert peaks[0] > peaks[1] + 300
+
+
+def test_the_peak_is_that_of_the_programs_of_the_case(made: MadeBench, tmp_path: Path) -> None:
+    job, _ = job_for(made, tmp_path)
+    case = made.bench.case("s-0")
+    own = job.run(Answering(lambda frames, _: frames), case).peak_memory_mb or 0
+
+    def peak_with_a_program_of(num_mb: float) -> float:
+        code = "import sys; sys.exit(len(b'1' * int(sys.argv[1])) == 0)"
+        arguments = (code, str(int(num_mb * 1e6)), "{frames}", "{masks}", "{output}")
+        command = Command(CommandSettings(command=(sys.executable, "-c", *arguments)))
+        return job.run(command, case).peak_memory_mb or 0
+
+    large, small = peak_with_a_program_of(own + 400), peak_with_a_program_of(1)
+    assert large > own + 300
+    assert small < own + 200
 
 
 def test_nobody_sees_what_is_to_be_filled(made: MadeBench, tmp_path: Path) -> None:
