@@ -59,7 +59,7 @@ class EmbeddedDetectorSettings:
         return ModelCard(
             role=role,
             name="embedded",
-            revision=cv2.__version__,
+            revision="2",
             licence="Apache-2.0",
             source=f"opencv {cv2.__version__}",
             options=to_plain(self),
@@ -153,7 +153,8 @@ class EmbeddedDetector:
         short = min(speed_px.shape)
         # Parallax and noise raise the background's own residual; an object must stand out from it.
         threshold_px = max(self._settings.min_motion_frac * short, 4 * float(np.median(speed_px)))
-        is_moving = (speed_px > threshold_px).astype(np.uint8)
+        shows = mismatch > MIN_MISMATCH
+        is_moving = _without_guesses(speed_px > threshold_px, speed_px, shows).astype(np.uint8)
         is_moving = cv2.morphologyEx(is_moving, cv2.MORPH_OPEN, _disc(short // 60))
         is_moving = cv2.morphologyEx(is_moving, cv2.MORPH_CLOSE, _disc(short // 20))
         num_regions, region_of, stats, _ = cv2.connectedComponentsWithStats(is_moving)
@@ -161,12 +162,29 @@ class EmbeddedDetector:
         for region in range(1, num_regions):
             x, y, width, height, area = (int(value) for value in stats[region])
             inside = region_of == region
-            # Flow is a guess where there is no texture: a real object also hides or uncovers something that shows.
-            is_seen = float((mismatch[inside] > MIN_MISMATCH).mean()) >= 0.2
+            is_seen = float(shows[inside].mean()) >= 0.2
             if is_seen and self._settings.min_area_frac <= area / speed_px.size <= self._settings.max_area_frac:
                 score = max(0.0, 1 - threshold_px / float(speed_px[inside].mean()))
                 regions.append(((x, y, x + width, y + height), score))
         return regions
+
+
+def _without_guesses(
+    is_moving: NDArray[np.bool_], speed_px: NDArray[np.float32], shows: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """What moves without the flat ground around and between objects, into which their flow spreads, ever slower.
+
+    A real object hides or uncovers something that shows; its own flat inside is as fast as that.
+    """
+    reach = _disc(min(shows.shape) // 12)
+    is_near = cv2.morphologyEx(shows.astype(np.uint8), cv2.MORPH_CLOSE, reach) > 0
+    num_regions, region_of = cv2.connectedComponents(is_moving.astype(np.uint8))
+    typical_px = np.full(num_regions, np.inf, dtype=np.float32)
+    for region in range(1, num_regions):
+        seen_px = speed_px[shows & (region_of == region)]
+        if seen_px.size:
+            typical_px[region] = np.median(seen_px)
+    return is_moving & (is_near | (speed_px > 0.6 * typical_px[region_of]))
 
 
 def _motion_against_camera(first: Gray, second: Gray) -> NDArray[np.float32] | None:
