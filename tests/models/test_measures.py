@@ -41,6 +41,14 @@ def test_pan_is_camera_motion_in_diagonals_per_second():
     assert measured["object_motion"] < wanted / 10
 
 
+@pytest.mark.parametrize(("height_px", "width_px"), [(24, 720), (16, 80), (240, 24)])
+def test_motion_of_a_narrow_strip_is_measured(height_px, width_px):
+    picture = texture(size=800)
+    frames = np.stack([picture[50 : 50 + height_px, 2 * k : 2 * k + width_px] for k in range(6)])
+    wanted = 2 * FPS / np.hypot(height_px, width_px)
+    assert scores(frames)["motion"] == pytest.approx(wanted, rel=0.2)
+
+
 def test_moving_object_before_a_still_camera_is_object_motion():
     measured = scores(with_square(panning(step_px=0), step_px=4))
     wanted = 4 * FPS / DIAGONAL_PX * 1600 / (HEIGHT_PX * WIDTH_PX)

@@ -128,6 +128,16 @@ def test_black_frames_are_answered(tracker):
     assert 0 <= found.score <= 1
 
 
+@pytest.mark.parametrize(("height_px", "width_px"), [(24, 720), (16, 80), (240, 24)])
+def test_object_in_a_narrow_strip_is_followed(tracker, height_px, width_px):
+    frames = np.random.default_rng(0).integers(0, 60, (5, height_px, width_px, 3), dtype=np.uint8)
+    frames[:, 2:14, 4:20] = (250, 60, 40)
+    (found,) = tracker.track(
+        frames, [BoxPrompt(frame=2, box=(4, 2, 20, 14), label="x")], height_px=height_px, width_px=width_px, seed=0
+    )
+    assert ious(masks_of(found, height_px=height_px, width_px=width_px), frames[..., 0] > 200).min() > 0.6
+
+
 def test_working_size_out_of_range_is_refused():
     with pytest.raises(ValueError, match="64 to 1080"):
         FlowTrackerSettings(short_side_px=10)

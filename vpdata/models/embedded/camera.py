@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vpdata.media.masks import Mask
+from vpdata.models.embedded.dense_flow import dense_flow
 
 Affine = NDArray[np.float64]
 """float64 [2, 3]: takes (x, y, 1) of the first frame to (x, y) of the second."""
@@ -14,10 +15,9 @@ Gray = NDArray[np.uint8]
 """uint8 [H, W]."""
 
 
-def dense_flow(first: Gray, second: Gray) -> NDArray[np.float32]:
-    """float32 [H, W, 2]: where each pixel of `first` went, in pixels (x, y), by dense inverse search (Kroeger 2016)."""
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return flow.calc(first, second, None).astype(np.float32)  # type: ignore[call-overload]
+def careful_flow(first: Gray, second: Gray) -> NDArray[np.float32]:
+    """float32 [H, W, 2]: where each pixel of `first` went, in pixels (x, y)."""
+    return dense_flow(cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), first, second)
 
 
 def affine_of_flow(flow: NDArray[np.float32], texture: Mask) -> Affine | None:

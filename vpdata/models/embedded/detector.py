@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vpdata.config import to_plain
 from vpdata.errors import BackendError
-from vpdata.models.embedded.camera import Gray, affine_of_flow, dense_flow
+from vpdata.models.embedded.camera import Gray, affine_of_flow, careful_flow
 from vpdata.models.nms import class_aware_nms
 from vpdata.models.ports import Box, BoxXyxy, Frames, Image, KeyFrame, ModelCard
 
@@ -184,7 +184,7 @@ def _without_guesses(
         seen_px = speed_px[shows & (region_of == region)]
         if seen_px.size:
             typical_px[region] = np.median(seen_px)
-    return is_moving & (is_near | (speed_px > 0.6 * typical_px[region_of]))
+    return is_moving & (is_near | (speed_px > 0.6 * typical_px[np.asarray(region_of, dtype=np.intp)]))
 
 
 def _motion_against_camera(first: Gray, second: Gray) -> NDArray[np.float32] | None:
@@ -193,7 +193,7 @@ def _motion_against_camera(first: Gray, second: Gray) -> NDArray[np.float32] | N
     float32 [2, H, W] on the pixels of `first`: displacement in pixels, and difference in grey levels after `second` is
     brought back to where `first` was. Both are 0 where the scene has left the frame.
     """
-    flow = dense_flow(first, second)
+    flow = careful_flow(first, second)
     gradient = cv2.Sobel(first, cv2.CV_32F, 1, 0) ** 2 + cv2.Sobel(first, cv2.CV_32F, 0, 1) ** 2
     camera = affine_of_flow(flow, gradient > 20**2)
     if camera is None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import vpdata
 from vpdata.media.clips import scaled_size
+from vpdata.models.embedded.dense_flow import dense_flow
 from vpdata.models.ports import Frames, ModelCard
 from vpdata.records import ScoreName
 
@@ -98,13 +99,10 @@ class FrameMeasures:
         if len(frames) < 2 or min(height, width) < _MIN_FLOW_PX:
             return None, None, None
         size = scaled_size(width, height, _FLOW_SHORT_SIDE_PX)
-        small = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
+        small = [np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), dtype=np.uint8) for frame in frames]
         # Of its own, since it keeps its working memory and several threads may score clips at once.
-        dense_flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        flows = (
-            dense_flow.calc(before, after, None)[::_GRID_PX, ::_GRID_PX]  # pyright: ignore
-            for before, after in pairwise(small)
-        )
+        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        flows = (dense_flow(dis, before, after)[::_GRID_PX, ::_GRID_PX] for before, after in pairwise(small))
         return mean_motion(flows, diagonal_px=float(np.hypot(*size)), fps=fps)
 
 

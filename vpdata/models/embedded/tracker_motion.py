@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vpdata.media.masks import Mask
+from vpdata.models.embedded.dense_flow import dense_flow
 
 Flow = NDArray[np.float32]
 """float32 [H, W, 2]: where each pixel goes, (x, y) in pixels."""
@@ -15,10 +16,8 @@ _GRID_PX = 8
 
 
 def flow_between(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Flow:
-    """Dense inverse search flow (Kroeger et al., ECCV 2016) from one grey image uint8 [H, W] to another."""
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    flow = np.zeros((*first.shape, 2), dtype=np.float32)
-    return np.asarray(dis.calc(first, second, flow), dtype=np.float32)
+    """Dense flow from one grey image uint8 [H, W] to another."""
+    return dense_flow(cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST), first, second)
 
 
 def camera_flow(flow: Flow) -> Flow:
