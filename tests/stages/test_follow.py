@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from vpdata.media.masks import box_iou, encode_mask
 from vpdata.models.ports import ObjectMasks
@@ -149,6 +150,72 @@ def test_merged_track_fills_the_frames_in_which_the_first_was_lost():
     )
     assert len(found) == 1
     assert all(counts is not None for counts in found[0].masks)
+
+
+def rectangle(*boxes):
+    mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    for x0, y0, x1, y1 in boxes:
+        mask[int(y0) : int(y1), int(x0) : int(x1)] = True
+    return encode_mask(mask)
+
+
+def boxes_themselves(prompts):
+    """A tracker of objects that fill their boxes and stand still."""
+    return [ObjectMasks(counts=(rectangle(one.box),) * NUM_FRAMES, score=0.9) for one in prompts]
+
+
+@pytest.mark.parametrize(("score", "frames"), [(0.31, [2]), (0.9, ALL)])
+def test_box_of_the_whole_scene_takes_no_object_along(score, frames):
+    objects = [("cat", A), ("dog", B), ("car", C)]
+    detections = [detection(frame, box, label=label) for frame in (0, 2, 4) for label, box in objects]
+    detections += [detection(frame, (0, 0, WIDTH, HEIGHT), label="street", score=score) for frame in frames]
+    found = follow(boxes_themselves, detections)
+    assert {"cat", "dog", "car"} <= {label for label, _ in found}
+
+
+def test_unsure_box_around_two_sure_ones_does_not_join_them():
+    group = (0, 0, 46, 32)
+    detections = [detection(frame, box, label=label) for frame in (0, 3) for label, box in (("cat", A), ("dog", B))]
+    found = follow(boxes_themselves, [*detections, detection(0, group, label="animals", score=0.3)])
+    assert {"cat", "dog"} <= {label for label, _ in found}
+
+
+def test_rider_is_not_the_motorcycle():
+    rider, motorcycle = (10, 2, 30, 26), (10, 8, 30, 34)
+    assert 0.5 < box_iou(rider, motorcycle) < 0.75
+
+    def track(prompts):
+        seen = {"person": [(10, 2, 30, 6), (10, 2, 14, 26)], "motorcycle": [(10, 30, 30, 34), (26, 8, 30, 34)]}
+        return [ObjectMasks(counts=(rectangle(*seen[one.label]),) * NUM_FRAMES, score=0.9) for one in prompts]
+
+    detections = [detection(frame, rider, label="person", score=0.9) for frame in (0, 2)]
+    detections += [detection(frame, motorcycle, label="motorcycle", score=0.7) for frame in (0, 2)]
+    assert [label for label, _ in follow(track, detections)] == ["person", "motorcycle"]
+
+
+def test_look_alike_that_the_tracker_finds_across_a_gap_stays_another_object():
+    def track(prompts):
+        first = [rectangle(A)] * 2 + [None] * 4
+        second = [rectangle(A)] * 2 + [None] + [rectangle(B)] * 3
+        return [ObjectMasks(counts=tuple(first if one.frame == 0 else second), score=0.9) for one in prompts]
+
+    found = follow_objects(
+        [detection(0, A, score=0.9), detection(4, B)],
+        track=track,
+        settings=FollowSettings(),
+        height_px=HEIGHT,
+        width_px=WIDTH,
+    )
+    assert [one.masks for one in found] == [
+        [rectangle(A)] * 2 + [None] * 4,
+        [None] * 3 + [rectangle(B)] * 3,
+    ]
+
+
+def test_merged_objects_without_confidence_keep_their_label():
+    shifted = (A[0] + 5, A[1] + 5, A[2] + 5, A[3] + 5)
+    detections = [detection(0, A, score=0.0), detection(0, shifted, score=0.0)]
+    assert follow(lambda prompts: boxes_themselves(prompts[:1] * len(prompts)), detections) == [("thing", 6)]
 
 
 def test_order_of_the_detections_does_not_matter():

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import permutations
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from vpdata.records import Detection
 
 INSIDE_FRAC = 0.8
 """A box with this share of its area inside another box on the same frame may be a part of that object."""
+UNSURE_FRAC = 0.5
+"""A box with less than this share of the score of one inside it is more likely the scene, or a group, than an object
+of which that one is a part."""
 NUM_COMPARED_FRAMES = 16
 """Two tracks are compared on at most so many frames, evenly spread: all masks of a clip at full size are gigabytes."""
 
@@ -28,13 +32,18 @@ class FollowSettings:
     max_rounds: int = 3
     """Most calls of the tracker for one clip: each passes over all its frames."""
     min_score: float = 0.2
-    """Tracks below this confidence are dropped; in [0, 1]."""
+    """Tracks below this confidence are dropped; in [0, 1]. Those of SAM 2 are never between 0 and 0.5."""
     cover_iou: float = 0.5
     """A detection whose box overlaps the box of a track's mask by this much is that object."""
+    relabel_iou: float = 0.75
+    """The same for a detection with a label that the object has not had yet: a rider is not the motorcycle."""
     part_frac: float = 0.5
     """A detection whose box is filled by a track's mask to this share is a part of that object."""
+    scene_frac: float = 0.7
+    """A mask that fills more of the frame than this is a scene, and what lies in it no part of it."""
     merge_iou: float = 0.7
-    """Two tracks whose masks overlap by more than this, on average over the frames that hold both, are one object."""
+    """Two tracks whose masks overlap by more than this, on average over the frames that hold both, are one object, if
+    the later one was held on all frames from its prompt to the earlier one. What comes back is an object of its own."""
     generic_labels: tuple[str, ...] = ("moving object",)
     """Labels that name no kind of thing: any other label wins over them."""
 
@@ -42,7 +51,7 @@ class FollowSettings:
         for name in ("max_objects", "max_rounds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, wanted at least 1")
-        for name in ("min_score", "cover_iou", "part_frac", "merge_iou"):
+        for name in ("min_score", "cover_iou", "relabel_iou", "part_frac", "scene_frac", "merge_iou"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, wanted a number from 0 to 1")
 
@@ -56,6 +65,10 @@ class FollowedObject:
     score: float
     votes: Counter[str]
     """Label to the sum of the scores of its detections."""
+
+    def may_be(self, label: str, generic_labels: Sequence[str]) -> bool:
+        """Whether a label says nothing against a detection being this object."""
+        return label in self.votes or label in generic_labels or all(one in generic_labels for one in self.votes)
 
     def label(self, generic_labels: Sequence[str]) -> str:
         """The label with most votes; a generic one only if there is no other."""
@@ -88,7 +101,8 @@ def follow_objects(
             if found.score < settings.min_score or all(counts is None for counts in found.counts):
                 continue
             votes = Counter({detection.label: detection.score})
-            _add(objects, FollowedObject(masks=list(found.counts), score=found.score, votes=votes), settings, size)
+            new = FollowedObject(masks=list(found.counts), score=found.score, votes=votes)
+            _add(objects, new, settings, size, prompt_frame=detection.frame)
         left = _uncovered(left, objects, settings, size)
     return objects
 
@@ -105,12 +119,16 @@ def _best_frame(detections: Sequence[Detection], settings: FollowSettings) -> li
 def _apart(found: Sequence[Detection], settings: FollowSettings) -> list[Detection]:
     """Detections of one frame that are surely different objects, those with a telling label first.
 
-    A box on or inside another waits until that object's mask shows whether it is the same thing.
+    A box on another waits until that object's mask shows whether it is the same thing. Of a box inside a larger one
+    the inner waits, or the larger if it is far less sure.
     """
+    waiting = set()
+    for inner, outer in permutations(found, 2):
+        if _share_inside(inner, outer) >= INSIDE_FRAC and _area(inner) < _area(outer):
+            waiting.add(outer if outer.score < UNSURE_FRAC * inner.score else inner)
     chosen: list[Detection] = []
     for one in sorted(found, key=lambda one: (one.label in settings.generic_labels, -one.score, one.label, one.box)):
-        is_inside = any(_share_inside(one, other) >= INSIDE_FRAC and _area(one) < _area(other) for other in found)
-        if not is_inside and all(box_iou(one.box, other.box) < settings.cover_iou for other in chosen):
+        if one not in waiting and all(box_iou(one.box, other.box) < settings.cover_iou for other in chosen):
             chosen.append(one)
     return chosen
 
@@ -129,24 +147,50 @@ def _uncovered(
     left = []
     for detection in detections:
         masks, boxes = seen_on(detection.frame)
-        overlaps = [box_iou(detection.box, box) for box in boxes]
-        best = int(np.argmax(overlaps)) if overlaps else 0
-        if overlaps and overlaps[best] >= settings.cover_iou:
+        overlaps = {}
+        for index, (followed, box) in enumerate(zip(objects, boxes, strict=True)):
+            overlap = box_iou(detection.box, box)
+            is_likely = followed.may_be(detection.label, settings.generic_labels)
+            if overlap >= (settings.cover_iou if is_likely else max(settings.cover_iou, settings.relabel_iou)):
+                overlaps[index] = overlap
+        if overlaps:
+            best = max(overlaps, key=lambda index: overlaps[index])
             objects[best].votes[detection.label] += detection.score  # type: ignore[assignment]
-        elif all(_filled_frac(detection, mask) < settings.part_frac for mask in masks):
+            continue
+        wholes = [mask for mask in masks if mask.mean() <= settings.scene_frac]
+        if all(_filled_frac(detection, mask) < settings.part_frac for mask in wholes):
             left.append(detection)
     return left
 
 
-def _add(objects: list[FollowedObject], new: FollowedObject, settings: FollowSettings, size: dict[str, int]) -> None:
+def _add(
+    objects: list[FollowedObject],
+    new: FollowedObject,
+    settings: FollowSettings,
+    size: dict[str, int],
+    *,
+    prompt_frame: int,
+) -> None:
     """Append an object, or merge it into an earlier one that it doubles: that fills the frames it was absent in."""
     for earlier in objects:
-        if _mean_iou(earlier.masks, new.masks, size) > settings.merge_iou:
+        if _mean_iou(earlier.masks, new.masks, size) <= settings.merge_iou:
+            continue
+        if _is_held_between(earlier, new, prompt_frame):
             earlier.masks = [a or b for a, b in zip(earlier.masks, new.masks, strict=True)]
             earlier.score = max(earlier.score, new.score)
-            earlier.votes += new.votes
+            earlier.votes.update(new.votes)
             return
+        # Trackers take one thing for its double across a gap; nothing tells that from an object that comes back.
+        new.masks = [b if a is None else None for a, b in zip(earlier.masks, new.masks, strict=True)]
     objects.append(new)
+
+
+def _is_held_between(earlier: FollowedObject, new: FollowedObject, prompt_frame: int) -> bool:
+    """Whether `new` is there on all frames from that of its prompt to the nearest one that holds both."""
+    shared = [frame for frame, (a, b) in enumerate(zip(earlier.masks, new.masks, strict=True)) if a and b]
+    nearest = min(shared, key=lambda frame: abs(frame - prompt_frame))
+    first, last = sorted((nearest, prompt_frame))
+    return None not in new.masks[first : last + 1]
 
 
 def _mean_iou(a: Sequence[str | None], b: Sequence[str | None], size: dict[str, int]) -> float:

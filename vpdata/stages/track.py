@@ -62,7 +62,7 @@ class Track:
     def identity(self) -> Mapping[str, Any]:
         settings = to_plain(self._settings)
         del settings["resources"]
-        return {"settings": settings, "version": 1}
+        return {"settings": settings, "version": 2}
 
     @property
     def models(self) -> tuple[ModelCard, ...]:
