@@ -2,7 +2,7 @@
 
 <results>/<method>/method.yaml     what made these results: `MethodRecord`
 <results>/<method>/<case id>.mkv   the raw output: FFV1 in Matroska, RGB of 8 bits, without loss
-<results>/<method>/<case id>.json  `Outcome`; written last, so a case is finished where it exists
+<results>/<method>/<case id>.json  `Outcome`; written last: with it, and with its video if it is ok, a case is finished
 """
 
 from __future__ import annotations
@@ -137,9 +137,23 @@ class Results:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return Outcome(status="failed", reason=f"the result is corrupt: {name}: {error}")
 
+    def checked(self, method: str, case_id: str) -> Outcome:
+        """As `outcome`; a case whose video is missing or has other bytes than were written has failed too."""
+        outcome, path = self.outcome(method, case_id), self.video(method, case_id)
+        if outcome.status == "failed":
+            return outcome
+        digest = ""
+        if path.is_file():
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        problem = _damage(path, digest, outcome)
+        return Outcome(status="failed", reason=problem) if problem else outcome
+
     def has_outcome(self, method: str, case_id: str) -> bool:
-        """Whether the case was finished, well or not."""
-        return self._files(method).exists(f"{check_name(case_id)}.json")
+        """Whether the case was finished: not, or with a video, which is not looked into."""
+        if not self._files(method).exists(f"{check_name(case_id)}.json"):
+            return False
+        return self.outcome(method, case_id).status == "failed" or self.video(method, case_id).is_file()
 
     def video(self, method: str, case_id: str) -> Path:
         """Where a case's video is, if it has one."""
@@ -157,9 +171,9 @@ class Results:
             raise BadResult(f"got {_named(outcome.shape)}, wanted {_named(shape)}")
         path = self.video(method, case_id)
         data = path.read_bytes() if path.is_file() else b""
-        if hashlib.sha256(data).hexdigest() != outcome.sha256 or outcome.shape is None:
-            state = "is missing" if not data else "has other bytes than were written"
-            raise BadResult(f"the result is corrupt: {path.name} {state}")
+        if problem := _damage(path, hashlib.sha256(data).hexdigest(), outcome):
+            raise BadResult(problem)
+        assert outcome.shape is not None
         return decode_lossless(data, shape=outcome.shape)
 
     def begin(self, record: MethodRecord, *, redo: bool = False) -> None:
@@ -261,6 +275,14 @@ def decode_lossless(data: bytes, *, shape: Shape) -> Frames:
     if num_decoded != num_frames:
         raise BadResult(f"the result is corrupt: got {num_decoded} frames, wanted {num_frames}")
     return frames
+
+
+def _damage(path: Path, digest: str, outcome: Outcome) -> str | None:
+    """Why a video of that SHA-256 is not the one that was written; None where it is."""
+    if digest == outcome.sha256 and outcome.shape is not None:
+        return None
+    state = "has other bytes than were written" if path.is_file() else "is missing"
+    return f"the result is corrupt: {path.name} {state}"
 
 
 def _named(shape: Shape | None) -> str:

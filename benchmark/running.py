@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", metavar="NAME.KEY=VALUE", action="append", default=[], dest="overrides", help="one setting"
     )
-    parser.add_argument("--retry", action="store_true", help="run cases again that failed")
+    parser.add_argument("--retry", action="store_true", help="run cases again that failed or are damaged")
     parser.add_argument("--redo", action="store_true", help="drop the results of these methods first")
 
 
@@ -46,9 +46,16 @@ def main(args: argparse.Namespace) -> int:
     refused = run(bench, methods, results, cases=cases, redo=args.redo, retry=args.retry)
     has_failed = bool(refused)
     for name in methods:
-        outcomes = [results.outcome(name, case.id) for case in cases]
+        if name in refused:
+            print(f"{name}: not run: {refused[name]}")
+            continue
+        # Videos are hashed, which takes seconds a method: what was damaged since it was written is not called done.
+        outcomes = [results.checked(name, case.id) for case in cases]
         has_failed |= any(outcome.status == "failed" for outcome in outcomes)
-        print(f"{name}: not run: {refused[name]}" if name in refused else summary(name, outcomes))
+        for case, outcome in zip(cases, outcomes, strict=True):
+            if outcome.status == "failed" and results.outcome(name, case.id).status == "ok":
+                print(f"{name}, {case.id}: {outcome.reason}; --retry runs it again")
+        print(summary(name, outcomes))
     return int(has_failed)
 
 
@@ -63,10 +70,10 @@ def run(
 ) -> dict[str, str]:
     """Run methods, by name, one after the other, on all cases or on those given.
 
-    A case that is finished is left as it is, with `retry` only if it did not fail. With `redo` all results of these
-    methods are dropped first. Faults of a method are outcomes of its cases, and so are weights that are not there and
-    a machine that is too small. Returns why others were not run, by name, such as for results of other settings that
-    are there under it; those are as they were.
+    A case that is finished is left as it is, with `retry` only if it did not fail and its video is as it was written;
+    one whose video is missing is not finished. With `redo` all results of these methods are dropped first. Faults of a
+    method are outcomes of its cases, and so are weights that are not there and a machine that is too small. Returns why
+    others were not run, by name, such as for results of other settings that are there under it; those are as they were.
     """
     # Both take seconds to import, and mistakes on the command line should show before.
     from benchmark.methods.crew import Crew
@@ -145,7 +152,7 @@ def summary(name: str, outcomes: Sequence[Outcome]) -> str:
 def _is_finished(results: Results, name: str, case: Case, *, retry: bool) -> bool:
     if not results.has_outcome(name, case.id):
         return False
-    return not (retry and results.outcome(name, case.id).status == "failed")
+    return not (retry and results.checked(name, case.id).status == "failed")
 
 
 def _chosen(bench: Bench, ids: Sequence[str] | None) -> list[Case]:

@@ -77,6 +77,30 @@ def test_a_stopped_run_goes_on(made: MadeBench, tmp_path: Path) -> None:
     assert results.video("copy", "s-0").stat().st_mtime_ns == before
 
 
+def test_videos_that_are_missing_or_damaged_are_counted_and_made_again(
+    made: MadeBench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "methods.yaml").write_text("copy: {kind: copy}\n")
+    options = ["--bench", str(made.folder), "--config", str(tmp_path / "methods.yaml"), "--cases", "s-0,s-1"]
+    arguments = ["run", *options, "--output", str(tmp_path / "results")]
+    assert main(arguments) == 0
+    results = Results(tmp_path / "results")
+    whole = {case_id: results.video("copy", case_id).read_bytes() for case_id in ("s-0", "s-1")}
+    damaged = bytearray(whole["s-1"])
+    damaged[-1] ^= 1
+    results.video("copy", "s-0").unlink()
+    results.video("copy", "s-1").write_bytes(damaged)
+    capsys.readouterr()
+    assert main(arguments) == 1
+    out = capsys.readouterr().out
+    assert "copy: 1 of 2 cases, " in out
+    assert "copy, s-1: the result is corrupt: s-1.mkv has other bytes than were written; --retry runs it again" in out
+    assert results.video("copy", "s-0").read_bytes() == whole["s-0"]
+    assert main([*arguments, "--retry"]) == 0
+    assert "copy: 2 of 2 cases, " in capsys.readouterr().out
+    assert results.video("copy", "s-1").read_bytes() == whole["s-1"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "settings", "reason"),
