@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmark.bench import Bench, Case, Sampled
 from benchmark.results import BadResult, Frames, Results
+from benchmark.running import fingerprint
 from benchmark.study.ballots import BROKEN, ORIGINAL, Plan, Shown, ballots_of, draw_checks, draw_order
 from benchmark.study.footage import broken, encode, outlined
 from benchmark.study.store import REFERENCE, CaseText, Facts, Store, create
@@ -33,9 +34,9 @@ def videos_folder(study: Path) -> Path:
 def make(study: Path, wanted: Facts, bench: Bench, results: Results) -> None:
     """Write the videos and then the study. Stopped in between, the next call goes on with the videos that are there.
 
-    ConfigError for methods that have no results or are too many, and where no case is left to draw.
+    ConfigError for methods that have no results on this benchmark or are too many, and where no case is left to draw.
     """
-    _check_methods(wanted.methods, results)
+    _check_methods(wanted.methods, results, fingerprint(bench))
     cases = {case.id: case for case in bench.cases if not wanted.subsets or case.subset in wanted.subsets}
     videos = _Videos(Folder(videos_folder(study)), bench, results, wanted)
     files: dict[tuple[str, Shown], str] = {}
@@ -144,14 +145,14 @@ class _Videos:
         return file
 
 
-def _check_methods(methods: Sequence[str], results: Results) -> None:
+def _check_methods(methods: Sequence[str], results: Results, bench: str) -> None:
     if len(set(methods)) != len(methods) or not 2 <= len(methods) <= MAX_METHODS:
         raise ConfigError(f"--methods: got {', '.join(methods)}; wanted 2 to {MAX_METHODS} different ones")
     for method in methods:
         if method not in results.methods:
             tail = nearest(method, results.methods) or f"; there are: {', '.join(results.methods)}"
             raise ConfigError(f"--methods: {results.root} has no results of {method!r}{tail}")
-        results.method(method)
+        results.method(method, bench=bench)
 
 
 def _text(case: Case) -> CaseText:

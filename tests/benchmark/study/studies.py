@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from benchmark.results import MethodRecord, Outcome, Results
+from benchmark.running import fingerprint
 from benchmark.study.ballots import QUESTIONS
 from tests.benchmark.benches import make_bench
 
@@ -40,7 +41,7 @@ def make_material(folder: Path, *, num_cases: int = 3) -> None:
     bench = make_bench(folder / "bench", num_short=num_cases, num_long=0, num_edits=1, num_frames=6).bench
     results = Results(folder / "results")
     for method in METHODS:
-        results.begin(MethodRecord(name=method, kind="colour", settings={}, bench="drawn"))
+        results.begin(MethodRecord(name=method, kind="colour", settings={}, bench=fingerprint(bench)))
         for case in bench.cases:
             sampled = bench.sampled(case)
             frames = sampled.frames.copy()

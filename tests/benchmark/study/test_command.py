@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from benchmark.__main__ import main
 from benchmark.study.store import Store
+from tests.benchmark.benches import make_bench
 from tests.benchmark.study.conftest import NUM_INVITED
 from tests.benchmark.study.studies import METHODS, ROOT, Participant, Served, make_material, options, served, start
 
@@ -149,6 +151,15 @@ def test_options_that_do_not_fit_are_refused_with_what_to_do(folder: Path, capsy
     assert "none of these subsets" in serve_in_vain(folder, capsys, "--subsets", "davis")
     assert "without --public-url" in serve_in_vain(folder, capsys, "--host", "0.0.0.0")
     assert "wanted such as https://" in serve_in_vain(folder, capsys, "--public-url", "study.example.org")
+    assert not (folder / "study.db").exists()
+
+
+def test_results_on_another_benchmark_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]):
+    make_bench(folder / "bench", num_short=2, num_long=0, num_edits=0, num_frames=6)
+    # Without a free port nothing is served that would have to be stopped.
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        message = serve_in_vain(folder, capsys, "--port", str(taken.getsockname()[1]))
+    assert "results on another benchmark" in message
     assert not (folder / "study.db").exists()
 
 
