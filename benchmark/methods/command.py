@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +16,8 @@ from benchmark.methods.exchange import read_frames, write_pictures
 from benchmark.methods.memory import wait_for
 from benchmark.methods.port import Kind, Prompts
 from benchmark.results import BadResult, Frames
+from vpdata.codec import to_json
+from vpdata.config import to_plain
 from vpdata.inpaint.any_length import Masks
 
 PLACES = ("frames", "masks", "prompt_file", "output")
@@ -91,4 +95,9 @@ def _named(places: set[str] | tuple[str, ...]) -> str:
     return ", ".join(f"{{{place}}}" for place in sorted(places))
 
 
-KIND = Kind(settings=CommandSettings, load=Command)
+def _whole_options(settings: CommandSettings) -> Mapping[str, str]:
+    """A record holds of local paths the last part only, which two programs may share."""
+    return {"command": hashlib.sha256(to_json(to_plain(settings))).hexdigest()[:16]}
+
+
+KIND = Kind(settings=CommandSettings, load=Command, weights=_whole_options)

@@ -20,6 +20,7 @@ from benchmark.running import fingerprint, record_of, run
 from tests.benchmark.benches import MadeBench, make_bench
 from tests.benchmark.methods import programs
 from vpdata.engine.ray import connected
+from vpdata.errors import RunError
 
 pytestmark = pytest.mark.ray
 
@@ -274,3 +275,17 @@ def test_a_record_tells_all_that_decides_and_no_home(made: MadeBench) -> None:
     assert (record.dilate_px, record.first_frame_given, record.settings["version"]) == (8, True, "1.2")
     assert record.settings["command"][1] == "program.py"
     assert "somebody" not in str(record)
+
+
+def test_programs_in_two_folders_of_one_name_are_two_methods(made: MadeBench, tmp_path: Path) -> None:
+    def settings(version: str) -> MethodSettings:
+        command = ["python", "tool.py", "{frames}", "{masks}", "{output}"]
+        return MethodSettings(kind="command", options={"command": command, "run_in": f"/home/somebody/{version}/tool"})
+
+    first, again, second = (record_of("tool", settings(version), made.bench)[0] for version in ("v1", "v1", "v2"))
+    assert first == again
+    assert "somebody" not in str(first)
+    results = Results(tmp_path)
+    results.begin(first)
+    with pytest.raises(RunError, match=r"of another 'tool': weights differ"):
+        results.begin(second)
