@@ -98,7 +98,8 @@ class Results:
     @property
     def methods(self) -> tuple[str, ...]:
         """Names of all folders with results, sorted, whether `method` knows what made them or not."""
-        patterns = (METHOD_FILE, "*.json", "*.mkv")
+        # JSON alone makes none: a leaderboard, or the export of a study, may lie here too.
+        patterns = (METHOD_FILE, "*.mkv")
         return tuple(sorted({path.parent.name for one in patterns for path in self.root.glob(f"*/{one}")}))
 
     def method(self, name: str, *, bench: str | None = None) -> MethodRecord:
@@ -183,7 +184,8 @@ class Results:
         files = self._files(record.name)
         if redo:
             files.remove_all()
-        if record.name in self.methods:
+        # Failures alone are results as well.
+        if any(name == METHOD_FILE or name.endswith((".json", ".mkv")) for name in files.names()):
             old = self.method(record.name)
             if record.weights is None or old.weights is None:
                 # Nothing is made without weights, so that failures alone can come beside what is there.

@@ -141,11 +141,18 @@ def test_results_that_nothing_is_known_of_are_listed_and_not_added_to(results: R
     results.root.joinpath("My Method/red-ball.mkv").write_bytes(b"")
     results.root.joinpath("scored/clean").mkdir(parents=True)
     results.root.joinpath("scores.parquet").write_bytes(b"")
+    # As `study export` and `leaderboard add` may write them here.
+    for name in ("study.db.results/results.json", "leaderboards/vpbench.json"):
+        results.root.joinpath(name).parent.mkdir()
+        results.root.joinpath(name).write_text("{}")
     assert results.methods == ("My Method", "telea")
     with pytest.raises(ConfigError, match=r"telea/method\.yaml is missing"):
         results.method("telea")
     with pytest.raises(ConfigError, match="got the name 'My Method'"):
         results.method("My Method")
+    with pytest.raises(ConfigError, match=r"telea/method\.yaml is missing.*--redo"):
+        results.begin(TELEA)
+    results.keep_failure("telea", "red-ball", Outcome(status="failed", reason="it crashed"))
     with pytest.raises(ConfigError, match=r"telea/method\.yaml is missing.*--redo"):
         results.begin(TELEA)
     results.begin(TELEA, redo=True)
