@@ -57,6 +57,7 @@ class MethodRecord:
     weights: Mapping[str, str] | None = field(default_factory=dict)
     """What is known of the model's weights: a name to a hash or a revision. None: there are none, and no results."""
     code_version: str = ""
+    """Of vpdata when the first of these results were made; each outcome says its own."""
 
     @property
     def decides(self) -> dict[str, Any]:
@@ -83,6 +84,8 @@ class Outcome:
     """Of the video."""
     sha256: str | None = None
     """Of the video's file."""
+    code_version: str = ""
+    """Of vpdata that ran it."""
 
 
 class BadResult(RunError):  # noqa: N818  it names an outcome, not a fault of ours
@@ -179,7 +182,7 @@ class Results:
 
     def begin(self, record: MethodRecord, *, redo: bool = False) -> None:
         """Claim the method's folder. With results of other or unknown settings in it, `redo` drops them; else RunError,
-        or ConfigError as from `method`.
+        or ConfigError as from `method`. Results of another version stay, and so does the version of the record.
         """
         files = self._files(record.name)
         if redo:
@@ -197,6 +200,7 @@ class Results:
                     f"{record.name}/{METHOD_FILE} is of another {record.name!r}: {', '.join(changed)} differ; give one "
                     "of the two another name, or --redo to drop the results that are there"
                 )
+            record = replace(record, code_version=old.code_version)
         files.write(METHOD_FILE, yaml.safe_dump(to_plain(record), sort_keys=False, allow_unicode=True).encode())
 
     def keep(self, method: str, case_id: str, frames: Frames, outcome: Outcome, *, fps: Fraction) -> None:

@@ -96,6 +96,12 @@ def run(
         for name in methods
         if name not in refused
     }
+    for name, of_method in todo.items():
+        if of_method and (begun := results.method(name).code_version) != vpdata.__version__:
+            _log.warning(
+                "%s: its first results are of vpdata %s, what is run now is of %s; --redo makes all anew",
+                *(name, begun, vpdata.__version__),
+            )
     # Where nothing can be run, no cluster is started, which takes seconds.
     needs_cluster = any(of_method and not problems[name] for name, of_method in todo.items())
     with connected() if needs_cluster else nullcontext():

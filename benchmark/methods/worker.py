@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+import vpdata
 from benchmark.bench import Bench, Case, Sampled
 from benchmark.methods.kinds import kind_of
 from benchmark.methods.memory import forget_peaks, peak_gpu_memory_mb, peak_memory_mb
@@ -72,7 +73,7 @@ def prompts_of(case: Case) -> Prompts:
 
 def failed(reason: str) -> Outcome:
     """An outcome without a video."""
-    return Outcome(status="failed", reason=reason[:_MAX_REASON])
+    return Outcome(status="failed", reason=reason[:_MAX_REASON], code_version=vpdata.__version__)
 
 
 def _measured(method: Method, frames: Frames, masks: Masks, prompts: Prompts) -> tuple[Frames | None, Outcome]:
@@ -96,6 +97,7 @@ def _measured(method: Method, frames: Frames, masks: Masks, prompts: Prompts) ->
         peak_memory_mb=round(peak_memory_mb(), 1),
         peak_gpu_memory_mb=peak_gpu_memory_mb(),
         machine=_machine(),
+        code_version=vpdata.__version__,
     )
     return (None if problem else made), outcome
 

@@ -124,6 +124,7 @@ def test_a_damaged_outcome_has_failed(results: Results, text: str) -> None:
 def test_results_of_other_settings_are_not_mixed(results: Results) -> None:
     results.begin(replace(TELEA, code_version="2"))
     assert results.has_outcome("telea", "red-ball")
+    assert results.method("telea") == TELEA, "the version of the results that are there"
     other = replace(TELEA, settings={"radius_px": 5.0}, dilate_px=8)
     with pytest.raises(
         RunError, match=r"telea/method\.yaml is of another 'telea': settings, dilate_px differ; .* --redo"
@@ -172,7 +173,7 @@ def test_the_fingerprint_is_of_all_that_is_known_of_the_results(results: Results
     found.append(results.fingerprint("telea", ["red-ball", "blue-box"]))
     results.keep("telea", "red-ball", 255 - frames, OK, fps=FPS)
     found.append(results.fingerprint("telea", ["red-ball", "blue-box"]))
-    results.begin(replace(TELEA, code_version="2"))
+    results.begin(replace(TELEA, dilate_px=8), redo=True)
     found.append(results.fingerprint("telea", ["red-ball", "blue-box"]))
     assert len(set(found)) == 5
     assert results.fingerprint("telea", ["red-ball", "blue-box"]) == found[-1]

@@ -6,16 +6,19 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import vpdata
 from benchmark.__main__ import main
 from benchmark.bench import Bench
 from benchmark.methods.settings import MethodSettings
-from benchmark.results import BadResult, Results, open_results
+from benchmark.results import BadResult, Outcome, Results, open_results
 from benchmark.running import fingerprint, record_of, run
 from tests.benchmark.benches import MadeBench, make_bench
 from tests.benchmark.methods import programs
@@ -76,6 +79,25 @@ def test_a_stopped_run_goes_on(made: MadeBench, tmp_path: Path) -> None:
     ran(made.bench, {"copy": COPY}, tmp_path)
     assert set(statuses(results, "copy").values()) == {"ok"}
     assert results.video("copy", "s-0").stat().st_mtime_ns == before
+
+
+def test_results_of_another_version_are_told_and_each_outcome_says_its_own(
+    made: MadeBench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cases = [made.bench.case("s-0"), made.bench.case("s-1")]
+    record, _ = record_of("copy", COPY, made.bench)
+    results = Results(tmp_path)
+    results.begin(replace(record, code_version="0.0.1"))
+    older = Outcome(status="ok", code_version="0.0.1")
+    results.keep("copy", "s-0", made.frames["s-0"], older, fps=Fraction(12))
+    ran(made.bench, {"copy": COPY}, tmp_path, cases=cases)
+    assert f"first results are of vpdata 0.0.1, what is run now is of {vpdata.__version__}" in caplog.text
+    assert results.method("copy").code_version == "0.0.1"
+    versions = [results.outcome("copy", case.id).code_version for case in cases]
+    assert versions == ["0.0.1", vpdata.__version__]
+    caplog.clear()
+    ran(made.bench, {"copy": COPY}, tmp_path, cases=cases)
+    assert not caplog.text, "nothing was run"
 
 
 def test_videos_that_are_missing_or_damaged_are_counted_and_made_again(
