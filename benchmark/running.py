@@ -165,6 +165,8 @@ def _chosen(bench: Bench, ids: Sequence[str] | None) -> list[Case]:
     if ids is None:
         return list(bench.cases)
     known = {case.id: case for case in bench.cases}
+    if not ids:
+        raise ConfigError(f"got no case, wanted some of the {len(known)} of {bench.name}; left out: all")
     if unknown := [case_id for case_id in ids if case_id not in known]:
         raise ConfigError(f"got the cases {', '.join(unknown)}, which {bench.name} does not have")
     return [known[case_id] for case_id in dict.fromkeys(ids)]

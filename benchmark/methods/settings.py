@@ -55,12 +55,14 @@ def read_methods(
     """The methods of a file, or those of them that are named, in that order.
 
     Every option is checked, but of kinds whose packages are missing. `overrides` are `name.dotted.key=value`.
-    ConfigError for what is unknown or wrong, and for a name given twice.
+    ConfigError for what is unknown or wrong, for a name given twice, and for none.
     """
     data = with_overrides(read_yaml(path), overrides)
     chosen = list(data) if names is None else list(names)
     if twice := sorted({name for name in chosen if chosen.count(name) > 1}):
         raise ConfigError(f"got the method {', '.join(twice)} twice; its results would overwrite each other")
+    if not chosen:
+        raise ConfigError(f"got no method, wanted some of {path}, which has {', '.join(data) or 'none'}")
     methods = {}
     for name in chosen:
         check_name(name)

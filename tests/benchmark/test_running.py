@@ -276,6 +276,17 @@ def test_the_command_counts_what_failed(made: MadeBench, tmp_path: Path, capsys:
     assert "s-9, which drawn does not have" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("option", "message"), [("--methods", "got no method, "), ("--cases", "got no case, ")])
+def test_a_list_of_none_is_refused(
+    made: MadeBench, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, message: str
+) -> None:
+    (tmp_path / "methods.yaml").write_text("copy: {kind: copy}\n")
+    options = ["--bench", str(made.folder), "--config", str(tmp_path / "methods.yaml")]
+    assert main(["run", *options, "--output", str(tmp_path / "results"), option, ""]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_kind_whose_packages_are_missing_is_not_run_alone(
     made: MadeBench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,8 @@ def test_methods_come_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
     [
         ("a: {kind: copy}\na: {kind: flow}", None, "'a' is given twice"),
         ("a: {kind: copy}", ["a", "a"], "the method a twice"),
+        ("a: {kind: copy}", [], "got no method, wanted some of .*, which has a"),
+        ("", None, "got no method"),
         ("telea: {kind: copy}", ["tela"], "no method 'tela', did you mean 'telea'"),
         ("A: {kind: copy}", None, "got the name 'A'"),
         ("a/b: {kind: copy}", None, "got the name 'a/b'"),
