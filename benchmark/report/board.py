@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import msgspec
 
 from benchmark.bench import Bench
 from benchmark.metrics.networks import Networks
-from benchmark.metrics.scorer import Scorer
+from benchmark.metrics.scorer import VERSION, Scorer
 from benchmark.metrics.settings import Protocol, ScoreSettings
 from benchmark.metrics.table import Output, Place
 from benchmark.report.columns import columns_of
@@ -60,6 +61,8 @@ class Board:
     protocol: Protocol
     settings: dict[str, Any]
     """Of the scores."""
+    version: int | None = None
+    """Of the metrics, as of the scorer; None: a board from before boards kept it."""
     facts: Facts
     """What all entries share; without methods and failures."""
     entries: tuple[Entry, ...] = ()
@@ -70,6 +73,7 @@ class Board:
         """All that must be equal for entries to stand beside each other."""
         return {
             "benchmark": (self.bench, self.fingerprint),
+            "version of the metrics": self.version or "one that it does not say",
             "settings": self.settings,
             "networks": self.facts.models,
             "networks that are missing": sorted(self.facts.missing),
@@ -107,6 +111,28 @@ class Board:
         return [finished(table) for table in made.values()]
 
 
+def setting_of(bench: Bench, settings: ScoreSettings, networks: Networks) -> dict[str, Any]:
+    """`Board.setting` of what `measured_board` would give, before anything is measured."""
+    return {
+        "benchmark": (bench.name, fingerprint(bench)),
+        "version of the metrics": VERSION,
+        "settings": to_plain(replace(settings, device=None)),
+        "networks": _models(networks),
+        "networks that are missing": sorted(networks.missing),
+    }
+
+
+def refuse_unlike(board: Board, found: Mapping[str, Any]) -> None:
+    """RunError where results of another `setting` would stand beside those of a board."""
+    wanted = board.setting
+    if differing := [name for name in wanted if found[name] != wanted[name]]:
+        pairs = "; ".join(f"{name}: got {found[name]}, wanted {wanted[name]}" for name in differing)
+        raise RunError(
+            f"these results were not measured as those of the leaderboard: {pairs}; name another --board, and add to "
+            "it what should stand beside them"
+        )
+
+
 def measured_board(bench: Bench, results: Results, settings: ScoreSettings, networks: Networks) -> Board:
     """A board of these results alone, measured anew: scores that lie beside them are not read.
 
@@ -127,12 +153,13 @@ def measured_board(bench: Bench, results: Results, settings: ScoreSettings, netw
         num_cases=len(bench.cases),
         protocol=settings.protocol,
         settings=to_plain(replace(settings, device=None)),
+        version=VERSION,
         # From the networks and not from the rows, which of results that all failed know of none.
         facts=replace(
             facts,
             methods=(),
             failed=(),
-            models={metric: model for metric, model in networks.models.items() if metric not in networks.missing},
+            models=_models(networks),
             missing={metric: public_reason(why, results.root) for metric, why in networks.missing.items()},
         ),
         entries=tuple(_entry(facts, means, method) for method in facts.methods),
@@ -144,10 +171,7 @@ def merged(old: Board, new: Board, *, replaces: bool) -> Board:
 
     With `replaces` the new results of such a name are taken.
     """
-    found, wanted = new.setting, old.setting
-    if differing := [name for name in wanted if found[name] != wanted[name]]:
-        pairs = "; ".join(f"{name}: got {found[name]}, wanted {wanted[name]}" for name in differing)
-        raise RunError(f"these results were not measured as those of the leaderboard: {pairs}; name another --board")
+    refuse_unlike(old, new.setting)
     entries = {entry.method.name: entry for entry in old.entries}
     for entry in new.entries:
         known = entries.get(entry.method.name)
@@ -173,6 +197,10 @@ def read_board(path: Path) -> Board:
 def write_board(path: Path, board: Board) -> None:
     """Equal boards give equal bytes."""
     Folder(path.parent).write(path.name, msgspec.json.format(codec.to_json(board), indent=1))
+
+
+def _models(networks: Networks) -> dict[str, str]:
+    return {metric: model for metric, model in networks.models.items() if metric not in networks.missing}
 
 
 def _entry(facts: Facts, means: list[Table], method: MethodFacts) -> Entry:

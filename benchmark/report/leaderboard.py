@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +36,7 @@ def main(args: argparse.Namespace) -> int:
 def _add(args: argparse.Namespace) -> int:
     import logging
 
-    from benchmark.report.board import measured_board, merged, read_board, write_board
+    from benchmark.report.board import measured_board, merged, read_board, refuse_unlike, setting_of, write_board
     from benchmark.results import open_results
     from vpdata.storage import Folder
 
@@ -43,15 +45,38 @@ def _add(args: argparse.Namespace) -> int:
     path = Path(args.board or f"leaderboards/{bench.name}.json")
     old = read_board(path) if path.exists() else None
     settings, networks = scoring.opened(args)
-    board = measured_board(bench, open_results(args.results), settings, networks)
     if old is not None:
-        board = merged(old, board, replaces=args.replace)
-    write_board(path, board)
-    Folder(path.parent).write(f"{path.stem}.html", _page(board))
+        # Before what takes hours, and again with what is there after it.
+        refuse_unlike(old, setting_of(bench, settings, networks))
+    board = measured_board(bench, open_results(args.results), settings, networks)
+    with _alone(path):
+        if path.exists():
+            board = merged(read_board(path), board, replaces=args.replace)
+        write_board(path, board)
+        Folder(path.parent).write(f"{path.stem}.html", _page(board))
     for metric, why in board.facts.missing.items():
         print(f"n/a: {metric}: {why}")
     print(f"{path} and {path.with_suffix('.html')}: {', '.join(entry.method.name for entry in board.entries)}")
     return 0
+
+
+@contextmanager
+def _alone(board: Path) -> Iterator[None]:
+    """Keep others from adding to a leaderboard meanwhile: of two who read it at once, one would be lost."""
+    from filelock import FileLock
+
+    from vpdata.errors import StorageError
+
+    held = FileLock(board.with_name(f".{board.name}.lock"))
+    try:
+        board.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise StorageError(f"cannot write to {board.parent}, or lock a file there: {error}") from error
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def _show(args: argparse.Namespace) -> int:
