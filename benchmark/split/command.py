@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from benchmark.split.edits import WriteWords
@@ -62,15 +63,15 @@ def main(args: argparse.Namespace) -> int:
     for lost in facts["unusable"]:
         print(f"not used: {lost['id']}: {lost['why']}: {lost['detail']}")
     print(f"{output.uri}: {', '.join(f'{num} {subset}' for subset, num in facts['sizes'].items())}")
-    print(f"{args.run}/splits/{settings.name}.parquet: {_held_out_text(**facts['held_out'])}")
+    print(f"{args.run}/splits/{settings.name}.parquet: {_held_out_text(facts['held_out'])}")
     return 0
 
 
-def _held_out_text(*, num_videos: int, num_clips: int, num_look_alikes: int, num_left: int) -> str:
+def _held_out_text(facts: Mapping[str, Any]) -> str:
     return (
-        f"{num_videos} videos with {num_clips} clips and {num_look_alikes} look-alikes are held out; {num_left} clips "
+        "{num_videos} videos with {num_clips} clips and {num_look_alikes} look-alikes are held out; {num_left} clips "
         "are left to train on"
-    )
+    ).format_map(facts)
 
 
 def _build_config(run: Run, path: str | None) -> BuildConfig | None:

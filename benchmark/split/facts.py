@@ -62,6 +62,11 @@ def _warnings(settings: BenchSettings, cases: Sequence[Case], held_out: HeldOutF
     for operation in OPERATIONS if settings.num_short_edits + settings.num_long_edits >= len(OPERATIONS) else ():
         if operation not in operations:
             yield f"no edit is to {operation}: no clip bore it"
+    if not held_out.has_embeddings:
+        yield (
+            "look-alikes were looked for by perceptual hash alone, which misses a copy of a film that was cut at other "
+            "times: the run has no embeddings; build it with detect.embedder, as configs/vpdata.yaml does"
+        )
     if held_out.num_left == 0:
         yield "nothing is left to train on: all clips are held out"
 

@@ -27,6 +27,8 @@ class HeldOutFacts:
     """Clips of other videos."""
     num_left: int
     """Clips to train on."""
+    has_embeddings: bool
+    """Whether look-alikes were looked for by embedding too."""
 
 
 def write_split(
@@ -68,6 +70,7 @@ def write_split(
         num_clips=num_clips,
         num_look_alikes=len(alike),
         num_left=len(packed) - num_clips - len(alike),
+        has_embeddings=any(one.embedding for one in shown),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,10 +17,14 @@ from benchmark.bench import Sampling, open_bench
 from benchmark.published import open_published
 from benchmark.split.settings import BenchSettings
 from tests.runs import make_footage, make_run, make_source
+from vpdata import codec
 from vpdata.config import fill, read_yaml
+from vpdata.dataset import layout
 from vpdata.dataset.check import check
 from vpdata.dataset.reader import open_dataset
+from vpdata.dataset.run import parquet_bytes, read_table
 from vpdata.dataset.split import read_rows_of_split, read_split
+from vpdata.records import Embedding, Record
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 SMALL = (
@@ -92,7 +98,8 @@ def test_split_holds_out_the_videos_and_check_proves_it(made, run):
         hash_of[clip.video.id] for clip in left
     }
     facts = facts_of(made)
-    assert facts["held_out"] == {"num_videos": 3, "num_clips": 3, "num_look_alikes": 0, "num_left": 1}
+    counts = {"num_videos": 3, "num_clips": 3, "num_look_alikes": 0, "num_left": 1}
+    assert facts["held_out"] == {**counts, "has_embeddings": False}
     assert facts["run"]["name"] == "mine"
 
 
@@ -112,6 +119,23 @@ def test_clips_that_look_like_the_benchmark_are_held_out_too(run, tmp_path):
     assert held_out["num_look_alikes"] >= 1, "the runs' squares move over one and the same ramp"
     assert check(run) == []
     run.folder.child("splits").remove("alike.parquet")
+
+
+def test_a_run_without_embeddings_is_told_that_shifted_copies_are_missed(made, tmp_path, capsys):
+    words = "look-alikes were looked for by perceptual hash alone"
+    assert any(words in one for one in facts_of(made)["warnings"])
+    run = make_run(tmp_path / "mine", num_clips=4)
+    folder = run.stage_folder("filter")
+    unit = Embedding(model="hand", values=base64.b64encode(np.array([0, 1], dtype="<f2").tobytes()).decode())
+    for part in run.parts("filter"):
+        records = codec.from_table(read_table(folder, layout.records_file(part)), Record)
+        rows = [replace(record, embedding=unit) for record in records]
+        folder.write(layout.records_file(part), parquet_bytes(codec.to_table(rows, Record)))
+    assert make(run.folder.uri, tmp_path / "b", "num_short=1", "num_short_edits=1") == 0
+    assert words not in capsys.readouterr().out
+    facts = facts_of(tmp_path / "b")
+    assert facts["held_out"]["has_embeddings"]
+    assert not any(words in one for one in facts["warnings"])
 
 
 def test_equal_runs_give_equal_bytes_whatever_their_order_of_work(made, run, tmp_path):
