@@ -155,7 +155,10 @@ def make_bench(maker: Maker) -> Mapping[str, Any]:
     """
     run, settings, output = maker.run, maker.settings, maker.output
     if output.exists(FACTS):
-        raise RunError(f"{output.uri} holds a benchmark already; give a new folder, or remove it")
+        raise RunError(
+            f"{output.uri} holds a benchmark already; to make it anew remove that folder first, or give another "
+            "--output and another name, which is that of its split"
+        )
     cases = maker.cases()
     if not cases:
         raise RunError(

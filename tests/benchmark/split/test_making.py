@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
+import subprocess
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -204,6 +205,17 @@ def test_settings_that_cannot_be_met_are_refused(run, tmp_path, capsys, override
     assert not (tmp_path / "b" / "bench.yaml").exists()
 
 
+def test_make_asks_for_no_report_and_removes_no_benchmark(tmp_path):
+    if shutil.which("make") is None:
+        pytest.skip("needs make")
+    # A dry run: it prints what it would do.
+    command = ["make", "--dry-run", "vpbench", f"RUN={tmp_path}"]
+    done = subprocess.run(command, cwd=CONFIGS.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"python -m benchmark make --run {tmp_path}" in done.stdout
+    assert "rm " not in done.stdout
+
+
 def test_unfinished_runs_and_other_folders_are_refused(made, run, tmp_path, capsys):
     unfinished = make_run(tmp_path / "unfinished", packed=False)
     assert make(unfinished.folder.uri, tmp_path / "b") == 1
@@ -211,7 +223,7 @@ def test_unfinished_runs_and_other_folders_are_refused(made, run, tmp_path, caps
     assert make(tmp_path, tmp_path / "b") == 1
     assert "is not a run" in capsys.readouterr().err
     assert make(run.folder.uri, made) == 1
-    assert "holds a benchmark already" in capsys.readouterr().err
+    assert "holds a benchmark already; to make it anew remove that folder first" in capsys.readouterr().err
     imported = make_run(tmp_path / "imported", num_clips=1)
     config = {"vpdata_version": "0.1.0", "config": {"import": {"format": "videopainter"}}, "models": []}
     imported.folder.write("run.yaml", yaml.safe_dump(config).encode())
