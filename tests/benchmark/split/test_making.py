@@ -146,7 +146,8 @@ def test_equal_runs_give_equal_bytes_whatever_their_order_of_work(made, run, tmp
     split = "splits/vpbench.parquet"
     assert other.folder.read(split) == run.folder.read(split)
     assert make(other.folder.uri, tmp_path / "c", "seed=1") == 0
-    assert contents(tmp_path / "c") != contents(made)
+    # Not of all files: `bench.yaml` holds the seed itself.
+    assert (tmp_path / "c/cases.parquet").read_bytes() != (made / "cases.parquet").read_bytes()
 
 
 def test_small_run_gives_fewer_cases_and_says_so(run, tmp_path, capsys):
