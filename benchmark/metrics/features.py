@@ -31,6 +31,8 @@ class Preparation:
     """Taken off colours in [0, 1]."""
     std: tuple[float, float, float]
     """What they are divided by then."""
+    has_own_statistics: bool = False
+    """Whether batch normalisation takes mean and variance of the video itself, not those of the training."""
 
 
 _KINETICS = Preparation(side_px=112, mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989))
@@ -38,8 +40,11 @@ _KINETICS = Preparation(side_px=112, mean=(0.43216, 0.394666, 0.37645), std=(0.2
 NETWORKS: dict[Network, tuple[Callable[[], nn.Module], Preparation]] = {
     # Trained on [-1, 1] and 224 px.
     "i3d": (I3d, Preparation(side_px=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))),
-    # As VideoPainter and ProPainter call it: [0, 1] and the video's own size.
-    "i3d-paper": (I3d, Preparation(side_px=None, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))),
+    # As VideoPainter calls it: [0, 1], the video's own size, and one video at a time in a network in training mode.
+    "i3d-paper": (
+        I3d,
+        Preparation(side_px=None, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), has_own_statistics=True),
+    ),
     "r3d_18": (r3d_18, _KINETICS),
     "mc3_18": (mc3_18, _KINETICS),
     "r2plus1d_18": (r2plus1d_18, _KINETICS),
@@ -56,6 +61,8 @@ class VideoFeatures:
         fill_module(module, read_tensors(weights, revision), where=f"{weights} ({network})")
         if hasattr(module, "fc"):
             module.fc = nn.Identity()
+        if self._preparation.has_own_statistics:
+            _forget_statistics(module)
         self._module, self._device = module.to(device).eval(), device
 
     @torch.inference_mode()
@@ -71,3 +78,10 @@ class VideoFeatures:
         pixels = to_device(torch.from_numpy(np.ascontiguousarray(frames)), self._device)
         mean, std = (torch.tensor(values, device=self._device) for values in (prepared.mean, prepared.std))
         return ((pixels.float() / 255 - mean) / std).permute(3, 0, 1, 2)[None]
+
+
+def _forget_statistics(module: nn.Module) -> None:
+    """Without any that it kept, batch normalisation takes those of its input, in `eval` too; nothing is updated."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm3d):
+            part.running_mean = part.running_var = None

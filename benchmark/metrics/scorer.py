@@ -33,8 +33,8 @@ from vpdata.config import to_plain
 from vpdata.errors import ConfigError, RunError, StorageError
 from vpdata.storage import Folder
 
-VERSION = 1
-"""Goes up when a metric changes, so that everything is measured anew."""
+VERSION = 2
+"""Goes up when a metric changes, so that everything is measured anew, and older tables are not read."""
 TABLES: dict[Protocol, str] = {"clean": "scores.parquet", "paper": "scores-paper.parquet"}
 STATE = "scored"
 """Key of a table's metadata that holds `state_of` what it is of, as JSON."""
@@ -209,10 +209,10 @@ class Scorer:
 
 
 def state_of(bench: Bench, results: Results) -> dict[str, str]:
-    """What scores are of, as fingerprints by name: the benchmark, and the results of each method."""
+    """What scores are of, by name: the metrics' version, and fingerprints of benchmark and results."""
     case_ids = [case.id for case in bench.cases]
     of_methods = {f"results of {method}": results.fingerprint(method, case_ids) for method in results.methods}
-    return {"benchmark": fingerprint(bench), **of_methods}
+    return {"version of the metrics": str(VERSION), "benchmark": fingerprint(bench), **of_methods}
 
 
 def _digest(*parts: bytes | memoryview) -> str:

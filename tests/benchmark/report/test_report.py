@@ -181,6 +181,16 @@ def test_equal_input_gives_equal_bytes_and_leaves_nothing_old(report, made: Made
     assert files[0] == files[1]
 
 
+def test_scores_of_an_older_version_of_the_metrics_are_refused(made: Made, tmp_path) -> None:
+    results = make_results(made.bench, tmp_path, ("dark",))
+    table = pq.read_table(path := results.root / "scores.parquet")
+    state = json.loads(table.schema.metadata[b"scored"]) | {"version of the metrics": "1"}
+    metadata = {**table.schema.metadata, b"scored": json.dumps(state).encode()}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    with pytest.raises(RunError, match="not of what is there now: version of the metrics differ; run `python -m"):
+        read_scores(open_bench(made.bench), results, "clean")
+
+
 def test_scores_of_something_else_are_refused(made: Made, tmp_path) -> None:
     results = make_results(made.bench, tmp_path, ("dark",))
     bench, again = open_bench(made.bench), r"differ; run `python -m benchmark score --protocol clean` on"
