@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -52,8 +52,15 @@ def similarity(frames: Embeddings, texts: Sequence[str], model: ClipModel) -> Su
     """
     if not texts:
         return NOTHING
-    embedded = model.embed_texts(texts)
-    return total(Sums(100 * float((embedded @ frame).mean()), 1) for frame in frames if frame is not None)
+    return total(Sums(value, 1) for value in _similarities(frames, model.embed_texts(texts)))
+
+
+def published_similarity(frames: Embeddings, text: str, model: ClipModel) -> Sums:
+    """As `similarity`, by torchmetrics, which VideoPainter's code asks: all texts over 77 tokens are one vector.
+
+    It cuts a text without leaving its end token, where CLIP reads what a text says, and takes 0 for what is negative.
+    """
+    return total(Sums(max(0.0, value), 1) for value in _similarities(frames, model.embed_texts([text], cuts_end=True)))
 
 
 def consistency(frames: Embeddings) -> Sums:
@@ -77,6 +84,10 @@ def hole_views(frames: Frames, holes: Masks) -> list[Frame | None]:
 def cut_out(frames: Frames, holes: Masks) -> list[Frame]:
     """The frames, black outside the hole."""
     return list(np.where(holes[..., None], frames, np.uint8(0)))
+
+
+def _similarities(frames: Embeddings, texts: Tensor) -> Iterator[float]:
+    return (100 * float((texts @ frame).mean()) for frame in frames if frame is not None)
 
 
 def _stretched(image: Frame, side_px: int) -> Tensor:

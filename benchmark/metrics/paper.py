@@ -19,8 +19,8 @@ def measure(output: Frames, truth: Truth, networks: Networks) -> dict[Key, Sums]
 
     Only `temporal_consistency` has one value a video. `frame` is the whole frame. `one_sided` compares the unmasked
     truth with the output times (1 - mask): the mask is applied to one side only, and the hole counts as error, whatever
-    is in it. `hole` is the frame with its outside blackened, not cropped. Captions are cut after 77 tokens. Where the
-    published PSNR of an exact copy is infinite, ours is 100 dB.
+    is in it. `hole` is the frame with its outside blackened, not cropped. Captions over 77 tokens are all alike
+    to CLIP. Where the published PSNR of an exact copy is infinite, ours is 100 dB.
     """
     found: dict[Key, Sums] = {}
     for name, radii, video in truth.outputs(output):
@@ -53,14 +53,14 @@ def _of_frame(output: Frame, truth: Frame, networks: Networks) -> dict[str, floa
 def _clip(video: Frames, truth: Truth, holes: Masks, networks: Networks) -> Iterator[tuple[str, Place, Sums]]:
     if not networks.clip and not networks.consistency:
         return
-    from benchmark.metrics.clip import consistency, cut_out, embed, embed_stretched, similarity
+    from benchmark.metrics.clip import consistency, cut_out, embed, embed_stretched, published_similarity
 
     inside, case = cut_out(video, holes), truth.case
     if model := networks.clip:
         cut = embed(inside, model)
-        yield "clip_similarity", "frame", similarity(embed(list(video), model), [case.prompt], model)
-        yield "masked_clip_similarity", "hole", similarity(cut, [case.prompt], model)
-        yield "clip_similarity", "hole", similarity(cut, [case.object_prompt], model)
+        yield "clip_similarity", "frame", published_similarity(embed(list(video), model), case.prompt, model)
+        yield "masked_clip_similarity", "hole", published_similarity(cut, case.prompt, model)
+        yield "clip_similarity", "hole", published_similarity(cut, case.object_prompt, model)
     if model := networks.consistency:
         places: tuple[tuple[Place, list[Frame]], ...] = (("frame", list(video)), ("hole", inside))
         for place, frames in places:

@@ -5,10 +5,11 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from benchmark.metrics.clip import consistency, cut_out, embed, hole_views, similarity, texts_of
+from benchmark.metrics.clip import consistency, cut_out, embed, hole_views, published_similarity, similarity, texts_of
 from benchmark.metrics.sums import NOTHING
+from tests.benchmark.metrics.published_clip import published_clip_score
 from tests.benchmark.metrics.real_clip import real_clip
 from tests.models.tiny_clip import save_tiny_clip
 from vpdata.models.openclip.loading import load_clip
@@ -58,6 +59,44 @@ def test_a_caption_that_fits_is_one_text_and_a_longer_one_counts_to_its_end(mode
     found = similarity(embed(list(frames), model), pieces, model)
     assert found.count == 2
     assert found.mean == pytest.approx(100 * np.mean([cosine(f, text) for f in frames for text in pieces]), abs=1e-3)
+
+
+LONG = (
+    "A red ball rolls over the grass in front of a house, and a dog runs behind it.",
+    "Waves break on the shore while two children in yellow coats look for shells.",
+)
+"""Of more tokens than the tiny CLIP reads."""
+
+
+@pytest.fixture(scope="module")
+def turned(folder, tmp_path_factory):
+    """The same network with pictures on the other side, where they are near the start token."""
+    other = save_tiny_clip(tmp_path_factory.mktemp("turned"))
+    weights = load_file(folder / "open_clip_model.safetensors")
+    save_file(weights | {"visual.proj": -weights["visual.proj"]}, other / "open_clip_model.safetensors")
+    return other
+
+
+def test_the_published_similarity_is_that_of_torchmetrics(folder, turned):
+    frames, found = real_clip()[1][:2], []
+    for weights in (folder, turned):
+        score, model = published_clip_score(weights), load_clip(str(weights), None, device="cpu", dtype="float32")
+        for text in ("a city", "one two three four five six seven eight nine ten", *LONG):
+            sums = published_similarity(embed(list(frames), model), text, model)
+            assert sums.count == 2
+            assert sums.mean == pytest.approx(np.mean([score(frame, text) for frame in frames]), abs=0.1), text
+            found.append(sums.mean)
+    # Far more than that apart, but for the long ones; and 0 where the cosine is negative.
+    assert len({round(value) for value in found}) >= 4
+    assert found[2] == found[3] == 0
+    assert found[6] == pytest.approx(found[7], abs=1e-3)
+    assert found[6] > 1
+
+
+def test_long_captions_differ_by_their_beginning_where_the_end_token_is_kept(model):
+    frames = embed(list(real_clip()[1][:2]), model)
+    first, second = (similarity(frames, [text], model).sum for text in LONG)
+    assert abs(first - second) > 1
 
 
 def test_an_empty_caption_gives_nothing(model):

@@ -75,7 +75,9 @@ def test_clip_metrics_are_those_of_the_code(made, clip):
             words = network.encode_text(tokenizer([text]))
             found, count = sums_of(made, "s-0", metric, region)
             assert count == 6
-            assert found / count == pytest.approx(100 * torch.cosine_similarity(images, words).mean().item(), abs=1e-3)
+            # Torchmetrics gives 0 for less.
+            wanted = torch.cosine_similarity(images, words).clamp(min=0).mean().item()
+            assert found / count == pytest.approx(100 * wanted, abs=1e-3)
         for region, pictures in (("frame", output), ("hole", inside)):
             side = (IMAGE_SIZE_PX, IMAGE_SIZE_PX)
             small = [np.asarray(Image.fromarray(one).resize(side, Image.Resampling.BILINEAR)) for one in pictures]

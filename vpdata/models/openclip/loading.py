@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +71,13 @@ class ClipModel:
 
         return torch.stack(in_batches(pixels, batch_size=batch_size, ready=ready, ask=self._embed_pixels))
 
-    def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """float32 [N, D] of unit length, on the CPU."""
-        return torch.stack(halving(self._embed_texts, texts))
+    def embed_texts(self, texts: Sequence[str], *, cuts_end: bool = False) -> Tensor:
+        """float32 [N, D] of unit length, on the CPU.
+
+        CLIP's embedding is read at the token that ends a text, which a text that is cut keeps. `cuts_end` takes it away
+        with the rest, as torchmetrics does: it is read at the start then, and is the same whatever such a text says.
+        """
+        return torch.stack(halving(partial(self._embed_texts, cuts_end=cuts_end), texts))
 
     def _pixels(self, images: Sequence[Image]) -> Tensor:
         with ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="pixels") as threads:
@@ -86,8 +90,13 @@ class ClipModel:
         return list(normalize(found.float(), dim=-1).cpu())
 
     @torch.inference_mode()
-    def _embed_texts(self, texts: Sequence[str]) -> list[Tensor]:
-        found = self._model.encode_text(self._tokenizer(list(texts)).to(self._device))
+    def _embed_texts(self, texts: Sequence[str], *, cuts_end: bool) -> list[Tensor]:
+        tokens = self._tokenizer(list(texts))
+        if cuts_end:
+            for row, text in zip(tokens, texts, strict=True):
+                if len(words := self._tokenizer.encode(text)) > self.max_tokens:
+                    row[-1] = words[self.max_tokens]
+        found = self._model.encode_text(tokens.to(self._device))
         return list(normalize(found.float(), dim=-1).cpu())
 
 
