@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 
 from benchmark.metrics.networks import Networks
-from benchmark.metrics.pixels import frame_errors
+from benchmark.metrics.pixels import SSIM_BORDER_PX, psnr_db, ssim_map
 from benchmark.metrics.regions import Frame, Frames, Masks
 from benchmark.metrics.sums import NOTHING, Sums
 from benchmark.metrics.table import Key, Place
@@ -44,9 +45,13 @@ def _errors(frames: Frames, truth: Frames, networks: Networks) -> dict[str, Sums
 
 
 def _of_frame(output: Frame, truth: Frame, networks: Networks) -> dict[str, float]:
-    errors = frame_errors(output, truth, np.zeros(truth.shape[:2], np.bool_))["frame"]
-    sums = {"psnr": errors.psnr, "ssim": errors.ssim, "mse": errors.squared, "mae": errors.absolute}
-    values = {metric: one.sum / one.count for metric, one in sums.items()}
+    """PSNR, SSIM, MSE and MAE as torchmetrics has them; its SSIM counts the border too, before mirrored pixels."""
+    mse = cv2.norm(output, truth, cv2.NORM_L2SQR) / (255**2 * truth.size)
+    mae = cv2.norm(output, truth, cv2.NORM_L1) / (255 * truth.size)
+    around = ((SSIM_BORDER_PX, SSIM_BORDER_PX), (SSIM_BORDER_PX, SSIM_BORDER_PX), (0, 0))
+    mirrored = [np.pad(one, around, mode="reflect") for one in (output, truth)]
+    ssim = float(ssim_map(*mirrored).mean(dtype=np.float64))
+    values = {"psnr": psnr_db(mse), "ssim": ssim, "mse": mse, "mae": mae}
     return {**values, "lpips": networks.lpips(output, truth)[0]} if networks.lpips else values
 
 

@@ -7,6 +7,8 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
+from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError
 
 from benchmark.__main__ import main
 from benchmark.metrics.feature_files import read_features
@@ -31,6 +33,29 @@ def made(tmp_path):
         frames = made.bench.sampled(case).frames[:, ::-1].copy()
         results.keep("upside", case.id, frames, Outcome(status="ok", seconds=1.0), fps=FPS)
     return made, results
+
+
+def test_pixel_metrics_are_those_of_torchmetrics(made):
+    score(made)
+    bench = made[0].bench
+    sampled = bench.sampled(bench.case("s-0"))
+    upside = sampled.frames[:, ::-1]
+    # As VideoPainter's code makes them: without a hole, and with one on the output's side.
+    for region, output in (("frame", upside), ("one_sided", upside * ~sampled.masks[..., None])):
+        pairs = [
+            [torch.from_numpy(np.float32(one)).permute(2, 0, 1)[None] / 255 for one in pair]
+            for pair in zip(output, sampled.frames, strict=True)
+        ]
+        for metric, by in (
+            ("psnr", PeakSignalNoiseRatio(data_range=1.0)),
+            ("ssim", StructuralSimilarityIndexMeasure(data_range=1.0)),
+            ("mse", MeanSquaredError()),
+            ("mae", MeanAbsoluteError()),
+        ):
+            found, count = sums_of(made, "s-0", metric, region)
+            assert count == 6
+            wanted = np.mean([by(one.contiguous(), true.contiguous()).item() for one, true in pairs])
+            assert found / count == pytest.approx(wanted, rel=1e-4), (metric, region)
 
 
 @pytest.fixture
