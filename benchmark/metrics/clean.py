@@ -73,12 +73,12 @@ def _clip(video: Frames, truth: Truth, holes: dict[int, Masks], networks: Networ
     """`frame` with what the whole video should show, `hole` with what should be in the hole."""
     if not networks.clip:
         return
-    from benchmark.metrics.clip import consistency, embed, hole_views, similarity, texts_of
+    from benchmark.metrics.clip import consistency, embed, hole_views, similarity, squared, texts_of
 
     model, case = networks.clip, truth.case
-    frames = embed(list(video), model)
+    frames = embed(squared(list(video), model), model)
     for radius, inside in holes.items():
-        views = embed(hole_views(video, inside), model)
+        views = embed(squared(hole_views(video, inside), model), model)
         yield "clip_similarity", "frame", radius, similarity(frames, texts_of(case.prompt, model), model)
         yield "clip_similarity", "hole", radius, similarity(views, texts_of(case.object_prompt, model), model)
         yield "temporal_consistency", "frame", radius, consistency(frames)

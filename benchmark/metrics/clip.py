@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from PIL import Image as Picture
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -29,8 +30,20 @@ def texts_of(caption: str, model: ClipModel) -> list[str]:
     return [caption] if caption and model.num_tokens(caption) <= model.max_tokens else sentences(caption, model)
 
 
+def squared(images: Sequence[Frame | None], model: ClipModel) -> list[Frame | None]:
+    """Each whole picture squeezed into the network's square, by CLIP's own bicubic filter.
+
+    CLIP's own preparation looks at the square in the middle only, and a hole may lie beside it.
+    """
+    size = (model.image_size_px, model.image_size_px)
+    return [
+        None if image is None else np.asarray(Picture.fromarray(image).resize(size, Picture.Resampling.BICUBIC))
+        for image in images
+    ]
+
+
 def embed(images: Sequence[Frame | None], model: ClipModel) -> Embeddings:
-    """Of all images that are there."""
+    """Of all images that are there, as CLIP prepares them: of each the square in the middle."""
     there = [image for image in images if image is not None]
     found = iter(model.embed_images(there)) if there else iter(())
     return [None if image is None else next(found) for image in images]

@@ -1,17 +1,29 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import open_clip
 import pytest
 import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch.nn.functional import normalize
 
-from benchmark.metrics.clip import consistency, cut_out, embed, hole_views, published_similarity, similarity, texts_of
+from benchmark.metrics.clip import (
+    consistency,
+    cut_out,
+    embed,
+    hole_views,
+    published_similarity,
+    similarity,
+    squared,
+    texts_of,
+)
 from benchmark.metrics.sums import NOTHING
 from tests.benchmark.metrics.published_clip import published_clip_score
 from tests.benchmark.metrics.real_clip import real_clip
-from tests.models.tiny_clip import save_tiny_clip
+from tests.models.tiny_clip import CONFIG, IMAGE_SIZE_PX, save_tiny_clip
 from vpdata.models.openclip.loading import load_clip
 
 
@@ -47,6 +59,31 @@ def test_similarity_is_a_hundred_times_the_cosine(model, cosine):
     wanted = np.mean([cosine(frame, "a city") for frame in frames])
     assert found.count == 3
     assert found.mean == pytest.approx(100 * wanted, abs=1e-3)
+
+
+@pytest.mark.parametrize("size", [(144, 256), (256, 100), (20, 25)])
+def test_a_squared_picture_is_seen_whole_as_open_clip_squashes_it(model, folder, size):
+    network, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    network.load_state_dict(load_file(folder / "open_clip_model.safetensors"))
+    colours = CONFIG["preprocess_cfg"]
+    transform = image_transform_v2(PreprocessCfg(size=IMAGE_SIZE_PX, resize_mode="squash", **colours), is_train=False)
+    frame = cv2.resize(real_clip()[1][0], size[::-1])
+    with torch.inference_mode():
+        wanted = normalize(network.eval().encode_image(transform(Image.fromarray(frame))[None]), dim=-1)[0]
+    nothing, found = embed(squared([None, frame], model), model)
+    assert nothing is None
+    assert torch.allclose(found, wanted, atol=1e-5)
+
+
+def test_what_is_beside_the_middle_square_counts(model):
+    frame = real_clip()[1][0]
+    changed = frame.copy()
+    changed[:, :50] = 255 - changed[:, :50]
+    first, second = embed(squared([frame, changed], model), model)
+    assert float(first @ second) < 0.9999
+    # Which CLIP's own preparation does not see.
+    first, second = embed([frame, changed], model)
+    assert float(first @ second) == pytest.approx(1, abs=1e-6)
 
 
 def test_a_caption_that_fits_is_one_text_and_a_longer_one_counts_to_its_end(model, cosine):

@@ -120,3 +120,26 @@ def test_an_edit_is_compared_with_what_it_should_become(tmp_path):
             )
         ]
         assert sums[0] == sums[1] != sums[2]
+
+
+def test_clean_scores_see_a_hole_beside_the_middle_square_and_a_wide_one_to_its_ends(tmp_path):
+    model = load_clip(str(save_tiny_clip(tmp_path)), None, device="cpu", dtype="float32")
+    _, truth, holes = (array[:2] for array in real_clip())
+    # 256 x 144 px: the hole is wider than the frame is high, so the view of it is no square.
+    holes = np.zeros_like(holes)
+    holes[:, 60:80, 10:240] = True
+    changed = truth.copy()
+    changed[:, 60:80, 10:40] = 255 - changed[:, 60:80, 10:40]
+    for protocol, does_see in (("clean", True), ("paper", False)):
+        first, second = (
+            {
+                row.region: row.sum
+                for row in rows_of(output, truth, holes, networks=Networks(clip=model), protocol=protocol)
+                if row.metric == "clip_similarity" and row.output == "raw"
+            }
+            for output in (truth, changed)
+        )
+        assert {place: first[place] != pytest.approx(second[place], abs=1e-3) for place in first} == {
+            "frame": does_see,
+            "hole": does_see,
+        }
