@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +13,16 @@ from benchmark.metrics.sums import Sums
 
 _NUM_RESAMPLES = 10_000
 _PERCENTILES = (2.5, 97.5)
+_INSIDE = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A mean over clips with the 95 % interval of its bootstrap."""
+    """A mean over clips with its 95 % confidence interval."""
 
     mean: float
     low: float | None
-    """None for fewer than two clips, which say nothing of others; and so is `high`."""
+    """None for fewer than two clips, or videos where those are told, which say nothing of others; and so is `high`."""
     high: float | None
     num_clips: int
 
@@ -38,15 +40,35 @@ class Interval:
 
 
 def bootstrap(values: Sequence[float], *, seed: int = 0) -> Interval:
-    """Percentile bootstrap over clips (Efron 1979), the same draws at every call; every clip weighs the same."""
-    return _resampled(np.asarray(values, dtype=np.float64), np.ones(len(values)), seed)
+    """Percentile bootstrap over clips (Efron 1979), the same draws at every call; every clip weighs the same.
+
+    For dozens of clips: it is too narrow for few, and holds the mean of normal values 51 times in 100 for 2 clips, 81
+    for 4, 89 for 9 and 93 for 45.
+    """
+    if not len(values):
+        raise ValueError("got no clip, wanted at least one")
+    taken = np.asarray(values, dtype=np.float64)
+    draws = np.random.default_rng(seed).integers(len(taken), size=(_NUM_RESAMPLES, len(taken)))
+    return _interval(float(taken.mean()), taken[draws].mean(axis=1), num_clips=len(taken))
 
 
-def pooled_bootstrap(clips: Sequence[Sums], *, seed: int = 0) -> Interval:
-    """As `bootstrap`, of the ratio of all sums to all counts: a clip weighs by what was measured in it."""
-    return _resampled(
-        np.array([clip.sum for clip in clips]), np.array([clip.count for clip in clips], dtype=float), seed
-    )
+def pooled_interval(clips: Sequence[Sums], videos: Sequence[str]) -> Interval:
+    """Of the ratio of all sums to all counts, so that a clip weighs by what was measured in it; `videos` tells of which
+    video each clip is.
+
+    Student's interval over videos, since clips of one video are alike, with the linearised variance of a ratio (W. G.
+    Cochran, Sampling Techniques, 1977, theorem 2.5): for equal counts the one of the plain mean.
+    """
+    if not clips:
+        raise ValueError("got no clip, wanted at least one")
+    _, index = np.unique(list(videos), return_inverse=True)
+    sums, counts = (np.bincount(index, [getattr(clip, name) for clip in clips]) for name in ("sum", "count"))
+    mean, num_videos = float(sums.sum() / counts.sum()), len(sums)
+    if num_videos < 2:
+        return Interval(mean=mean, low=None, high=None, num_clips=len(clips))
+    error = np.sqrt(np.square(sums - mean * counts).sum() * num_videos / (num_videos - 1)) / counts.sum()
+    half = float(error) * _student(num_videos - 1)
+    return Interval(mean=mean, low=mean - half, high=mean + half, num_clips=len(clips))
 
 
 def crossed_bootstrap(values: NDArray[np.float64], *, seed: int = 0) -> Interval:
@@ -69,12 +91,16 @@ def crossed_bootstrap(values: NDArray[np.float64], *, seed: int = 0) -> Interval
     return _interval(float(filled.sum() / judged.sum()), means, num_clips=int(judged.any(axis=0).sum()))
 
 
-def _resampled(sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int) -> Interval:
-    if not len(sums):
-        raise ValueError("got no clip, wanted at least one")
-    draws = np.random.default_rng(seed).integers(len(sums), size=(_NUM_RESAMPLES, len(sums)))
-    means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
-    return _interval(float(sums.sum() / counts.sum()), means, num_clips=len(sums))
+@cache
+def _student(num_degrees: int) -> float:
+    """How many standard errors to either side hold 95 % of Student's distribution.
+
+    With x = sqrt(num_degrees) tan(angle) its density is cos(angle)^(num_degrees - 1), summed here by trapezoids.
+    """
+    angles = np.linspace(0, np.pi / 2, 100_001)
+    density = np.cos(angles) ** (num_degrees - 1)
+    share = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
+    return float(np.sqrt(num_degrees) * np.tan(np.interp(_INSIDE, share / share[-1], angles)))
 
 
 def _interval(mean: float, means: NDArray[np.float64], *, num_clips: int) -> Interval:

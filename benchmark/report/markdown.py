@@ -71,8 +71,9 @@ def _lead(facts: Facts) -> Iterator[str]:
             f"- Holes grown by {', '.join(map(str, facts.dilate_px))} px before regions are taken and known pixels put "
             "back.",
             *(f"- {text(metric)}: {text(model)}." for metric, model in facts.models.items()),
-            "- Brackets hold 95 % intervals of a bootstrap over cases. Quoted rows are of the published VPBench, in a "
-            f"setting that the paper does not state: {text(published().source)}.",
+            "- Brackets hold 95 % intervals over videos, by Student's t.",
+            "- Quoted rows are of the published VPBench, in a setting that the paper does not state: "
+            f"{text(published().source)}.",
         ]
     )
 

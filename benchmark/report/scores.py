@@ -39,6 +39,11 @@ class Scores:
         found = {case.subset for case in self.cases}
         return tuple(subset for subset in ("S", "L", "davis", "edit-S", "edit-L") if subset in found)
 
+    @property
+    def videos(self) -> dict[str, str]:
+        """Case to the video that it is of."""
+        return {case.id: case.video_id for case in self.cases}
+
     def of(self, method: str, subset: str, key: Key) -> dict[str, ScoreRow]:
         """The rows of all cases of a subset, by case."""
         cases = (case.id for case in self.cases if case.subset == subset)

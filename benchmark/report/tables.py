@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.metrics.feature_files import fvid
-from benchmark.metrics.intervals import pooled_bootstrap
+from benchmark.metrics.intervals import pooled_interval
 from benchmark.metrics.sums import Sums
 from benchmark.metrics.table import Key, Output, Place, ScoreRow
 from benchmark.report.columns import Column, columns_of, places_of
@@ -22,7 +22,7 @@ class Cell:
 
     value: float | None = None
     low: float | None = None
-    """Of the 95 % interval over cases, and so is `high`; None for FVID, which is no mean, and for a single case."""
+    """Of the 95 % interval over videos, and so is `high`; None for FVID, which is no mean, and for a single video."""
     high: float | None = None
     num_cases: int = 0
     """How many it is of."""
@@ -72,17 +72,11 @@ def tables(scores: Scores, reference: str | None = None) -> Iterator[Table]:
                         yield _differences(scores, table, reference)
 
 
-def mean_cell(rows: Sequence[ScoreRow], column: Column) -> Cell:
+def _cell(sums: Mapping[str, Sums], videos: Mapping[str, str], column: Column, why: str | None) -> Cell:
     """Sum of all sums over sum of all counts, of the cases that were measured."""
-    measured = [sums for row in rows if (sums := sums_of(row))]
-    why = why_not(rows, len(measured))
-    return _cell(measured, column, why)
-
-
-def _cell(sums: Sequence[Sums], column: Column, why: str | None) -> Cell:
     if not sums:
         return Cell(why=why)
-    interval = pooled_bootstrap(sums).scaled(column.factor)
+    interval = pooled_interval(list(sums.values()), [videos[case] for case in sums]).scaled(column.factor)
     return Cell(value=interval.mean, low=interval.low, high=interval.high, num_cases=len(sums), why=why)
 
 
@@ -110,7 +104,10 @@ def _means(scores: Scores, table: Table) -> Table:
 
 def _mean(scores: Scores, table: Table, method: str, column: Column) -> Cell:
     rows = scores.of(method, table.subset, _key(column, table))
-    return _fvid(scores, table, method, rows) if column.metric == "fvid" else mean_cell(list(rows.values()), column)
+    if column.metric == "fvid":
+        return _fvid(scores, table, method, rows)
+    measured = {case: sums for case, row in rows.items() if (sums := sums_of(row))}
+    return _cell(measured, scores.videos, column, why_not(list(rows.values()), len(measured)))
 
 
 def _fvid(scores: Scores, table: Table, method: str, rows: Mapping[str, ScoreRow]) -> Cell:
@@ -138,9 +135,10 @@ def _difference(scores: Scores, table: Table, method: str, reference: str, colum
     if column.metric == "fvid":
         return Cell(why="FVID is of all videos together, so there are no differences of single cases")
     own, other = (scores.of(one, table.subset, _key(column, table)) for one in (method, reference))
-    pairs = [(a, b) for case in own if (a := sums_of(own[case])) and (b := sums_of(other[case]))]
+    pairs = {case: (a, b) for case in own if (a := sums_of(own[case])) and (b := sums_of(other[case]))}
     why = why_not(list(own.values()), len(pairs)) or why_not(list(other.values()), len(pairs))
-    return _cell([Sums(a.sum - b.sum * a.count / b.count, a.count) for a, b in pairs], column, why)
+    differences = {case: Sums(a.sum - b.sum * a.count / b.count, a.count) for case, (a, b) in pairs.items()}
+    return _cell(differences, scores.videos, column, why)
 
 
 def _key(column: Column, table: Table) -> Key:

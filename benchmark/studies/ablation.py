@@ -159,7 +159,7 @@ def _text(
         lines.append(["", f"*quoted: table {row.published.table}*", *values, ""])
     parts = [
         f"# Ablations on {text(bench.name)}",
-        f"Whole frame. Protocol {text(PROTOCOLS[protocol])}. Brackets hold 95 % intervals of a bootstrap over cases; "
+        f"Whole frame. Protocol {text(PROTOCOLS[protocol])}. Brackets hold 95 % intervals over videos, by Student's t; "
         "bold is the best of the rows that were measured on the same cases under the same masks. "
         "Quoted rows are of other cases, in a setting that the paper does not state.",
         grid(["variant", "output", *(column.head for column in columns), "cases"], lines),

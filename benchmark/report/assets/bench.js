@@ -60,7 +60,7 @@ function drawTable(table) {
       ...rows.map((row) => el("tr", {}, el("th", { scope: "row", title: row.method }, row.method, given(row.method)),
         ...row.cells.map((cell) => cellOf(cell, whys)), el("td", {}, row.coverage))),
       ...table.quoted.map((row, index) => quotedRow(row, table, index === 0))));
-  $("table-note").textContent = `${capital(table.title)}. Small: 95 % intervals over cases.`
+  $("table-note").textContent = `${capital(table.title)}. Small: 95 % intervals over videos, by Student's t.`
     + (table.quoted.length ? ` Quoted rows are of the published VPBench, in a setting that the paper does not state: ${bench.source}.` : "");
   $("whys").replaceChildren(...whys.map((why, index) => el("li", {}, `${index + 1}. ${why}`)));
 }

@@ -80,6 +80,19 @@ def test_differences_are_paired_over_the_cases_that_both_have(made: Made) -> Non
     assert (cell.value, cell.num_cases) == (pytest.approx(100 * inside.mean()), 2)
 
 
+def test_cases_of_one_video_have_no_interval(made: Made) -> None:
+    scores = read_scores(open_bench(made.bench), made.results, "clean")
+    one = replace(scores, cases=tuple(replace(case, video_id="one") for case in scores.cases))
+    for reference in (None, "truth"):
+        cells = [
+            next(cell_of(table, "dark", "MAE") for table in tables(some, "truth") if table.reference == reference)
+            for some in (scores, one)
+        ]
+        assert cells[0].value == cells[1].value
+        assert cells[0].low < cells[0].value
+        assert cells[1].low is None
+
+
 def test_only_means_over_all_cases_are_the_best(made: Made) -> None:
     table = table_of(made, subset="S", place="hole", output="raw")
     assert [cell_of(table, method, "PSNR").is_best for method in table.rows] == [False, False, True]
