@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from benchmark.metrics.networks import Networks
-from benchmark.metrics.pixels import SSIM_BORDER_PX, psnr_db, ssim_map
+from benchmark.metrics.pixels import SSIM_BORDER_PX, psnr_of, ssim_map
 from benchmark.metrics.regions import Frame, Frames, Masks
 from benchmark.metrics.sums import NOTHING, Sums
 from benchmark.metrics.table import Key, Place
@@ -40,19 +40,19 @@ def _errors(frames: Frames, truth: Frames, networks: Networks) -> dict[str, Sums
     sums: dict[str, Sums] = {}
     for one, true in zip(frames, truth, strict=True):
         for metric, value in _of_frame(one, true, networks).items():
-            sums[metric] = sums.get(metric, NOTHING) + Sums(value, 1)
+            sums[metric] = sums.get(metric, NOTHING) + value
     return sums
 
 
-def _of_frame(output: Frame, truth: Frame, networks: Networks) -> dict[str, float]:
+def _of_frame(output: Frame, truth: Frame, networks: Networks) -> dict[str, Sums]:
     """PSNR, SSIM, MSE and MAE as torchmetrics has them; its SSIM counts the border too, before mirrored pixels."""
     mse = cv2.norm(output, truth, cv2.NORM_L2SQR) / (255**2 * truth.size)
     mae = cv2.norm(output, truth, cv2.NORM_L1) / (255 * truth.size)
     around = ((SSIM_BORDER_PX, SSIM_BORDER_PX), (SSIM_BORDER_PX, SSIM_BORDER_PX), (0, 0))
     mirrored = [np.pad(one, around, mode="reflect") for one in (output, truth)]
     ssim = float(ssim_map(*mirrored).mean(dtype=np.float64))
-    values = {"psnr": psnr_db(mse), "ssim": ssim, "mse": mse, "mae": mae}
-    return {**values, "lpips": networks.lpips(output, truth)[0]} if networks.lpips else values
+    values = {"psnr": psnr_of(mse), "ssim": Sums(ssim, 1), "mse": Sums(mse, 1), "mae": Sums(mae, 1)}
+    return {**values, "lpips": Sums(networks.lpips(output, truth)[0], 1)} if networks.lpips else values
 
 
 def _clip(video: Frames, truth: Truth, holes: Masks, networks: Networks) -> Iterator[tuple[str, Place, Sums]]:

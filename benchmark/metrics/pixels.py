@@ -50,12 +50,13 @@ class PixelSums:
     def psnr(self) -> Sums:
         """Peak signal-to-noise ratio in dB, of the mean squared error of the whole region: one value, or none."""
         mse = self.squared.mean
-        return NOTHING if mse is None else Sums(psnr_db(mse), 1)
+        return NOTHING if mse is None else psnr_of(mse)
 
 
-def psnr_db(mse: float) -> float:
-    """10 log10(1 / MSE) for values in [0, 1], at most `MAX_PSNR_DB`."""
-    return min(MAX_PSNR_DB, -10 * math.log10(mse)) if mse > 0 else MAX_PSNR_DB
+def psnr_of(mse: float) -> Sums:
+    """One value, 10 log10(1 / MSE) for values in [0, 1], at most `MAX_PSNR_DB`."""
+    decibels = -10 * math.log10(mse) if mse > 0 else math.inf
+    return Sums(min(MAX_PSNR_DB, decibels), 1, int(decibels > MAX_PSNR_DB))
 
 
 def clip_errors(output: Frames, truth: Frames, holes: Masks) -> dict[Region, PixelSums]:

@@ -75,6 +75,7 @@ class RowMaker:
             dilate_px=radius,
             sum=sums.sum if sums.count and metric != "fvid" else None,
             count=sums.count,
+            num_capped=sums.num_capped,
             unit=METRICS[metric].unit,
             model=self.networks.models.get(metric),
             status=status,

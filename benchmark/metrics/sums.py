@@ -17,12 +17,14 @@ class Sums:
 
     sum: float = 0.0
     count: int = 0
+    num_capped: int = 0
+    """Of the count, values that were more than their metric gives, mostly infinite, and were taken for the most."""
 
     def __add__(self, other: Sums) -> Sums:
-        return Sums(self.sum + other.sum, self.count + other.count)
+        return Sums(self.sum + other.sum, self.count + other.count, self.num_capped + other.num_capped)
 
     def __sub__(self, part: Sums) -> Sums:
-        return Sums(self.sum - part.sum, self.count - part.count)
+        return Sums(self.sum - part.sum, self.count - part.count, self.num_capped - part.num_capped)
 
     @property
     def mean(self) -> float | None:

@@ -90,6 +90,8 @@ class ScoreRow:
     sum: float | None
     """None where nothing was measured, and for `fvid`, whose features are in a file of their own."""
     count: int
+    num_capped: int
+    """Of the count, values of PSNR over 100 dB, mostly infinite ones of exact copies, which count as 100 dB."""
     unit: str
     model: str | None
     """Network and revision, or what else was used; None for plain arithmetic."""

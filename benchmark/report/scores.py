@@ -52,7 +52,7 @@ class Scores:
 
 def sums_of(row: ScoreRow) -> Sums | None:
     """None where nothing was measured."""
-    return Sums(row.sum, row.count) if row.status == "ok" and row.sum is not None else None
+    return Sums(row.sum, row.count, row.num_capped) if row.status == "ok" and row.sum is not None else None
 
 
 def read_scores(bench: Bench, results: Results, protocol: Protocol) -> Scores:
@@ -64,12 +64,12 @@ def read_scores(bench: Bench, results: Results, protocol: Protocol) -> Scores:
     try:
         table = pq.read_table(path)
         state = codec.from_json((table.schema.metadata or {}).get(STATE.encode(), b"{}"), dict[str, str])
+        now = state_of(bench, results)
+        if other := sorted(name for name in state.keys() | now.keys() if state.get(name) != now.get(name)):
+            raise RunError(f"{path} is not of what is there now: {', '.join(other)} differ; {again} again")
         read = list(codec.from_table(table, ScoreRow))
     except (pa.ArrowException, ValueError, KeyError) as error:
         raise RunError(f"{path} is damaged: {error}; {again} again") from error
-    now = state_of(bench, results)
-    if other := sorted(name for name in state.keys() | now.keys() if state.get(name) != now.get(name)):
-        raise RunError(f"{path} is not of what is there now: {', '.join(other)} differ; {again} again")
     found: dict[tuple[str, str], dict[Key, ScoreRow]] = {}
     for row in read:
         if row.reason is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from benchmark.metrics.feature_files import fvid
 from benchmark.metrics.intervals import pooled_interval
-from benchmark.metrics.sums import Sums
+from benchmark.metrics.sums import Sums, total
 from benchmark.metrics.table import Key, Output, Place, ScoreRow
 from benchmark.report.columns import Column, columns_of, places_of
 from benchmark.report.published import Quoted, published
@@ -77,7 +77,15 @@ def _cell(sums: Mapping[str, Sums], videos: Mapping[str, str], column: Column, w
     if not sums:
         return Cell(why=why)
     interval = pooled_interval(list(sums.values()), [videos[case] for case in sums]).scaled(column.factor)
+    why = "; ".join(filter(None, (why, _capped(total(sums.values()))))) or None
     return Cell(value=interval.mean, low=interval.low, high=interval.high, num_cases=len(sums), why=why)
+
+
+def _capped(sums: Sums) -> str | None:
+    """What exact copies do to a mean."""
+    if not sums.num_capped:
+        return None
+    return f"{sums.num_capped} of {sums.count} values are of exact copies, or nearly exact ones, and count as 100 dB"
 
 
 def why_not(rows: Sequence[ScoreRow], num_measured: int) -> str | None:
@@ -137,7 +145,10 @@ def _difference(scores: Scores, table: Table, method: str, reference: str, colum
     own, other = (scores.of(one, table.subset, _key(column, table)) for one in (method, reference))
     pairs = {case: (a, b) for case in own if (a := sums_of(own[case])) and (b := sums_of(other[case]))}
     why = why_not(list(own.values()), len(pairs)) or why_not(list(other.values()), len(pairs))
-    differences = {case: Sums(a.sum - b.sum * a.count / b.count, a.count) for case, (a, b) in pairs.items()}
+    differences = {
+        case: Sums(a.sum - b.sum * a.count / b.count, a.count, max(a.num_capped, b.num_capped))
+        for case, (a, b) in pairs.items()
+    }
     return _cell(differences, scores.videos, column, why)
 
 

@@ -116,6 +116,19 @@ def test_clip_metrics_are_those_of_the_code(made, clip):
             assert cosines.min() < 0.9999
 
 
+def test_exact_frames_are_counted_beside_their_psnr(made):
+    bench, results = made[0].bench, made[1]
+    sampled = bench.sampled(bench.case("s-0"))
+    frames = sampled.frames.copy()
+    frames[:4] = 255 - frames[:4]
+    results.keep("upside", "s-0", frames, Outcome(status="ok", seconds=1.0), fps=FPS)
+    score(made)
+    rows = pq.read_table(results.root / TABLE).to_pylist()
+    found = {row["metric"]: row for row in rows if (row["region"], row["output"]) == ("frame", "raw")}
+    assert (found["psnr"]["count"], found["psnr"]["num_capped"]) == (6, 2)
+    assert {row["num_capped"] for metric, row in found.items() if metric != "psnr"} == {0}
+
+
 def test_what_is_missing_names_the_networks_of_the_code(made, capsys, monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
     score(made)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from benchmark.metrics.pixels import MAX_PSNR_DB, SSIM_BORDER_PX, clip_errors, frame_errors, psnr_db, ssim_map
+from benchmark.metrics.pixels import MAX_PSNR_DB, SSIM_BORDER_PX, clip_errors, frame_errors, psnr_of, ssim_map
 from benchmark.metrics.regions import composited, grown
+from benchmark.metrics.sums import Sums
 from tests.benchmark.metrics.real_clip import real_clip
 
 CLIPS = ("world.mp4", "a.mp4", "b.mp4")
@@ -141,8 +142,9 @@ def test_a_region_without_pixels_has_no_mean(is_full, empty):
 
 
 def test_psnr_is_bounded_and_never_infinite():
-    assert psnr_db(0.01) == pytest.approx(20)
-    assert psnr_db(0.0) == psnr_db(1e-12) == MAX_PSNR_DB
+    assert psnr_of(0.01) == Sums(pytest.approx(20), 1)
+    assert psnr_of(0.0) == psnr_of(1e-12) == Sums(MAX_PSNR_DB, 1, 1)
+    assert psnr_of(0.01) + psnr_of(0.0) + psnr_of(0.0) == Sums(pytest.approx(220), 3, 2)
 
 
 def test_extreme_colours_do_not_overflow():

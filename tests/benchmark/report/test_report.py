@@ -99,6 +99,18 @@ def test_only_means_over_all_cases_are_the_best(made: Made) -> None:
     assert cell_of(table, "truth", "PSNR").value == 100
 
 
+def test_exact_copies_in_a_mean_of_psnr_are_told(made: Made) -> None:
+    table = table_of(made, subset="S", place="hole", output="raw")
+    why = "values are of exact copies, or nearly exact ones, and count as 100 dB"
+    assert cell_of(table, "truth", "PSNR").why == f"3 of 3 {why}"
+    assert cell_of(table, "dark", "PSNR").why is None
+    assert cell_of(table, "truth", "SSIM").why is None
+    known = table_of(made, subset="S", place="known", output="composited")
+    assert cell_of(known, "darker", "PSNR").why == f"1 of 3 cases: {REASON}; 2 of 2 {why}"
+    less = table_of(made, subset="S", place="hole", output="raw", reference="truth")
+    assert cell_of(less, "dark", "PSNR").why == f"3 of 3 {why}"
+
+
 def test_what_cannot_be_measured_says_how_to(made: Made) -> None:
     cell = cell_of(table_of(made, subset="S", place="frame", output="raw"), "dark", "FVID")
     assert cell.value is None
