@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from benchmark.metrics.settings import Protocol
 from benchmark.metrics.table import METRICS, PLACES, Place
@@ -22,6 +23,8 @@ class Column:
     name: str
     metric: str
     place: Place
+    protocol: Protocol
+    """Whose definition it is measured by."""
     factor: float = 1.0
     """What a value is multiplied by to be shown."""
     digits: int = 2
@@ -42,29 +45,29 @@ class Column:
 
 def columns_of(protocol: Protocol, place: Place) -> tuple[Column, ...]:
     """Those of the table of a region: the paper's eight, then what its code or ours measures beside them."""
-    measured = PLACES[protocol]
+    measured, column = PLACES[protocol], partial(Column, protocol=protocol)
     published = (
-        Column(name="PSNR", metric="psnr", place=place),
-        Column(name="SSIM", metric="ssim", place=place, digits=3),
-        Column(name="LPIPS", metric="lpips", place=place, factor=100.0),
-        Column(name="MSE", metric="mse", place=place, factor=100.0),
-        Column(name="MAE", metric="mae", place=place, factor=100.0),
-        Column(name="CLIP Sim", metric="clip_similarity", place="frame"),
-        Column(name="CLIP Sim (M)", metric="clip_similarity", place="hole"),
-        Column(name="FVID", metric="fvid", place="frame"),
+        column(name="PSNR", metric="psnr", place=place),
+        column(name="SSIM", metric="ssim", place=place, digits=3),
+        column(name="LPIPS", metric="lpips", place=place, factor=100.0),
+        column(name="MSE", metric="mse", place=place, factor=100.0),
+        column(name="MAE", metric="mae", place=place, factor=100.0),
+        column(name="CLIP Sim", metric="clip_similarity", place="frame"),
+        column(name="CLIP Sim (M)", metric="clip_similarity", place="hole"),
+        column(name="FVID", metric="fvid", place="frame"),
     )
     coded = (
-        Column(name="CLIP Sim (M, caption)", metric="masked_clip_similarity", place="hole", is_published=False),
-        Column(name="Temporal consistency", metric="temporal_consistency", place="frame", digits=3, is_published=False),
-        Column(
+        column(name="CLIP Sim (M, caption)", metric="masked_clip_similarity", place="hole", is_published=False),
+        column(name="Temporal consistency", metric="temporal_consistency", place="frame", digits=3, is_published=False),
+        column(
             name="Temporal consistency (M)", metric="temporal_consistency", place="hole", digits=3, is_published=False
         ),
     )
     others = (
-        Column(name="Temporal consistency", metric="temporal_consistency", place=place, digits=3, is_published=False),
-        Column(name="Warping error", metric="warping_error", place=place, factor=10_000.0, is_published=False),
-        Column(name="Flicker", metric="flicker", place=place, factor=100.0, is_published=False),
-        Column(name="Seam", metric="seam", place=place, factor=100.0, is_published=False),
+        column(name="Temporal consistency", metric="temporal_consistency", place=place, digits=3, is_published=False),
+        column(name="Warping error", metric="warping_error", place=place, factor=10_000.0, is_published=False),
+        column(name="Flicker", metric="flicker", place=place, factor=100.0, is_published=False),
+        column(name="Seam", metric="seam", place=place, factor=100.0, is_published=False),
     )
     if protocol == "paper":
         return (*published, *coded)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from benchmark.report.columns import Column
 from benchmark.report.facts import Facts
-from benchmark.report.numbers import MISSING, SUBSETS, number, quoted_number, reasons_of, title
+from benchmark.report.numbers import MISSING, SUBSETS, number, quoted_notes, quoted_number, reasons_of, title
 from benchmark.report.tables import Cell, Table
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}",
+    "|": r"\textbar{}", "--": "-{}-",
 }  # fmt: skip
 _PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
 
@@ -28,6 +28,7 @@ def latex(facts: Facts, tables: Sequence[Table]) -> str:
     lines = [f"protocol {facts.protocol}", facts.frames, *(f"{one.name}: {one.given}" for one in facts.methods)]
     comments = "".join(f"% {' '.join(line.split())}\n" for line in lines)
     footnotes = [rf"{{\footnotesize\noindent {_mark(why, notes)} {_escaped(why)}\par}}" for why in notes]
+    footnotes += [rf"{{\footnotesize\noindent {_escaped(note)}\par}}" for note in quoted_notes(means)]
     return "\n".join([comments, *(_tabular(table, notes) for table in means), *footnotes, ""])
 
 

@@ -6,8 +6,17 @@ import re
 from collections.abc import Iterator, Sequence
 
 from benchmark.report.facts import Facts, MethodFacts
-from benchmark.report.numbers import MISSING, SUBSETS, coverage, interval, number, quoted_number, reasons_of, title
-from benchmark.report.published import published
+from benchmark.report.numbers import (
+    MISSING,
+    SUBSETS,
+    coverage,
+    interval,
+    number,
+    quoted_notes,
+    quoted_number,
+    reasons_of,
+    title,
+)
 from benchmark.report.tables import Cell, Table
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#|~!])")
@@ -16,7 +25,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#|~!])")
 def markdown(facts: Facts, tables: Sequence[Table]) -> str:
     """Facts, methods, all tables by subset, what could not be measured, what failed, and the tables' footnotes."""
     notes = reasons_of(cell for table in tables for cells in table.rows.values() for cell in cells)
-    parts = [f"# {text(facts.bench)}", *_lead(facts), "## Methods", _methods(facts.methods)]
+    parts = [f"# {text(facts.bench)}", *_lead(facts, tables), "## Methods", _methods(facts.methods)]
     for subset in dict.fromkeys(table.subset for table in tables):
         parts.append(f"## {SUBSETS[subset]}")
         for table in tables:
@@ -63,7 +72,7 @@ def text(raw: str) -> str:
     return _SPECIAL.sub(r"\\\1", " ".join(raw.split())).replace("&", "&amp;")
 
 
-def _lead(facts: Facts) -> Iterator[str]:
+def _lead(facts: Facts, tables: Sequence[Table]) -> Iterator[str]:
     yield "\n".join(
         [
             f"- Protocol {text(facts.protocol)}.",
@@ -72,8 +81,7 @@ def _lead(facts: Facts) -> Iterator[str]:
             "back.",
             *(f"- {text(metric)}: {text(model)}." for metric, model in facts.models.items()),
             "- Brackets hold 95 % intervals over videos, by Student's t.",
-            "- Quoted rows are of the published VPBench, in a setting that the paper does not state: "
-            f"{text(published().source)}.",
+            *(f"- {text(note)}" for note in quoted_notes(tables)),
         ]
     )
 

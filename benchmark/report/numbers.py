@@ -39,6 +39,11 @@ def reasons_of(cells: Iterable[Cell]) -> list[str]:
     return list(dict.fromkeys(cell.why for cell in cells if cell.why))
 
 
+def quoted_notes(tables: Iterable[Table]) -> list[str]:
+    """What a reader of the quoted rows must know, once."""
+    return list(dict.fromkeys(table.quoted_note for table in tables if table.quoted_note))
+
+
 def title(table: Table) -> str:
     """Region, output, dilation, and what the rows are."""
     output = table.output if table.output == "raw" else "known pixels put back"

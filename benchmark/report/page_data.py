@@ -25,6 +25,7 @@ def table_data(table: Table) -> dict[str, Any]:
         "dilate_px": table.dilate_px,
         "reference": table.reference,
         "title": title(table),
+        "quoted_note": table.quoted_note,
         "columns": [{"head": one.head, "is_higher_better": one.is_higher_better} for one in table.columns],
         "rows": [
             {

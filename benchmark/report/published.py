@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from benchmark.metrics.settings import Protocol
 from vpdata.config import fill, read_yaml
 
 NUM_COLUMNS = 8
+_OTHER_DEFINITIONS = (
+    "They were measured by other definitions than the numbers beside them, which are not to be compared with them: "
+    "score --protocol paper has theirs."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +44,20 @@ class Published:
     """All rows, and who published them."""
 
     source: str
+    caveats: str
+    """How the methods of these rows were run."""
     rows: tuple[Quoted, ...]
+
+    def note(self, protocol: Protocol) -> str:
+        """What a reader must know who sees the rows beside numbers of a protocol."""
+        setting = (
+            f"Quoted rows are of the published VPBench, in a setting that the paper does not state: {self.source}."
+        )
+        return f"{setting} {self.caveats_beside(protocol)}"
+
+    def caveats_beside(self, protocol: Protocol) -> str:
+        """As `note`, without the source."""
+        return self.caveats if protocol == "paper" else f"{_OTHER_DEFINITIONS} {self.caveats}"
 
     def of(self, subset: str) -> tuple[Quoted, ...]:
         """The rows on one subset, in the order of the paper."""

@@ -49,6 +49,11 @@ class Table:
     reference: str | None = None
     """Rows are what other methods differ from this one by, case by case; None: they are means."""
 
+    @property
+    def quoted_note(self) -> str | None:
+        """What a reader of the quoted rows must know; None where there are none."""
+        return published().note(self.columns[0].protocol) if self.quoted else None
+
 
 def tables(scores: Scores, reference: str | None = None) -> Iterator[Table]:
     """Of every subset, region, output and dilation: the means, and the differences from `reference` if there is one."""

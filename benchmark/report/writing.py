@@ -15,7 +15,6 @@ from benchmark.report.markdown import markdown
 from benchmark.report.media import CaseMedia, case_media
 from benchmark.report.numbers import SUBSETS
 from benchmark.report.page_data import case_data, measures_of, table_data
-from benchmark.report.published import published
 from benchmark.report.scores import read_scores
 from benchmark.report.tables import Table, tables
 from benchmark.results import Results, check_name
@@ -113,7 +112,6 @@ def bench_page(shown: Shown) -> bytes:
     """One HTML file; videos are read from the folder beside it."""
     page = {
         **asdict(shown.facts),
-        "source": published().source,
         "num_cases": shown.num_cases,
         "subsets": {subset: SUBSETS[subset] for subset in dict.fromkeys(table.subset for table in shown.tables)},
         "tables": [table_data(table) for table in shown.tables],

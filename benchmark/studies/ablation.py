@@ -139,6 +139,7 @@ def _text(
     from benchmark.report.facts import PROTOCOLS
     from benchmark.report.markdown import grid, row_cells, text
     from benchmark.report.numbers import quoted_number
+    from benchmark.report.published import published
 
     columns = [column for column in columns_of(protocol, "frame") if column.is_published]
     lines: list[list[str]] = []
@@ -161,7 +162,8 @@ def _text(
         f"# Ablations on {text(bench.name)}",
         f"Whole frame. Protocol {text(PROTOCOLS[protocol])}. Brackets hold 95 % intervals over videos, by Student's t; "
         "bold is the best of the rows that were measured on the same cases under the same masks. "
-        "Quoted rows are of other cases, in a setting that the paper does not state.",
+        "Quoted rows are of other cases, in a setting that the paper does not state. "
+        f"{text(published().caveats_beside(protocol))}",
         grid(["variant", "output", *(column.head for column in columns), "cases"], lines),
     ]
     if notes:

@@ -61,7 +61,7 @@ function drawTable(table) {
         ...row.cells.map((cell) => cellOf(cell, whys)), el("td", {}, row.coverage))),
       ...table.quoted.map((row, index) => quotedRow(row, table, index === 0))));
   $("table-note").textContent = `${capital(table.title)}. Small: 95 % intervals over videos, by Student's t.`
-    + (table.quoted.length ? ` Quoted rows are of the published VPBench, in a setting that the paper does not state: ${bench.source}.` : "");
+    + (table.quoted_note ? ` ${table.quoted_note}` : "");
   $("whys").replaceChildren(...whys.map((why, index) => el("li", {}, `${index + 1}. ${why}`)));
 }
 

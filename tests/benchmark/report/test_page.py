@@ -54,6 +54,7 @@ def test_tables_show_methods_beside_quoted_rows_and_sort_by_any_column(page: Pag
     assert "2 of 3" in page.run("document.querySelector('#table tbody').textContent")
     assert REASON in page.run("document.querySelector('#whys').textContent")
     assert "first frame not given" in page.run("document.querySelector('#table').textContent")
+    assert "score --protocol paper has theirs" in page.run("document.querySelector('#table-note').textContent")
 
 
 def test_cases_come_worst_first_by_any_metric(page: Page, report: Path) -> None:
