@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from benchmark.methods.port import Kind, Prompts
-from benchmark.methods.weights import of_backbone
+from benchmark.methods.weights import of_backbone, of_first_frame
 from benchmark.methods.windows import fill_in_windows
 from benchmark.results import Frames
 from vpdata.backbones.identity_adapter import IdentitySource
@@ -114,7 +114,7 @@ def _size(video: Size, backbone: Backbone, settings: WindowSettings) -> Size:
 
 
 def _weights(settings: BackboneAloneSettings) -> Mapping[str, str]:
-    return of_backbone(settings.backbone)
+    return {**of_backbone(settings.backbone), **of_first_frame(settings.first_frame)}
 
 
 KIND = Kind(settings=BackboneAloneSettings, load=BackboneAlone, weights=_weights)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmark.methods.port import Kind, Prompts
-from benchmark.methods.weights import digest_of, of_backbone
+from benchmark.methods.weights import digest_of, of_backbone, of_first_frame
 from benchmark.results import Frames
 from vpdata.inpaint.any_length import Masks
 from vpdata.inpaint.inpainter import Inpainter
@@ -26,7 +26,7 @@ class Trained:
 
 
 def _weights(settings: InpaintSettings) -> Mapping[str, str]:
-    weights = dict(of_backbone(settings.backbone))
+    weights = {**of_backbone(settings.backbone), **of_first_frame(settings.first_frame)}
     parts = {"context_encoder": settings.context_encoder, "id_adapter": settings.id_adapter}
     parts |= {f"style {index}": style.weights for index, style in enumerate(settings.styles)}
     for name, part in parts.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 from vpdata.backbones.loading import fingerprint, weights_bytes
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.errors import ConfigError
+from vpdata.inpaint.first_frame import FirstFrameSettings
 from vpdata.models.weights import fetched_revision
 
 
@@ -20,6 +21,12 @@ def of_backbone(settings: BackboneSettings) -> Mapping[str, str]:
     fetched = fetched_revision(settings.weights, settings.revision)
     own = f"{fingerprint(settings)}, {weights_bytes(settings, 'transformer')} bytes"
     return {"backbone": fetched or own}
+
+
+def of_first_frame(settings: FirstFrameSettings | None) -> Mapping[str, str]:
+    """The revision of the image model that was fetched; nothing without one."""
+    fetched = fetched_revision(settings.weights, settings.revision) if settings else None
+    return {"first frame": fetched} if fetched else {}
 
 
 def digest_of(root: Path, files: Iterable[Path]) -> str:

@@ -28,6 +28,8 @@ from vpdata.errors import BackendError, ConfigError
 from vpdata.inpaint.diffusion import as_frames, as_video
 from vpdata.inpaint.inpainter import Inpainter
 from vpdata.inpaint.paste import paste
+from vpdata.models.weights import VARIABLE, Lock, write_lock
+from vpdata.storage import Folder
 
 torch.set_num_threads(1)
 
@@ -133,6 +135,19 @@ def test_other_trained_weights_are_another_method(encoder: Path, adapter: Path, 
     assert set(weights(context_encoder=encoder, id_adapter=adapter)) == {"context_encoder", "id_adapter"}
     with pytest.raises(ConfigError, match="holds no files that are wanted"):
         weights(context_encoder=tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("kind", ["backbone", "vpdata"])
+def test_another_painter_of_the_first_frame_is_another_method(
+    kind: str, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    parts = {"context_encoder": str(encoder)} if kind == "vpdata" else {}
+    settings = fill(kind_of(kind).settings, {"backbone": TINY, "first_frame": {"weights": "lab/fill"}, **parts})
+    assert "first frame" not in kind_of(kind).weights(settings)
+    for revision in ("1", "2"):
+        write_lock(Folder(tmp_path).child("lab/fill"), Lock(source="lab/fill", revision=revision, files={}))
+        assert kind_of(kind).weights(settings)["first frame"] == revision
 
 
 def test_vace_is_the_pipeline_of_diffusers() -> None:

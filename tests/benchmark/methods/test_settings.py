@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +59,17 @@ def test_every_built_in_kind_is_in_the_demo_and_every_kind_opens() -> None:
     assert {settings.kind for settings in methods.values()} == set(MODULES) - {"command", "folder"}
     for name in MODULES:
         assert is_dataclass(kind_of(name).settings)
+
+
+def test_methods_with_a_painted_first_frame_are_those_of_the_true_one_in_all_else() -> None:
+    pytest.importorskip("diffusers")
+    true, painted = (read_methods(ROOT / "configs" / name) for name in ("methods.yaml", "methods_painted.yaml"))
+    assert set(painted) == {"backbone-painted", "ours-painted", "ours-id-painted"}
+    for name, settings in painted.items():
+        assert not settings.give_first_frame
+        assert settings.filled_options().first_frame.guidance == 30
+        options = {key: value for key, value in settings.options.items() if key != "first_frame"}
+        assert replace(settings, options=options, give_first_frame=True) == true[name.removesuffix("-painted")]
 
 
 def test_the_config_of_real_models_is_read() -> None:
