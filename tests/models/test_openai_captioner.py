@@ -45,6 +45,7 @@ def request(number, *, is_track=False):
     )
 
 
+PLAIN = "What colour is this? Answer with one word."
 REQUESTS = [request(number) for number in range(8)]
 
 
@@ -115,6 +116,26 @@ def test_request_that_failed_is_asked_again_in_the_next_run(server, tmp_path, fa
     server.choose = lambda prompt, number: failure if number == 0 else says("Fine.")
     assert captioner(server, answers=str(tmp_path)).caption(REQUESTS[:1]) == [""]
     assert captioner(server, answers=str(tmp_path)).caption(REQUESTS[:1]) == ["Fine."]
+
+
+@pytest.mark.parametrize(
+    "failure", [says(None, finish_reason="length"), fails(504)], ids=["tokens used up", "out of time"]
+)
+def test_server_that_finishes_plain_answers_alone_stops_the_run(server, tmp_path, failure):
+    requests = [request(number) for number in range(40)]
+    server.choose = lambda prompt, number: failure if prompt.startswith("Question") else says("Grey.")
+    with pytest.raises(BackendError, match=r"none of the first 20 answers.*raise max_tokens"):
+        captioner(server, concurrency=1, max_attempts=1).caption(requests)
+    # One that was answered, now or earlier, shows that it can.
+    server.choose = lambda prompt, number: failure if prompt not in ("Question 0", PLAIN) else says("Fine.")
+    for _ in range(2):
+        asking = captioner(server, concurrency=1, max_attempts=1, answers=str(tmp_path))
+        assert asking.caption(requests) == ["Fine."] + [""] * 39
+
+
+def test_requests_that_are_refused_one_by_one_stop_no_run(server):
+    server.choose = lambda prompt, number: fails(400) if prompt.startswith("Question") else says("Grey.")
+    assert captioner(server).caption([request(number) for number in range(24)]) == [""] * 24
 
 
 def test_damaged_answer_is_named_and_not_paid_again_in_silence(server, tmp_path):

@@ -291,6 +291,38 @@ def test_request_that_alone_is_refused_gets_no_answer(server):
     assert [len(one.body["messages"][0]["content"]) for one in server.asked] == [2, 2]
 
 
+NOISE = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
+
+
+def pictures_in(asked):
+    return [part["image_url"]["url"] for part in asked.body["messages"][0]["content"] if part["type"] == "image_url"]
+
+
+LIMITS = {
+    "number of pictures": lambda asked: len(pictures_in(asked)) > 2,
+    "size of a picture": lambda asked: any(decoded(url).size > 64 * 64 * 3 for url in pictures_in(asked)),
+    "context": lambda asked: len(asked.prompt) > 300,
+    "body": lambda asked: int(asked.headers["content-length"]) > 100_000,
+}
+
+
+@pytest.mark.parametrize("is_over", LIMITS.values(), ids=LIMITS)
+def test_limit_that_a_small_question_keeps_within_stops_the_run_at_once(server, is_over):
+    def judge(handler):
+        (fails(400, message="over the limit") if is_over(server.asked[-1]) else says("grey"))(handler)
+
+    server.choose = lambda prompt, number: judge
+    with pytest.raises(
+        BackendError, match=r"3 picture\(s\) of up to 320x240 px.*over the limit.*--limit-mm-per-prompt"
+    ):
+        client(server).answer("Describe it. " * 40, images=[PICTURE, NOISE, NOISE])
+    _, plain = server.asked
+    assert plain.prompt.startswith(PLAIN)
+    assert [decoded(url).shape for url in pictures_in(plain)] == [(64, 64, 3), NOISE.shape, NOISE.shape]
+    assert all((decoded(url) == 128).all() for url in pictures_in(plain))
+    assert client(server).answer("Describe it.", images=[PICTURE]).text == "grey"
+
+
 def test_refusal_is_judged_only_when_the_server_has_time_for_a_plain_question(server):
     server.choose = lambda prompt, number: {0: fails(400), 1: fails(429), 2: fails(400)}.get(number, says("grey"))
     assert client(server, sleep=no_sleep).answer("bad", images=[]) is None

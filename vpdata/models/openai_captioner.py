@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from vpdata.config import public
+from vpdata.errors import BackendError
 from vpdata.models.answers import Answers, question_key
 from vpdata.models.object_views import shown_images
 from vpdata.models.openai_server import ChatServer, ServerSettings
@@ -16,6 +17,8 @@ from vpdata.models.ports import CaptionRequest, ModelCard, unheard
 from vpdata.storage import Folder
 
 _log = logging.getLogger(__name__)
+_MAX_UNFINISHED = 20
+"""Texts that may be lost to a server's limits before the first answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +118,7 @@ class OpenAICaptioner:
             return kept.text
         answer = self._server.answer(request.prompt, images=images)
         if answer is None:
+            self._refuse_barren()
             return ""
         if self._answers:
             self._answers.put(key, answer)
@@ -122,3 +126,13 @@ class OpenAICaptioner:
             with self._lock:
                 self._num_paid += 1
         return answer.text
+
+    def _refuse_barren(self) -> None:
+        """BackendError where limits that a plain question keeps within leave no request an answer."""
+        num_lost = self._server.num_unfinished
+        if num_lost >= _MAX_UNFINISHED and not self._num_paid and not self._num_kept:
+            raise BackendError(
+                f"{self._settings.model} has finished none of the first {num_lost} answers, though it answers plain "
+                "questions; the warnings above say why: raise max_tokens in the captioner's parameters, or its "
+                "request_timeout_s"
+            )

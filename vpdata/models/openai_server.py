@@ -46,10 +46,11 @@ _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
 _CONNECT_TIMEOUT_S = 10.0
 _JPEG_QUALITY = 90
 _PLAIN_PROMPT = "What colour is this? Answer with one word."
-_PLAIN_PICTURE = np.full((64, 64, 3), 128, np.uint8)
-
-_Content = list[dict[str, Any]]
-"""One message: pictures, then the prompt."""
+_GREY = np.uint8(128)
+_WAY_OUT = (
+    "; where a limit is to blame, raise it (of vLLM --limit-mm-per-prompt and --max-model-len, of a proxy the size of "
+    "a body), or show less (caption.num_key_frames, num_track_key_frames, max_short_side_px)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +120,7 @@ class ChatServer:
     """Asks one question at a time for each thread that calls it.
 
     A server that answers nobody is waited for, then BackendError stops the run. A request that fails while the server
-    answers a plain one gets None.
+    answers a plain one of the same form gets None.
     """
 
     def __init__(self, settings: ServerSettings, *, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -137,6 +138,12 @@ class ChatServer:
         self._lock = threading.Lock()
         self._answered_at = self._closed_until = -math.inf
         self._spent = (0, 0)
+        self._num_unfinished = 0
+
+    @property
+    def num_unfinished(self) -> int:
+        """Requests that got None though the server did not refuse them: it ran out of tokens or time, or broke down."""
+        return self._num_unfinished
 
     @property
     def spent(self) -> tuple[int, int]:
@@ -145,13 +152,13 @@ class ChatServer:
 
     def answer(self, prompt: str, *, images: Sequence[Image]) -> Answer | None:
         """The answer to a prompt about uint8 [H, W, 3] RGB images; None where the server fails on this one alone."""
-        content = _content(prompt, images)
+        body = self._body(prompt, images)
         asked_at, delay_s, num_failures = time.monotonic(), _FIRST_DELAY_S, 0
         while True:
             self._hold_back()
             is_hopeless, retry_after_s = False, 0.0
             try:
-                return self._post(content)
+                return self._post(body)
             except _Unavailable as unavailable:
                 failure: Exception = unavailable
                 retry_after_s = unavailable.retry_after_s
@@ -162,12 +169,15 @@ class ChatServer:
             except _HOPELESS as refusal:
                 failure, is_hopeless = refusal, True
             if is_hopeless:
-                plain_failure = self._ask_plainly(has_images=bool(images))
+                plain_failure = self._ask_plainly(prompt, images, num_bytes=len(body))
                 if plain_failure is None:
-                    _log.warning("%s fails on one request (%s); it gets no text", self._url, failure)
+                    self._note_lost(failure)
                     return None
                 if isinstance(failure, _HOPELESS) and isinstance(plain_failure, _HOPELESS):
-                    raise BackendError(f"{self._url} fails on all that it is asked: {failure}") from failure
+                    raise BackendError(
+                        f"{self._url} fails on a harmless request of the same form too ({_form(images, len(body))}): "
+                        f"{failure}{_WAY_OUT if isinstance(failure, _Refused) else ''}"
+                    ) from failure
                 num_failures = 0  # of a server that fails on everything they say nothing about this request
             self._wait(delay_s, retry_after_s, since=max(asked_at, self._answered_at), failure=failure)
             delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
@@ -191,19 +201,29 @@ class ChatServer:
         """Wait while the server wants no requests from anybody."""
         self._sleep(max(0.0, self._closed_until - time.monotonic()))
 
-    def _ask_plainly(self, *, has_images: bool) -> Exception | None:
-        """How a harmless question of the same form fails; None: it is answered."""
+    def _ask_plainly(self, prompt: str, images: Sequence[Image], *, num_bytes: int) -> Exception | None:
+        """How a harmless request fails that is as large as another; None: it is answered.
+
+        It has as many grey pictures of the same sizes, a prompt and a body as long: a server may limit any of them.
+        """
+        plain_prompt = " ".join([_PLAIN_PROMPT] * max(1, math.ceil(len(prompt) / len(_PLAIN_PROMPT))))
+        grey = [np.full_like(image, _GREY) for image in images]
         try:
-            self._post(_content(_PLAIN_PROMPT, [_PLAIN_PICTURE] if has_images else []))
+            # JSON may end in blanks.
+            self._post(self._body(plain_prompt, grey).ljust(num_bytes))
         except (_Unavailable, BadReply, *_HOPELESS) as failure:
             return failure
         return None
 
-    def _post(self, content: _Content) -> Answer:
-        settings = self._settings
+    def _body(self, prompt: str, images: Sequence[Image]) -> bytes:
+        """JSON of one message: pictures, then the prompt."""
+        content = [*map(_picture, images), {"type": "text", "text": prompt}]
         message = {"role": "user", "content": content}
-        body = {"model": settings.model, "messages": [message], **settings.parameters}
-        sending = asyncio.run_coroutine_threadsafe(self._send(json.dumps(body).encode()), self._loop)
+        return json.dumps({"model": self._settings.model, "messages": [message], **self._settings.parameters}).encode()
+
+    def _post(self, body: bytes) -> Answer:
+        settings = self._settings
+        sending = asyncio.run_coroutine_threadsafe(self._send(body), self._loop)
         try:
             response, reply = sending.result()
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -226,6 +246,12 @@ class ChatServer:
             self._answered_at = time.monotonic()
             tokens_in, tokens_out = self._spent
             self._spent = (tokens_in + answer.input_tokens, tokens_out + answer.output_tokens)
+
+    def _note_lost(self, failure: Exception) -> None:
+        _log.warning("%s fails on one request (%s); it gets no text", self._url, failure)
+        if not isinstance(failure, _Refused):
+            with self._lock:
+                self._num_unfinished += 1
 
     async def _send(self, body: bytes) -> tuple[httpx.Response, bytes]:
         """TimeoutError at the deadline. A task, since httpx's own time-outs begin anew with each byte."""
@@ -286,8 +312,12 @@ async def _read(response: httpx.Response) -> bytes:
     return bytes(reply[: MAX_REPLY_BYTES + 1])
 
 
-def _content(prompt: str, images: Sequence[Image]) -> _Content:
-    return [*map(_picture, images), {"type": "text", "text": prompt}]
+def _form(images: Sequence[Image], num_bytes: int) -> str:
+    """What a server may have limits for, in words."""
+    if not images:
+        return f"no pictures, {num_bytes} bytes"
+    height_px, width_px = (max(image.shape[axis] for image in images) for axis in (0, 1))
+    return f"{len(images)} picture(s) of up to {width_px}x{height_px} px, {num_bytes} bytes"
 
 
 def _picture(image: Image) -> dict[str, Any]:
