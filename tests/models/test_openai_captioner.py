@@ -93,6 +93,14 @@ def test_finished_work_is_never_paid_twice(server, tmp_path):
     assert len(server.asked) == num_asked
 
 
+def test_another_revision_has_answers_of_its_own(server, tmp_path):
+    for revision in ("1", "2", "1", "2"):
+        server.choose = lambda prompt, number, revision=revision: says(f"Text of {revision}.")
+        asking = captioner(server, answers=str(tmp_path), revision=revision)
+        assert asking.caption(REQUESTS[:1]) == [f"Text of {revision}."]
+    assert len(server.asked) == 2
+
+
 def test_answers_outlive_a_server_that_breaks_down(server, tmp_path):
     server.choose = lambda prompt, number: says(f"Answer to {prompt}") if number < 5 else fails(503)
     with pytest.raises(BackendError, match="finished work is kept"):
@@ -148,12 +156,14 @@ def test_damaged_answer_is_named_and_not_paid_again_in_silence(server, tmp_path)
 
 
 def test_key_of_an_answer_holds_all_that_it_depends_on():
-    common = {"model": "a", "prompt": "p", "images": [FRAMES[0], FRAMES[1]], "parameters": {"seed": 1, "top_p": 0.5}}
+    common = {"model": "a", "revision": "1", "prompt": "p", "images": [FRAMES[0], FRAMES[1]]}
+    common["parameters"] = {"seed": 1, "top_p": 0.5}
     keys = {
         question_key(**(common | change))
         for change in (
             {},
             {"model": "b"},
+            {"revision": "2"},
             {"prompt": "q"},
             {"images": [FRAMES[1], FRAMES[0]]},
             {"images": [FRAMES[0]]},
@@ -161,7 +171,7 @@ def test_key_of_an_answer_holds_all_that_it_depends_on():
             {"parameters": {"seed": 2, "top_p": 0.5}},
         )
     }
-    assert len(keys) == 7
+    assert len(keys) == 8
     assert question_key(**common) == question_key(**(common | {"parameters": {"top_p": 0.5, "seed": 1}}))
     assert question_key(**common) == question_key(**(common | {"images": [np.array(one) for one in common["images"]]}))
 

@@ -47,10 +47,12 @@ class Answers:
         self._folder.write(_file_name(key), json.dumps(dataclasses.asdict(answer)).encode())
 
 
-def question_key(*, model: str, prompt: str, images: Sequence[Image], parameters: Mapping[str, Any]) -> str:
+def question_key(
+    *, model: str, revision: str, prompt: str, images: Sequence[Image], parameters: Mapping[str, Any]
+) -> str:
     """64 hex digits of all that an answer depends on. Pixels count, not how they are compressed for the way."""
     pictures = [[image.shape, hashlib.sha256(image.tobytes()).hexdigest()] for image in images]
-    question = {"model": model, "prompt": prompt, "images": pictures, "parameters": parameters}
+    question = {"model": model, "revision": revision, "prompt": prompt, "images": pictures, "parameters": parameters}
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
 

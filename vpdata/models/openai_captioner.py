@@ -109,7 +109,11 @@ class OpenAICaptioner:
         images = shown_images(request)
         settings = self._settings
         key = question_key(
-            model=settings.model, prompt=request.prompt, images=images, parameters=dict(settings.parameters)
+            model=settings.model,
+            revision=settings.revision,
+            prompt=request.prompt,
+            images=images,
+            parameters=dict(settings.parameters),
         )
         kept = self._answers.get(key) if self._answers else None
         if kept is not None:

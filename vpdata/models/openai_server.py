@@ -62,7 +62,7 @@ class ServerSettings:
     model: str
     """As the server calls it."""
     revision: str = "as served"
-    """Of the model, for the record; the server does not say."""
+    """Of the model; the server does not say. Another one is another model: nothing of the old one is used for it."""
     licence: str = "as its provider states"
     api_key_env: str | None = None
     """Name of the environment variable, on every worker, that holds the key; None: the server wants none."""
