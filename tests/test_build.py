@@ -14,7 +14,9 @@ import yaml
 
 import vpdata
 from benchmark.footage import scene, write_video
+from vpdata.build import load_config, refuse_unready, stages_of
 from vpdata.cli import main
+from vpdata.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = str(ROOT / "configs/embedded.yaml")
@@ -213,6 +215,37 @@ def test_a_dry_run_says_all_that_is_wrong_at_once(videos, tmp_path, monkeypatch,
     assert _build(videos, tmp_path / "never", *more) == 1
     assert "UNSET_KEY" in capsys.readouterr().err
     assert not (tmp_path / "never").exists()
+
+
+def test_a_rule_whose_score_nothing_measures_stops_a_build_before_it_starts(videos, tmp_path, capsys):
+    bound = ("--set", "filter.rules.text_alignment.min=0.2")
+    for more in ((*bound, "--dry-run"), bound):
+        assert _build(videos, tmp_path / "never", *more) == 1
+        said = capsys.readouterr().err
+        assert "the rule 'text_alignment' needs the score 'text_alignment', which no model measures" in said
+        assert "filter.rules.text_alignment: null" in said
+    assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize("name", ["embedded", "demo", "vpdata"])
+def test_shipped_configs_measure_what_their_rules_need(name):
+    settings = ()
+    if name == "vpdata":
+        pytest.importorskip("transformers")
+        pytest.importorskip("open_clip")
+        from tests.models.tiny_production import ON_A_CPU
+
+        settings = ON_A_CPU
+    config = load_config(ROOT / f"configs/{name}.yaml", settings)
+    refuse_unready(config)
+    assert len(stages_of(config)) == 5
+
+
+def test_a_score_must_be_measured_before_its_rule_applies():
+    later = ("cut.scorer=null", "detect.scorers=[{name: embedded}]")
+    with pytest.raises(ConfigError, match=r"'exposure'.*\n.*'contrast'"):
+        refuse_unready(load_config(CONFIG, later))
+    refuse_unready(load_config(CONFIG, [*later, "filter.early=false"]))
 
 
 @pytest.mark.skipif(find_torch() is None, reason="torch is not installed, or has CUDA")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
 from vpdata import config as configs
 from vpdata.config import to_plain
@@ -15,19 +16,20 @@ from vpdata.dataset.stats import write_stats
 from vpdata.engine import EngineSettings, build_run, plan_text
 from vpdata.engine.preflight import refuse_relative, refuse_relative_weights
 from vpdata.errors import BackendError, ConfigError, VpdataError
-from vpdata.models import settings_of
+from vpdata.models import scores_of, settings_of
 from vpdata.models.catalogue import opened_by
 from vpdata.models.check import choices_in, named_choices
 from vpdata.models.openai_server import ServerSettings, api_key
 from vpdata.models.weights import refuse_missing
 from vpdata.options import BuildOptions
+from vpdata.records import ScoreName
 from vpdata.report import ReportSettings, write_report
 from vpdata.sources import Input, SourceSettings
 from vpdata.stages.base import Resources, Stage
-from vpdata.stages.caption import CaptionSettings
+from vpdata.stages.caption import TEXT_SCORES, CaptionSettings
 from vpdata.stages.cut import CutSettings
 from vpdata.stages.detect import DetectSettings
-from vpdata.stages.rules import FilterSettings
+from vpdata.stages.rules import RULES, FilterSettings
 from vpdata.stages.track import TrackSettings
 from vpdata.storage import Folder
 
@@ -106,11 +108,11 @@ def run(options: BuildOptions, config: BuildConfig, stages: Sequence[Stage]) -> 
 
 
 def refuse_unready(config: BuildConfig) -> None:
-    """ConfigError for what the first worker of a stage would stop at, hours later: a GPU that it is not shown, no key.
+    """ConfigError for what a worker would stop at hours later: a GPU that it is not shown, no key, an unmeasured score.
 
     Looks at this machine alone, and imports no torch.
     """
-    wrong = []
+    wrong = [*_unmeasured(config)]
     for setting, role, choice in named_choices(config):
         stage, settings = setting.partition(".")[0], settings_of(role, choice)
         if getattr(settings, "device", None) == "cuda" and (fault := _no_cuda(getattr(config, stage).resources)):
@@ -123,6 +125,21 @@ def refuse_unready(config: BuildConfig) -> None:
                 wrong.append(f"{setting}: {error}; set it on every node")
     if wrong:
         raise ConfigError("\n".join(wrong))
+
+
+def _unmeasured(config: BuildConfig) -> Iterator[str]:
+    """What to say of each rule with bounds whose score no model of the config measures before it applies."""
+    stages = list(dict.fromkeys(rule.after for rule in RULES))
+    measured = [("caption", TEXT_SCORES)]
+    measured += [
+        (setting.partition(".")[0], scores_of(role, choice)) for setting, role, choice in named_choices(config)
+    ]
+    for rule in RULES:
+        if rule.measure not in get_args(ScoreName) or config.filter.bounds(rule.name).are_open:
+            continue
+        before = stages[: stages.index(rule.after) + 1] if config.filter.early else stages
+        if not any(stage in before and rule.measure in scores for stage, scores in measured):
+            yield rule.unmeasured
 
 
 def _no_cuda(resources: Resources) -> str | None:

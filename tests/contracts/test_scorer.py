@@ -11,6 +11,8 @@ import pytest
 
 from tests.contracts.implementations import implementations
 from tests.fakes import squares_film
+from vpdata import models
+from vpdata.config import ModelChoice
 from vpdata.records import ScoreName
 
 MOVING = squares_film({"red square": [(4 + 6 * frame, 10, 30 + 6 * frame, 40) for frame in range(4)]})
@@ -26,6 +28,11 @@ def test_scores_are_known_names_with_finite_numbers_or_none(scorer):
     assert scores
     assert set(scores) <= set(get_args(ScoreName))
     assert all(value is None or math.isfinite(value) for value in scores.values())
+
+
+def test_scores_are_named_before_it_is_loaded(scorer, request):
+    choice = ModelChoice(name=request.node.callspec.id)
+    assert set(models.scores_of("scorer", choice)) == set(scorer.score(MOVING, fps=4.0))
 
 
 def test_same_names_come_for_every_clip(scorer):

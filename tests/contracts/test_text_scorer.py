@@ -9,6 +9,8 @@ import pytest
 
 from tests.contracts.implementations import implementations
 from tests.fakes import squares_film
+from vpdata import models
+from vpdata.config import ModelChoice
 from vpdata.records import ScoreName
 
 FRAMES = squares_film({"red square": [(4, 10, 30, 40)] * 3})
@@ -31,6 +33,11 @@ def test_scores_are_known_names_with_finite_numbers_or_none(scorer, text):
     assert scores
     assert set(scores) <= set(get_args(ScoreName))
     assert all(value is None or math.isfinite(value) for value in scores.values())
+
+
+def test_scores_are_named_before_it_is_loaded(scorer, request):
+    choice = ModelChoice(name=request.node.callspec.id)
+    assert set(models.scores_of("text_scorer", choice)) == set(scorer.score(FRAMES, TEXTS["short"]))
 
 
 def test_text_without_words_cannot_be_scored(scorer):

@@ -143,7 +143,7 @@ def test_missing_score_of_a_rule_that_is_off_does_no_harm():
 
 
 def test_score_that_nobody_measures_is_an_error_that_names_the_way_out():
-    with pytest.raises(ConfigError, match=r"'motion'.*no stage measured.*filter\.rules\.motion: null"):
+    with pytest.raises(ConfigError, match=r"'motion'.*no model measures.*filter\.rules\.motion: null"):
         judge(make_record(unmeasured=("motion",)), DEFAULTS, after="cut")
 
 

@@ -13,6 +13,7 @@ from vpdata.config import ModelChoice, fill, nearest
 from vpdata.errors import ConfigError
 from vpdata.extras import Extra, needs
 from vpdata.models.ports import ModelCard
+from vpdata.records import ScoreName
 
 Role = Literal["shot_detector", "tagger", "detector", "mask_tracker", "captioner", "scorer", "text_scorer", "embedder"]
 
@@ -35,9 +36,13 @@ class Entry:
     """What is called with them, and loads it."""
     extra: Extra = "models"
     """What has its packages; those of the base install are in every extra's."""
+    scores: tuple[ScoreName, ...] = ()
+    """What a scorer measures; () for other roles, and where `scores` of its options says."""
 
 
 _CLIP, _HUGGING_FACE = "openclip.settings", "huggingface.settings"
+_MOTIONS: tuple[ScoreName, ...] = ("motion", "camera_motion", "object_motion")
+_LOOKS: tuple[ScoreName, ...] = ("sharpness", "exposure", "contrast", "black_border_frac", "static_frac")
 MODELS: dict[Role, dict[str, Entry]] = {
     "shot_detector": {
         "scenedetect": Entry("scenedetect:SceneDetectSettings", "scenedetect:SceneDetectShots"),
@@ -64,13 +69,19 @@ MODELS: dict[Role, dict[str, Entry]] = {
         "openai": Entry("openai_captioner:OpenAICaptionerSettings", "openai_captioner:OpenAICaptioner"),
     },
     "scorer": {
-        "embedded": Entry("embedded.measures:FrameMeasuresSettings", "embedded.measures:FrameMeasures"),
-        "nsfw": Entry(f"{_HUGGING_FACE}:NsfwSettings", "huggingface.nsfw:NsfwClassifier"),
+        "embedded": Entry(
+            "embedded.measures:FrameMeasuresSettings", "embedded.measures:FrameMeasures", scores=(*_MOTIONS, *_LOOKS)
+        ),
+        "nsfw": Entry(f"{_HUGGING_FACE}:NsfwSettings", "huggingface.nsfw:NsfwClassifier", scores=("unsafe",)),
         "openclip": Entry(f"{_CLIP}:ClipScoresSettings", "openclip.scores:ClipScores"),
-        "raft": Entry("raft_settings:RaftSettings", "raft:RaftMotion"),
-        "text_overlay": Entry("text_overlay_settings:TextOverlaySettings", "text_overlay:TextOverlay"),
+        "raft": Entry("raft_settings:RaftSettings", "raft:RaftMotion", scores=_MOTIONS),
+        "text_overlay": Entry(
+            "text_overlay_settings:TextOverlaySettings", "text_overlay:TextOverlay", scores=("text_overlay_frac",)
+        ),
     },
-    "text_scorer": {"openclip": Entry(f"{_CLIP}:ClipSettings", "openclip.scores:ClipAlignment")},
+    "text_scorer": {
+        "openclip": Entry(f"{_CLIP}:ClipSettings", "openclip.scores:ClipAlignment", scores=("text_alignment",))
+    },
     "embedder": {"openclip": Entry(f"{_CLIP}:ClipSampledSettings", "openclip.scores:ClipEmbedder")},
 }
 
@@ -94,6 +105,11 @@ def settings_of(role: Role, choice: ModelChoice) -> ModelSettings:
     """The options of a model with its defaults; errors as from `describe`."""
     with _needs_its_extra(role, choice):
         return _settings(role, choice)
+
+
+def scores_of(role: Role, choice: ModelChoice) -> tuple[ScoreName, ...]:
+    """What a scorer measures of every clip, without loading it; () for other roles. Errors as from `describe`."""
+    return _find(role, choice).scores or getattr(settings_of(role, choice), "scores", ())
 
 
 def _load(role: Role, choice: ModelChoice) -> Any:

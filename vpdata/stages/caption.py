@@ -20,7 +20,7 @@ from vpdata.models.openai_server import ServerSettings
 from vpdata.models.ports import Captioner, CaptionRequest, Frames, ModelCard, TextScorer, unheard
 from vpdata.models.prompts import read_prompt
 from vpdata.records import Caption as Text
-from vpdata.records import Record, Score, Track
+from vpdata.records import Record, Score, ScoreName, Track
 from vpdata.stages.base import Rejected, Resources, Result, rejected
 from vpdata.stages.batches import Again, ask_in_batches
 from vpdata.stages.caption_checks import CaptionChecks, Problem
@@ -33,6 +33,8 @@ _MEASURER = ModelChoice(name="embedded")
 """The captioner that states measured facts for the rewriter."""
 TEXT_MEASURES = "caption-measures 1"
 """What measured the scores of a text, with its version."""
+TEXT_SCORES: tuple[ScoreName, ...] = ("caption_words", "caption_repetition_frac")
+"""What the stage measures of every clip's caption without a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,10 +247,9 @@ class Caption:
             raise RejectItem(Reason.NO_TRACKS, "no track has a usable description", got=got, wanted="at least 1")
         if record.clip.video.caption:
             captions.append(Text(text=record.clip.video.caption, scope=None, model="source", prompt=""))
-        num_words, repetition_frac = caption_measures(captions[0].text)
+        measured = zip(TEXT_SCORES, caption_measures(captions[0].text), strict=True)
         scores = (
-            Score(name="caption_words", value=float(num_words), model=TEXT_MEASURES),
-            Score(name="caption_repetition_frac", value=repetition_frac, model=TEXT_MEASURES),
+            *(Score(name=name, value=float(value), model=TEXT_MEASURES) for name, value in measured),
             *self._text_scores(one, captions[0].text),
         )
         changes = {"tracks": record.tracks and tuple(kept), "captions": tuple(captions)}

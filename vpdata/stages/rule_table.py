@@ -83,10 +83,15 @@ class Rule:
         try:
             return subject.score(cast(ScoreName, self.measure))
         except KeyError as error:
-            raise ConfigError(
-                f"{subject.id}: the rule {self.name!r} needs the score {self.measure!r}, which no stage measured;"
-                f" choose a model that does, or switch the rule off with filter.rules.{self.name}: null"
-            ) from error
+            raise ConfigError(f"{subject.id}: {self.unmeasured}") from error
+
+    @property
+    def unmeasured(self) -> str:
+        """What to say where nothing measures its score."""
+        return (
+            f"the rule {self.name!r} needs the score {self.measure!r}, which no model measures before it applies; "
+            f"choose one that does, or switch the rule off with filter.rules.{self.name}: null"
+        )
 
 
 # A clip meets the rules in this order and the first that fails names the reason: the stages' order, and light before

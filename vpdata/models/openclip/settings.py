@@ -12,6 +12,7 @@ from vpdata.models.ports import ModelCard
 from vpdata.models.torch_settings import Dtype, FetchedSettings
 from vpdata.models.vocabularies import read_vocabulary
 from vpdata.models.weights import fetched_revision
+from vpdata.records import ScoreName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,12 @@ class ClipScoresSettings(ClipSampledSettings):
         ClipSampledSettings.__post_init__(self)
         if self.aesthetic_head is None and not self.safety:
             raise ValueError("got neither an aesthetic_head nor safety: wanted something to measure")
+
+    @property
+    def scores(self) -> tuple[ScoreName, ...]:
+        """What is measured."""
+        measured: dict[ScoreName, bool] = {"aesthetic": self.aesthetic_head is not None, "unsafe": self.safety}
+        return tuple(name for name, is_on in measured.items() if is_on)
 
     def card(self, role: str) -> ModelCard:
         """What a run says about this model, and about its head."""
