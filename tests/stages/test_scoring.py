@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes import make_clip, squares_film
 from vpdata.config import ModelChoice
-from vpdata.errors import Reason, RejectItem
+from vpdata.errors import ConfigError, Reason, RejectItem
 from vpdata.media.clips import ClipReader
 from vpdata.models.embedded.measures import FrameMeasures, FrameMeasuresSettings
 from vpdata.records import Score
@@ -77,11 +77,30 @@ def test_score_that_is_measured_again_replaces_the_older_one():
     assert measured.score("unsafe") == 0.5
 
 
-def test_models_that_see_the_same_share_one_array():
-    scoring = loaded(embedded(), embedded(), embedded(sample_fps=2.0))
+def test_models_that_see_the_same_share_one_array(tmp_path):
+    pytest.importorskip("open_clip")
+    from tests.models.tiny_clip import save_tiny_clip
+
+    options = {"weights": str(save_tiny_clip(tmp_path)), "device": "cpu", "dtype": "float32"}
+    clip = ModelChoice(name="openclip", options=options)
+    scoring = Scoring((clip, embedded()), clip)
+    scoring.setup()
     first, second, third = sampled(scoring, make_clip(FILM)[1])
-    assert first is second
-    assert len(third) == 4
+    assert first is third
+    assert (len(first), len(second)) == (2, 8)
+
+
+def test_two_scorers_of_one_score_are_refused_with_the_option_that_parts_them():
+    pytest.importorskip("transformers")
+    pytest.importorskip("open_clip")
+    nsfw, clip = ModelChoice(name="nsfw"), ModelChoice(name="openclip")
+    for scorers in ((nsfw, clip), (clip, embedded(), nsfw)):
+        with pytest.raises(ConfigError, match=r"'nsfw'.* measure 'unsafe'.*safety: false"):
+            Scoring(scorers, None)
+    with pytest.raises(ConfigError, match="'embedded' and 'raft', which both measure 'motion'"):
+        Scoring((embedded(), ModelChoice(name="raft")), None)
+    looks = ModelChoice(name="openclip", options={"safety": False, "aesthetic_head": "laion-aesthetic-v2"})
+    assert len(Scoring((nsfw, looks, embedded()), None).models) == 3
 
 
 def test_nothing_is_measured_where_no_model_is_named():

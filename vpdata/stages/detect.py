@@ -30,7 +30,8 @@ class DetectSettings:
     tagger: ModelChoice = field(default_factory=lambda: ModelChoice(name="fixed"))
     detector: ModelChoice = field(default_factory=lambda: ModelChoice(name="embedded"))
     scorers: tuple[ModelChoice, ...] = ()
-    """What is measured before anything is looked for, so that early rules spare tagger and detector."""
+    """What is measured before anything is looked for, so that early rules spare tagger and detector. No two may measure
+    the same score; what `cut` has measured is measured anew."""
     embedder: ModelChoice | None = None
     """None: clips get no embedding, and near-duplicates are told by looks alone."""
     interval_s: float = 1.0

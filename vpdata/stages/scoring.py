@@ -10,20 +10,21 @@ import numpy as np
 
 from vpdata import models
 from vpdata.config import ModelChoice
-from vpdata.errors import Reason, RejectItem
+from vpdata.errors import ConfigError, Reason, RejectItem
 from vpdata.media.clips import scaled_size
 from vpdata.models.ports import Embedder, Frames, Image, ModelCard, Scorer
-from vpdata.records import Embedding, Record, Score
+from vpdata.records import Embedding, Record, Score, ScoreName
 from vpdata.stages.semantic_duplicates import to_text
 
 
 class Scoring:
     """Asks any number of scorers, and an embedder, about one clip at a time. Picklable before `setup`.
 
-    After it, several threads may measure clips at once.
+    ConfigError for two scorers that measure the same. After it, several threads may measure clips at once.
     """
 
     def __init__(self, scorers: Sequence[ModelChoice], embedder: ModelChoice | None) -> None:
+        _refuse_doubles(scorers)
         self.models: tuple[ModelCard, ...] = tuple(models.describe("scorer", choice) for choice in scorers)
         self._make_scorers = [models.maker("scorer", choice) for choice in scorers]
         self._make_embedder = models.maker("embedder", embedder) if embedder else None
@@ -76,6 +77,18 @@ class Scoring:
     @property
     def _models(self) -> list[Scorer | Embedder]:
         return [*self._scorers, *([self._embedder] if self._embedder else [])]
+
+
+def _refuse_doubles(scorers: Sequence[ModelChoice]) -> None:
+    by: dict[ScoreName, str] = {}
+    for choice in scorers:
+        for score in models.scores_of("scorer", choice):
+            if score in by:
+                raise ConfigError(
+                    f"detect.scorers: got {by[score]!r} and {choice.name!r}, which both measure {score!r}; leave one "
+                    "out, or switch that score off by an option (openclip's `safety: false` or `aesthetic_head: null`)"
+                )
+            by[score] = choice.name
 
 
 def key_frames(num_frames: int, *, fps: float, interval_s: float) -> tuple[int, ...]:

@@ -55,7 +55,7 @@ class ClipScoresSettings(ClipSampledSettings):
     aesthetic_head: str | None = None
     """Name or folder of LAION's head, which is for OpenAI's weights; None: `aesthetic` is not measured."""
     safety: bool = True
-    """False: `unsafe` is not measured."""
+    """False: `unsafe` is not measured, as it must be beside the scorer `nsfw`."""
 
     def __post_init__(self) -> None:
         # Zero-argument super() does not reach the parent of a slotted dataclass.
