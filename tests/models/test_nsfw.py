@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pytest
@@ -36,6 +37,23 @@ def test_the_worst_frame_counts_as_the_librarys_own_pipeline_says(weights):
     assert len({round(share, 3) for share in shares}) > 1
     scores = classifier(weights).score(FRAMES, fps=1.0)
     assert scores == {"unsafe": pytest.approx(max(shares), abs=1e-5)}
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_one_frame_that_cannot_be_judged_leaves_the_clip_without_a_score(weights, place):
+    whole = classifier(weights)
+    ask = whole._model.forward
+
+    def fails_on_black(pixel_values):
+        # As half precision does it: pixels of one picture run over.
+        answer = ask(pixel_values=pixel_values)
+        answer.logits[(pixel_values == pixel_values.min()).all(dim=(1, 2, 3))] = float("nan")
+        return answer
+
+    whole._model.forward = fails_on_black
+    frames = FRAMES[:3].copy()
+    frames[place] = 0
+    assert math.isnan(whole.score(frames, fps=1.0)["unsafe"])
 
 
 def test_frames_one_by_one_give_what_they_give_together(weights):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import ViTForImageClassification, ViTImageProcessor
 
@@ -47,7 +48,8 @@ class NsfwClassifier:
     def score(self, frames: Frames, *, fps: float) -> Mapping[ScoreName, float | None]:
         """The score of one clip."""
         shares = in_batches(list(frames), batch_size=self._settings.batch_size, ready=self._ready, ask=self._ask)
-        return {"unsafe": max(shares)}
+        # Unlike `max`, it passes on a NaN wherever it stands, which the rules take for no score.
+        return {"unsafe": float(np.max(shares))}
 
     def _ready(self, images: Sequence[Image]) -> torch.Tensor:
         """Pixels as the network wants them."""
