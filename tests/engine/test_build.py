@@ -193,6 +193,16 @@ def test_a_changed_setting_is_refused_until_its_stage_is_redone(sources: Path, f
     assert results(copied) == results(finished)
 
 
+def test_a_stage_of_another_version_names_the_ways_on_and_no_settings(sources: Path, copied: Path) -> None:
+    first = [TinyCut(), TinyFilter(settings={"version": 1, "old": 5})]
+    build(sources, copied, stages=first, redo="filter")
+    second = [TinyCut(), TinyFilter(settings={"version": 2})]
+    with pytest.raises(RunError, match=r"another release .*\(version 1 .* here 2\); go on .*--redo filter") as caught:
+        build(sources, copied, stages=second)
+    assert "old" not in str(caught.value)
+    build(sources, copied, stages=second, redo="filter")
+
+
 def test_other_part_sizes_and_shard_sizes_are_refused(sources: Path, copied: Path) -> None:
     with pytest.raises(RunError, match=r"engine\.clips_per_part: got 3, this run was made with 256"):
         build(sources, copied, engine={"clips_per_part": 3})

@@ -266,6 +266,7 @@ def test_identity_does_not_depend_on_where_a_server_is():
 
     assert identity() == identity(base_url="http://two/v1", concurrency=99, answers="/elsewhere")
     assert identity() != identity(model="n")
+    assert identity() != identity(revision="2")
     assert identity() != identity(parameters={"temperature": 1.0})
 
 

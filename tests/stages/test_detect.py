@@ -242,6 +242,22 @@ def test_stage_pickles_before_setup_and_ignores_resources_in_its_identity():
     assert [card.role for card in stage.models] == ["tagger", "detector"]
 
 
+def test_identity_holds_what_changes_a_result_and_no_more():
+    pytest.importorskip("open_clip")
+    pytest.importorskip("rapidocr")
+
+    def identity(tagger=None, scorer=None, embedder=None):
+        named = {"tagger": ("openclip", tagger), "embedder": ("openclip", embedder)}
+        choices = {role: {"name": name, "options": options or {}} for role, (name, options) in named.items()}
+        scorers = [{"name": "text_overlay", "options": scorer or {}}]
+        stage = Detect(fill(DetectSettings, choices | {"scorers": scorers}))
+        return stage.identity, stage.models
+
+    assert identity() == identity(tagger={"cache_folder": "s3://bucket/cache"}, scorer={"num_threads": 2})
+    for change in ({"tagger": {"max_tags": 3}}, {"scorer": {"min_score": 0.6}}, {"embedder": {"sample_fps": 2.0}}):
+        assert identity() != identity(**change)
+
+
 def test_detector_that_nobody_tells_what_to_look_for_is_refused():
     with pytest.raises(ConfigError, match=r"tagger.options.labels"):
         fill(DetectSettings, {"detector": {"name": "owlv2"}}, where="detect")

@@ -104,13 +104,22 @@ def read_state(folder: Folder, name: str) -> State | None:
 
 
 def refuse_changes(stored: State, state: State) -> None:
-    """RunError that names what differs and the flag that makes this part of the run anew."""
+    """RunError that names what differs and the flag that makes this part of the run anew.
+
+    Of another version of the stage the settings are not compared: their form may differ.
+    """
     if stored.fingerprint == state.fingerprint:
         return
-    changes = "; ".join(_changes(dataclasses.asdict(stored), dataclasses.asdict(state)))
+    old, new = (one.identity.get("version") for one in (stored, state))
+    if old == new:
+        changes = "; ".join(_changes(dataclasses.asdict(stored), dataclasses.asdict(state)))
+        what, way_back = f"with other settings: {changes}", "set them back"
+    else:
+        what = f"by another release of vpdata, which worked otherwise (version {old} of the stage, here {new})"
+        way_back = "go on with that one"
     raise RunError(
-        f"stage {state.stage} was run with other settings: {changes}; set them back, or add --redo {state.stage} to "
-        f"make its results, and all that follow from them, anew"
+        f"stage {state.stage} was run {what}; {way_back}, or add --redo {state.stage} to make its results, and all "
+        f"that follow from them, anew"
     )
 
 

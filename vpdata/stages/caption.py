@@ -141,9 +141,9 @@ class Caption:
     def identity(self) -> Mapping[str, Any]:
         settings = to_plain(self._settings)
         # The cards of the models say what of their options can change a text; the address of a server cannot.
-        for name in ("resources", "captioner", "rewriter"):
+        for name in ("resources", "captioner", "rewriter", "text_scorer"):
             del settings[name]
-        return {"settings": settings, "prompts": self._prompts, "version": 2}
+        return {"settings": settings, "prompts": self._prompts, "version": 3}
 
     def setup(self) -> None:
         self._captioner = self._make_captioner()

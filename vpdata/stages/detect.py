@@ -115,8 +115,10 @@ class Detect:
     @property
     def identity(self) -> Mapping[str, Any]:
         settings = to_plain(self._settings)
-        del settings["resources"]
-        return {"settings": settings, "version": 2}
+        # The cards of the models say what of their options can change a result; where a cache lies cannot.
+        for name in ("resources", "tagger", "detector", "scorers", "embedder"):
+            del settings[name]
+        return {"settings": settings, "version": 3}
 
     @property
     def models(self) -> tuple[ModelCard, ...]:
