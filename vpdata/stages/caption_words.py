@@ -1,6 +1,7 @@
 """Words that tell what a caption is about and in which language: small tables of English, and what a label is called.
 
-The tables are judgements, kept wide on purpose: where a word is missing, the text must repeat the label.
+The tables are judgements, kept wide on purpose: where a word is missing, the text must repeat the label. Another table
+is another `version` of `Caption.identity`.
 """
 
 from __future__ import annotations
@@ -121,8 +122,10 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
         "jacket": "coat blazer parka hoodie windbreaker vest anorak",
         "knife": "dagger blade cleaver",
         "lamp": "light lantern",
+        "lamppost": "streetlight streetlamp",
         "laptop": "computer notebook macbook",
         "lion": "lioness cub",
+        "microphone": "mic mike",
         "monitor": "screen display television tv",
         "monkey": "ape chimpanzee macaque baboon gorilla orangutan primate",
         "motorcycle": "motorbike bike scooter moped chopper vehicle",
@@ -133,6 +136,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
         "pizza": "slice",
         "plate": "dish platter saucer bowl",
         "rabbit": "bunny hare",
+        "racket": "racquet",
         "refrigerator": "fridge freezer",
         "sheep": "lamb ram ewe",
         "shirt": "blouse tee top tshirt jersey polo sweater",
@@ -149,6 +153,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
         "table": "desk countertop counter",
         "telephone": "phone smartphone mobile cellphone iphone handset device",
         "television": "tv screen monitor display",
+        "tire": "tyre",
         "train": "locomotive tram subway carriage metro railcar engine vehicle",
         "tree": "palm oak pine maple birch willow sapling conifer fir spruce cypress",
         "trousers": "pants jeans slacks leggings joggers chinos",
@@ -157,6 +162,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
         "tv": "television screen monitor display",
         "van": "minivan minibus camper vehicle car truck",
         "washbasin": "sink basin",
+        "wheel": "tire tyre",
     }.items()
 }
 """What else a thing may be called: its kinds, its other names, and in a few rows what it is easily taken for."""
