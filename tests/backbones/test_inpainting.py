@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -166,6 +167,20 @@ def test_more_hints_than_blocks_are_refused():
 def test_hints_that_the_depth_has_no_share_for_are_refused():
     with pytest.raises(ValueError, match="3 hints for 4 blocks, of which the last would be added nowhere"):
         schedule(InjectionSettings(), num_blocks=4, num_hints=3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["wan-ti2v", "ltx-i2v"])
+def test_noise_in_place_of_the_given_frame_changes_no_bit(name):
+    model = inpainting(name)
+    leave_zero(model)
+    inputs = inputs_for(model.backbone)
+    other = inputs.noisy.clone()
+    other[:, :, 0] = torch.randn(other[:, :, 0].shape, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(run(model, replace(inputs, noisy=other)), run(model, inputs))
+    # All other frames are looked at.
+    other[:, :, 1] += 1
+    assert not torch.equal(run(model, replace(inputs, noisy=other)), run(model, inputs))
 
 
 @torch.no_grad()

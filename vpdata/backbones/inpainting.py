@@ -57,6 +57,7 @@ class InpaintingBackbone(nn.Module):
         """
         if source is not None:
             self.capture_identity(source)
+        noisy = self.backbone.with_given(noisy, conditions)
         hints = self.encoder(noisy, context.masked, context.packed_mask, timesteps=timesteps, conditions=conditions)
         self.injector.set(hints, cells(context.packed_mask))
         return self.backbone.predict(noisy, timesteps, conditions)

@@ -87,11 +87,9 @@ class LTX(Backbone):
         return list(self.transformer.transformer_blocks)
 
     def predict(self, noisy: Tensor, timesteps: Tensor, conditions: Conditions) -> Tensor:
-        latents, grid = noisy, self.spec.grid(tuple(noisy.shape))
-        if conditions.first_frame is not None:
-            latents = torch.cat([conditions.first_frame.latents.to(noisy.dtype), noisy[:, :, 1:]], dim=2)
+        grid = self.spec.grid(tuple(noisy.shape))
         output = self.transformer(
-            hidden_states=self.tokenise(latents),
+            hidden_states=self.tokenise(self.with_given(noisy, conditions)),
             encoder_hidden_states=conditions.text,
             timestep=self.timesteps_of_tokens(timesteps, grid, conditions),
             encoder_attention_mask=is_given(conditions.text).to(conditions.text.dtype),

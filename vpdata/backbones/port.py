@@ -131,6 +131,13 @@ class Backbone(ABC):
         """Leading latent frames that are given clean in the latents' own place: nothing is predicted for them."""
         return 0
 
+    def with_given(self, noisy: Tensor, conditions: Conditions) -> Tensor:
+        """The latents that backbone and context encoder look at: the given frames in their own place, at timestep 0."""
+        num_given, first_frame = self.num_given_frames(conditions), conditions.first_frame
+        if not num_given or first_frame is None:
+            return noisy
+        return torch.cat([first_frame.latents.to(noisy.dtype), noisy[:, :, num_given:]], dim=2)
+
     def tokenise(self, latents: Tensor) -> Tensor:
         """Latent-like `[B, C, F, h, w]` to `[B, S, C * cells per token]`, in the order of the backbone's tokens.
 

@@ -76,10 +76,8 @@ class Wan(Backbone):
         return list(self.transformer.blocks)
 
     def predict(self, noisy: Tensor, timesteps: Tensor, conditions: Conditions) -> Tensor:
-        latents, first_frame = noisy, conditions.first_frame
-        if first_frame is not None and self._replaces_first_frame:
-            latents = torch.cat([first_frame.latents.to(noisy.dtype), noisy[:, :, 1:]], dim=2)
-        elif first_frame is not None:
+        latents, first_frame = self.with_given(noisy, conditions), conditions.first_frame
+        if first_frame is not None and not self._replaces_first_frame:
             latents = torch.cat([noisy, first_frame.latents.to(noisy.dtype)], dim=1)
         return self.transformer(
             hidden_states=latents,
