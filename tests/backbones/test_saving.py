@@ -110,11 +110,20 @@ def test_the_other_expert_is_refused(tmp_path):
         load_context_encoder(tmp_path, load_backbone(replace(settings, expert="low_noise")))
 
 
-def test_an_encoder_that_was_saved_before_experts_were_told_apart_is_opened(tmp_path):
+def test_another_frame_rate_is_refused(tmp_path):
+    at_8 = BackboneSettings(tiny="ltx", frame_rate=8, device="cpu", dtype="float32")
+    backbone = load_backbone(at_8)
+    save_to(tmp_path, backbone, trained(backbone))
+    load_context_encoder(tmp_path, load_backbone(at_8))
+    with pytest.raises(BackendError, match=r"trained on frame_rate 8; this one has frame_rate 25\.0"):
+        load_context_encoder(tmp_path, load_backbone(replace(at_8, frame_rate=None)))
+
+
+def test_an_encoder_that_was_saved_before_experts_and_frame_rates_were_told_is_opened(tmp_path):
     backbone = small_backbone("wan")
     save_to(tmp_path, backbone, trained(backbone))
     config = json.loads((tmp_path / "config.json").read_text())
-    del config["backbone"]["expert"]
+    del config["backbone"]["expert"], config["backbone"]["frame_rate"]
     (tmp_path / "config.json").write_text(json.dumps(config))
     load_context_encoder(tmp_path, small_backbone("wan"))
 

@@ -224,7 +224,7 @@ def _spec(files: Folder, settings: BackboneSettings) -> BackboneSpec:
     kind, transformer = _class_and_config(files, _transformer_part(settings), _TRANSFORMERS)
     _, vae = _class_and_config(files, "vae", (_VAE_OF[kind],))
     if kind is LTXVideoTransformer3DModel:
-        return ltx.spec_of(transformer, vae, first_frame=settings.first_frame)
+        return ltx.spec_of(transformer, vae, first_frame=settings.first_frame, frame_rate=settings.frame_rate)
     if settings.first_frame or settings.frame_rate is not None:
         raise BackendError(
             f"{files.uri} is no LTX, which alone is told of backbone.first_frame and backbone.frame_rate: got "

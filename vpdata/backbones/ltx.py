@@ -24,8 +24,14 @@ _MASKED = -10000.0
 """What the transformer adds to the logits of text that is padding."""
 
 
-def spec_of(transformer: Mapping[str, Any], vae: Mapping[str, Any], *, first_frame: bool = False) -> BackboneSpec:
-    """The spec from the `config.json` of the transformer and of the VAE."""
+def spec_of(
+    transformer: Mapping[str, Any],
+    vae: Mapping[str, Any],
+    *,
+    first_frame: bool = False,
+    frame_rate: float | None = None,
+) -> BackboneSpec:
+    """The spec from the `config.json` of the transformer and of the VAE; the others as of `LTX`."""
     num_scalings = sum(vae["spatio_temporal_scaling"])
     return BackboneSpec(
         family="ltx",
@@ -41,6 +47,7 @@ def spec_of(transformer: Mapping[str, Any], vae: Mapping[str, Any], *, first_fra
         text_dim=transformer["caption_channels"],
         takes_first_frame=first_frame,
         joins_text=False,
+        frame_rate=frame_rate or _FRAME_RATE,
     )
 
 
@@ -75,10 +82,10 @@ class LTX(Backbone):
     ) -> None:
         """`scheduler` and `vae` are the configs of the checkpoint's other parts.
 
-        `first_frame`: whether it is given one. `frame_rate`: of all videos, in frames per second.
+        `first_frame`: whether it is given one. `frame_rate`: of all videos, in frames per second; None: 25.
         """
-        super().__init__(spec_of(transformer.config, vae, first_frame=first_frame), _objective(scheduler), transformer)
-        self._frame_rate = frame_rate or _FRAME_RATE
+        spec = spec_of(transformer.config, vae, first_frame=first_frame, frame_rate=frame_rate)
+        super().__init__(spec, _objective(scheduler), transformer)
         # From 0.9.5 on, a latent frame is where the first of its video frames is.
         self._starts_groups = is_0_9_5(vae)
 
@@ -141,5 +148,6 @@ class LTX(Backbone):
         if self._starts_groups:
             # The first latent frame is one video frame; the group of each later one ends at the frame's multiple.
             frames = torch.where(frames > 0, frames - self.spec.stride_t + 1, frames)
-        axes = (frames / self._frame_rate, rows * self.spec.stride_px, columns * self.spec.stride_px)
+        assert self.spec.frame_rate is not None
+        axes = (frames / self.spec.frame_rate, rows * self.spec.stride_px, columns * self.spec.stride_px)
         return torch.stack(torch.meshgrid(*(axis.float() for axis in axes), indexing="ij")).flatten(1)[None]

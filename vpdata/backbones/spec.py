@@ -39,6 +39,8 @@ class BackboneSpec:
     """Whether text tokens are in the same attention as the video's (CogVideoX, Hunyuan), or are attended across."""
     expert: Expert | None = None
     """Which of a checkpoint's two transformers; None where it has one."""
+    frame_rate: float | None = None
+    """Frames per second that an LTX is told, whose positions count seconds; None for other families."""
 
     def latent_frames(self, num_frames: int) -> int:
         """Latent frames of a window; ConfigError unless the window has `stride_t * k + 1` frames."""

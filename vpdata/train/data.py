@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -84,7 +85,16 @@ def open_data(
     by all ranks together.
     """
     open_one = _encoded if settings.latents is not None else _online
-    return open_one(settings, backbone, output, pairs, seed, world)
+    data = open_one(settings, backbone, output, pairs, seed, world)
+    told = read_spec(backbone).frame_rate
+    if told is not None and not math.isclose(told, data.fps, rel_tol=1e-3):
+        _log.warning(
+            "the windows have %.4g frames a second, but this LTX is told %.4g and takes them for slower or faster than "
+            "they are: set backbone.frame_rate to that of the windows",
+            data.fps,
+            told,
+        )
+    return data
 
 
 def _encoded(

@@ -1,0 +1,42 @@
+"""From a folder to batches: what fits the backbone, and which clips are left."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.runs import make_run
+from vpdata.backbones.settings import BackboneSettings
+from vpdata.dataset.training_windows import WindowSettings
+from vpdata.train.data import Data, DataSettings, open_data
+from vpdata.train.online_batches import OnlineSettings
+from vpdata.train.planned import LoaderSettings
+from vpdata.train.world import World, joined_world
+
+LTX = BackboneSettings(tiny="ltx", frame_rate=8, device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def world():
+    torch.set_num_threads(1)
+    with joined_world("cpu") as world:
+        yield world
+
+
+def opened(settings: DataSettings, backbone: BackboneSettings, *, output: Path, world: World) -> Data:
+    return open_data(settings, backbone=backbone, output=output, pairs=False, seed=1, world=world)
+
+
+def test_ltx_that_is_told_another_frame_rate_than_the_windows_have_is_warned_of(tmp_path, world, caplog):
+    make_run(tmp_path / "run", num_clips=2)
+    windows = WindowSettings(height_px=32, width_px=32, num_frames=9, pairs=())
+    loader = LoaderSettings(batch_size=1)
+    settings = DataSettings(
+        run=str(tmp_path / "run"), online=OnlineSettings(windows=windows), split="none", loader=loader
+    )
+    with caplog.at_level("WARNING"):
+        assert opened(settings, LTX, output=tmp_path, world=world).fps == 8
+        assert "frames a second" not in caplog.text
+        opened(settings, replace(LTX, frame_rate=None), output=tmp_path, world=world)
+    assert "windows have 8 frames a second, but this LTX is told 25" in caplog.text
