@@ -143,8 +143,8 @@ def test_output_on_a_store_is_refused():
     ("name", "learning_rate", "num_steps"),
     [
         ("context_encoder", 1e-5, 80_000),
-        ("id_adapter", 1e-5, 2000),
-        ("paper", 1e-4, 80_000),
+        ("id_adapter", 5e-5, 2000),
+        ("paper", 1e-5, 80_000),
         ("demo", 1e-3, 200),
         ("demo_id_adapter", 1e-3, 40),
     ],

@@ -11,7 +11,8 @@ class OptimizerSettings:
     """AdamW with a warm-up and a cosine decay to zero."""
 
     learning_rate: float = 1e-5
-    """At the top, after the warm-up. The released script of VideoPainter uses 1e-5, its paper says 1e-4."""
+    """At the top, after the warm-up. VideoPainter has 1e-5 for the context encoder, in its paper and in its released
+    script; for the ID adapter its script has 5e-5, its paper 1e-5."""
     warmup_steps: int = 1000
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 1e-4
