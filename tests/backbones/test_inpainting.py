@@ -12,6 +12,7 @@ from vpdata.backbones.identity_adapter import IdentityAdapter, IdentitySettings,
 from vpdata.backbones.injector import InjectionSettings, schedule
 from vpdata.backbones.inpainting import InpaintingBackbone
 from vpdata.backbones.latent_masks import cells
+from vpdata.errors import ConfigError
 
 torch.set_num_threads(1)
 
@@ -160,12 +161,14 @@ def test_published_schedule_of_cogvideox_5b_turns_at_block_21():
 
 
 def test_more_hints_than_blocks_are_refused():
-    with pytest.raises(ValueError, match="5 hints for 4 blocks"):
+    with pytest.raises(ConfigError, match="5 hints for 4 blocks"):
         schedule(InjectionSettings(), num_blocks=4, num_hints=5)
+    with pytest.raises(ConfigError, match=r"num_layers 99, wanted at most the 4 blocks"):
+        ContextEncoder(small_backbone("wan"), ContextEncoderSettings(num_layers=99))
 
 
-def test_hints_that_the_depth_has_no_share_for_are_refused():
-    with pytest.raises(ValueError, match="3 hints for 4 blocks, of which the last would be added nowhere"):
+def test_hints_that_the_depth_has_no_share_for_are_refused_by_name_of_what_fits():
+    with pytest.raises(ConfigError, match=r"3 hints for 4 blocks, of which the last .* to one of 1, 2, 4, or another"):
         schedule(InjectionSettings(), num_blocks=4, num_hints=3)
 
 

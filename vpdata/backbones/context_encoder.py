@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from vpdata.backbones.port import Backbone, BlockState, Conditions
 from vpdata.backbones.spec import BackboneSpec
+from vpdata.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +36,14 @@ class ContextEncoder(nn.Module):
     def __init__(self, backbone: Backbone, settings: ContextEncoderSettings) -> None:
         """A new encoder for this backbone, whose first step changes nothing: its output layers are zero.
 
-        ValueError where an adapter is in the backbone already, which would be copied with its blocks.
+        ValueError where an adapter is in the backbone already, which would be copied with its blocks; ConfigError for
+        more layers than it has blocks.
         """
+        if settings.num_layers > len(backbone.blocks):
+            raise ConfigError(
+                f"got encoder.num_layers {settings.num_layers}, wanted at most the {len(backbone.blocks)} blocks that "
+                "the backbone has to copy"
+            )
         if any(parameter.requires_grad for parameter in backbone.transformer.parameters()):
             raise ValueError("the backbone holds trained parameters: open the context encoder before the ID adapter")
         super().__init__()

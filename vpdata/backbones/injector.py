@@ -13,6 +13,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from vpdata.backbones.port import Backbone
+from vpdata.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class Injector:
     """Holds the hints of one forward pass and its backward."""
 
     def __init__(self, backbone: Backbone, settings: InjectionSettings, *, num_hints: int) -> None:
-        """Hooks on the backbone's blocks, which do nothing until hints are set."""
+        """Hooks on the backbone's blocks, which do nothing until hints are set; ConfigError as from `schedule`."""
         self._backbone = backbone
         self._settings = settings
         self._hints: Sequence[Tensor] | None = None
@@ -68,15 +69,21 @@ class Injector:
 
 
 def schedule(settings: InjectionSettings, *, num_blocks: int, num_hints: int) -> list[int | None]:
-    """For each block the hint that is added behind it, or None; ValueError where a hint would be added nowhere."""
+    """For each block the hint that is added behind it, or None; ConfigError where a hint would be added nowhere."""
     if num_hints > num_blocks:
-        raise ValueError(f"got {num_hints} hints for {num_blocks} blocks, wanted at most one per block")
+        raise ConfigError(
+            f"got {num_hints} hints for {num_blocks} blocks, wanted at most one per block: lower encoder.num_layers"
+        )
     if settings.schedule == "first":
         return [block if block < num_hints else None for block in range(num_blocks)]
     share = -(-num_blocks // num_hints)
     if settings.schedule == "spread":
         if share * (num_hints - 1) >= num_blocks:
-            raise ValueError(f"got {num_hints} hints for {num_blocks} blocks, of which the last would be added nowhere")
+            fitting = [str(num) for num in range(1, num_blocks + 1) if -(-num_blocks // num) * (num - 1) < num_blocks]
+            raise ConfigError(
+                f"got {num_hints} hints for {num_blocks} blocks, of which the last would be added nowhere: set "
+                f"encoder.num_layers to one of {', '.join(fitting)}, or another injection.schedule"
+            )
         return [block // share for block in range(num_blocks)]
     step = num_blocks // num_hints
     return [block // step if block % step == 0 and block // step < num_hints else None for block in range(num_blocks)]

@@ -24,6 +24,10 @@ class OptimizerSettings:
             raise ValueError("got a learning_rate or a max_grad_norm of 0 or less, wanted more")
         if self.warmup_steps < 0:
             raise ValueError(f"got warmup_steps {self.warmup_steps}, wanted 0 or more")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"got betas {list(self.betas)}, wanted two of 0 or more, and less than 1")
+        if self.weight_decay < 0:
+            raise ValueError(f"got weight_decay {self.weight_decay}, wanted 0 or more")
 
 
 def learning_rate(step: int, *, num_steps: int, settings: OptimizerSettings) -> float:

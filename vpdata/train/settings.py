@@ -42,7 +42,7 @@ class TrainSettings:
     """Save and stop before this step; the training goes on when this is taken away or raised."""
     data: DataSettings
     seed: int = 42
-    """Decides data order, noise, timesteps and caption drop-out."""
+    """Decides data order, noise, timesteps and caption drop-out; 0 or more."""
     max_bad_steps: int = 10
     """Steps in a row whose loss or gradient is no number, after which training gives up; each is skipped."""
     backbone: BackboneSettings
@@ -68,6 +68,8 @@ class TrainSettings:
             raise ValueError(
                 f"got num_steps {self.num_steps} and max_bad_steps {self.max_bad_steps}, wanted 1 or more of each"
             )
+        if self.seed < 0:
+            raise ValueError(f"got seed {self.seed}, wanted 0 or more")
         if (self.stage == "id_adapter") != (self.context_encoder is not None):
             raise ValueError(
                 f"got the stage {self.stage} with context_encoder {self.context_encoder}: the stage id_adapter, and "
