@@ -54,6 +54,11 @@ class DataSettings:
     def __post_init__(self) -> None:
         if (self.latents is None) == (self.run is None):
             raise ValueError(f"got latents {self.latents} and run {self.run}, wanted exactly one of the two")
+        if self.latents is not None and self.online != OnlineSettings():
+            raise ValueError(
+                "got settings of `online` for latents, wanted none: their windows and masks were drawn by `vpdata "
+                "encode`, whose config has `encode.windows` and `encode.masks`; or give `run` instead of `latents`"
+            )
         if not 0 <= self.validation_frac < 1:
             raise ValueError(f"got validation_frac {self.validation_frac}, wanted 0 or more and less than 1")
 

@@ -75,6 +75,7 @@ class TrainSettings:
                 f"got the stage {self.stage} with context_encoder {self.context_encoder}: the stage id_adapter, and "
                 "no other, starts from the folder of a trained context encoder"
             )
+        self._refuse_what_the_other_stage_reads()
         if self.stage == "id_adapter" and self.parallel.compile:
             raise ValueError(
                 "got parallel.compile in the stage id_adapter, wanted none: each sample has another number of identity "
@@ -82,3 +83,15 @@ class TrainSettings:
             )
         if "://" in self.output:
             raise ValueError(f"got output {self.output}, wanted a folder on a disk that all processes share")
+
+    def _refuse_what_the_other_stage_reads(self) -> None:
+        """ValueError for a setting that this stage would take and ignore."""
+        if self.stage == "id_adapter":
+            foreign = {"encoder": ContextEncoderSettings(), "injection": InjectionSettings()}
+            why = "they are those that the encoder in context_encoder was trained with"
+        else:
+            foreign = {"identity": IdentitySettings(), "identity_scheme": "other_window"}
+            why = "the stage id_adapter alone reads them"
+        for name, default in foreign.items():
+            if getattr(self, name) != default:
+                raise ValueError(f"got settings of {name} in the stage {self.stage}, wanted none: {why}")
