@@ -23,8 +23,8 @@ NUM_CLIPS = 6
 _HEIGHT_PX, _WIDTH_PX, _NUM_FRAMES = 32, 48, 5
 
 
-def write_random_latents(folder: Path, *, changed_fingerprint: str | None = None) -> None:
-    """Six clips of three videos, each with one window and two masks."""
+def write_random_latents(folder: Path, *, num_clips: int = NUM_CLIPS, changed_fingerprint: str | None = None) -> None:
+    """Six clips of three videos, or fewer, each with one window and two masks."""
     spec = read_spec(BACKBONE)
     facts = LatentFacts(
         fingerprint=changed_fingerprint or fingerprint(BACKBONE),
@@ -36,7 +36,7 @@ def write_random_latents(folder: Path, *, changed_fingerprint: str | None = None
         takes_first_frame=spec.takes_first_frame,
     )
     shape = spec.latent_shape(_NUM_FRAMES, _HEIGHT_PX, _WIDTH_PX)
-    write_latents(folder, facts, [_clip(number, shape, spec.text_dim) for number in range(NUM_CLIPS)])
+    write_latents(folder, facts, [_clip(number, shape, spec.text_dim) for number in range(num_clips)])
 
 
 def _clip(number: int, shape: tuple[int, ...], text_dim: int) -> tuple[EncodedClip, dict[str, bytes]]:

@@ -3,12 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from tests.runs import make_run
+from tests.train.encoded import BACKBONE, write_random_latents
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.dataset.training_windows import WindowSettings
+from vpdata.errors import ConfigError
 from vpdata.train.data import Data, DataSettings, open_data
 from vpdata.train.online_batches import OnlineSettings
 from vpdata.train.planned import LoaderSettings
@@ -40,3 +44,19 @@ def test_ltx_that_is_told_another_frame_rate_than_the_windows_have_is_warned_of(
         assert "frames a second" not in caplog.text
         opened(settings, replace(LTX, frame_rate=None), output=tmp_path, world=world)
     assert "windows have 8 frames a second, but this LTX is told 25" in caplog.text
+
+
+def test_empty_latents_are_said_to_be_empty(tmp_path, world):
+    write_random_latents(tmp_path / "latents", num_clips=0)
+    settings = DataSettings(latents=str(tmp_path / "latents"), split="none", validation_frac=0.0)
+    with pytest.raises(ConfigError, match=r"latents is empty: it holds no clip to train on"):
+        opened(settings, BACKBONE, output=tmp_path, world=world)
+
+
+def test_split_that_holds_out_all_videos_is_named(tmp_path, world):
+    write_random_latents(tmp_path / "latents")
+    split = tmp_path / "split.parquet"
+    pq.write_table(pa.table({"kind": ["video"] * 3, "id": ["video-0", "video-1", "video-2"]}), split)
+    settings = DataSettings(latents=str(tmp_path / "latents"), split=str(split))
+    with pytest.raises(ConfigError, match=r"all 3 videos are held out by data.split .*split.parquet"):
+        opened(settings, BACKBONE, output=tmp_path, world=world)

@@ -176,10 +176,19 @@ def _undropped(text: TextSettings) -> TextSettings:
 
 def _divided(clip_ids: Sequence[str], video_ids: Sequence[str], settings: DataSettings) -> tuple[BoolArray, BoolArray]:
     """Which rows are trained on and which are watched, one bool each; videos are never divided."""
+    if not clip_ids:
+        raise ConfigError(
+            f"{settings.latents or settings.run} is empty: it holds no clip to train on; its `*.rejects.parquet` say "
+            "which were left out and why"
+        )
     split: Split = read_split(settings.split)
     pairs = zip(clip_ids, video_ids, strict=True)
     is_free = np.array([not split.holds_out(clip, video_id=video) for clip, video in pairs], dtype=bool)
     videos = sorted(set(compress(video_ids, is_free)), key=_place)
+    if not videos:
+        raise ConfigError(
+            f"all {len(set(video_ids))} videos are held out by data.split {settings.split}: none is left to train on"
+        )
     watched = set(videos[: int(np.ceil(settings.validation_frac * len(videos)))])
     if len(watched) == len(videos):
         raise ConfigError(
