@@ -18,18 +18,22 @@ def test_negative_seed_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "ignored",
-    [{"encoder": ContextEncoderSettings(num_layers=4)}, {"injection": InjectionSettings(schedule="first")}],
+    [
+        {"encoder": ContextEncoderSettings(num_layers=4)},
+        {"injection": InjectionSettings(schedule="first")},
+        {"start_from": "another"},
+    ],
 )
 def test_what_the_encoder_of_stage_2_already_has_is_no_setting_of_it(ignored, tmp_path):
     (name,) = ignored
-    with pytest.raises(ValueError, match=f"got settings of {name} in the stage id_adapter, wanted none"):
+    with pytest.raises(ValueError, match=f"got {name} in the stage id_adapter, wanted none"):
         settings_for(tmp_path, stage="id_adapter", context_encoder="somewhere", **ignored)
 
 
 @pytest.mark.parametrize("ignored", [{"identity": IdentitySettings(rank=4)}, {"identity_scheme": "same_window"}])
 def test_settings_of_the_adapter_are_none_of_stage_1(ignored, tmp_path):
     (name,) = ignored
-    with pytest.raises(ValueError, match=f"got settings of {name} in the stage context_encoder, wanted none"):
+    with pytest.raises(ValueError, match=f"got {name} in the stage context_encoder, wanted none"):
         settings_for(tmp_path, **ignored)
 
 

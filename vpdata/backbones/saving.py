@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,26 @@ def save_context_encoder(
     target.write(CONFIG_FILE, json.dumps(config, indent=2, sort_keys=True).encode())
 
 
-def load_context_encoder(
-    folder: str | Path, backbone: Backbone, *, fingerprint: str | None = None
-) -> InpaintingBackbone:
-    """The backbone with a saved encoder, in the backbone's dtype, on its device, and frozen.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedEncoder:
+    """What the folder of a context encoder holds."""
+
+    folder: str
+    encoder: ContextEncoderSettings
+    injection: InjectionSettings
+    tensors: Mapping[str, Tensor]
+    """In the precision that they were trained in."""
+
+    def copy_to(self, encoder: ContextEncoder) -> None:
+        """Give an encoder these weights, in its own precision; BackendError for one of another size."""
+        try:
+            encoder.load_state_dict(self.tensors)
+        except RuntimeError as error:
+            raise BackendError(f"{self.folder}/{WEIGHTS_FILE}: got the weights of another encoder: {error}") from error
+
+
+def read_context_encoder(folder: str | Path, spec: BackboneSpec, *, fingerprint: str | None = None) -> SavedEncoder:
+    """A saved encoder for the backbone of this spec.
 
     BackendError where the encoder is damaged, or was trained on another backbone or, if a `fingerprint` is given, on
     the latents and texts of another VAE and text encoder.
@@ -64,11 +81,14 @@ def load_context_encoder(
         raise BackendError(f"{folder} holds no context encoder: it has no {CONFIG_FILE}, which is written last")
     try:
         config = json.loads(source.read(CONFIG_FILE))
-        check_same_backbone(config["backbone"], backbone.spec, what=f"the context encoder in {folder}")
-        settings = fill(ContextEncoderSettings, config["encoder"])
-        injection = fill(InjectionSettings, config["injection"])
+        check_same_backbone(config["backbone"], spec, what=f"the context encoder in {folder}")
+        saved = SavedEncoder(
+            folder=str(folder),
+            encoder=fill(ContextEncoderSettings, config["encoder"]),
+            injection=fill(InjectionSettings, config["injection"]),
+            tensors=load(source.read(WEIGHTS_FILE)),
+        )
         trained_with = config["fingerprint"]
-        tensors = load(source.read(WEIGHTS_FILE))
     except (ValueError, KeyError, TypeError, SafetensorError, ConfigError) as error:
         raise BackendError(f"{folder} holds a damaged context encoder: {error!r}; save or copy it again") from error
     if fingerprint not in (None, trained_with):
@@ -76,13 +96,21 @@ def load_context_encoder(
             f"the context encoder in {folder} was trained with another VAE or text encoder: got the fingerprint "
             f"{trained_with}, wanted {fingerprint}"
         )
-    encoder = ContextEncoder(backbone, settings)
-    try:
-        encoder.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise BackendError(f"{folder}/{WEIGHTS_FILE}: got the weights of another encoder: {error}") from error
+    return saved
+
+
+def load_context_encoder(
+    folder: str | Path, backbone: Backbone, *, fingerprint: str | None = None
+) -> InpaintingBackbone:
+    """The backbone with a saved encoder, in the backbone's dtype, on its device, and frozen.
+
+    BackendError as from `read_context_encoder`.
+    """
+    saved = read_context_encoder(folder, backbone.spec, fingerprint=fingerprint)
+    encoder = ContextEncoder(backbone, saved.encoder)
+    saved.copy_to(encoder)
     device = next(backbone.transformer.parameters()).device
-    return InpaintingBackbone(backbone, encoder.to(device).requires_grad_(False).eval(), injection)
+    return InpaintingBackbone(backbone, encoder.to(device).requires_grad_(False).eval(), saved.injection)
 
 
 def check_same_backbone(saved: Mapping[str, Any], spec: BackboneSpec, *, what: str) -> None:

@@ -50,6 +50,9 @@ class TrainSettings:
     """Of the stage context_encoder."""
     injection: InjectionSettings = field(default_factory=InjectionSettings)
     """Of the stage context_encoder."""
+    start_from: str | None = None
+    """Folder of a trained context encoder, whose weights the stage context_encoder starts from; its backbone, `encoder`
+    and `injection` must be the same. Null: from copies of the backbone's blocks."""
     context_encoder: str | None = None
     """Folder that the stage context_encoder wrote; the stage id_adapter starts from it."""
     identity: IdentitySettings = field(default_factory=IdentitySettings)
@@ -87,11 +90,11 @@ class TrainSettings:
     def _refuse_what_the_other_stage_reads(self) -> None:
         """ValueError for a setting that this stage would take and ignore."""
         if self.stage == "id_adapter":
-            foreign = {"encoder": ContextEncoderSettings(), "injection": InjectionSettings()}
-            why = "they are those that the encoder in context_encoder was trained with"
+            foreign = {"encoder": ContextEncoderSettings(), "injection": InjectionSettings(), "start_from": None}
+            why = "its encoder is the one in context_encoder, as that was trained"
         else:
             foreign = {"identity": IdentitySettings(), "identity_scheme": "other_window"}
-            why = "the stage id_adapter alone reads them"
+            why = "the stage id_adapter alone reads it"
         for name, default in foreign.items():
             if getattr(self, name) != default:
-                raise ValueError(f"got settings of {name} in the stage {self.stage}, wanted none: {why}")
+                raise ValueError(f"got {name} in the stage {self.stage}, wanted none: {why}")

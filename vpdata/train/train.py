@@ -108,7 +108,11 @@ def open_trainee(settings: TrainSettings, backbone: Backbone, fingerprint: str) 
     """What the stage trains, as it is before the first step."""
     if settings.context_encoder is None:
         return context_encoder_trainee(
-            backbone, encoder=settings.encoder, injection=settings.injection, fingerprint=fingerprint
+            backbone,
+            encoder=settings.encoder,
+            injection=settings.injection,
+            fingerprint=fingerprint,
+            start_from=settings.start_from,
         )
     return id_adapter_trainee(
         load_context_encoder(settings.context_encoder, backbone, fingerprint=fingerprint),

@@ -18,7 +18,9 @@ from vpdata.backbones.flops import encoder_step_flops
 from vpdata.backbones.injector import InjectionSettings
 from vpdata.backbones.inpainting import Context, InpaintingBackbone
 from vpdata.backbones.port import Backbone, Conditions
-from vpdata.backbones.saving import save_context_encoder
+from vpdata.backbones.saving import read_context_encoder, save_context_encoder
+from vpdata.config import to_plain
+from vpdata.errors import ConfigError
 from vpdata.train.batch import Batch
 
 
@@ -59,13 +61,28 @@ class Trainee:
 
 
 def context_encoder_trainee(
-    backbone: Backbone, *, encoder: ContextEncoderSettings, injection: InjectionSettings, fingerprint: str
+    backbone: Backbone,
+    *,
+    encoder: ContextEncoderSettings,
+    injection: InjectionSettings,
+    fingerprint: str,
+    start_from: str | None = None,
 ) -> Trainee:
     """Stage 1: the context encoder, in float32, on the frozen backbone.
 
-    `fingerprint`: that of the VAE and text encoder behind the batches.
+    `fingerprint`: that of the VAE and text encoder behind the batches. `start_from`: folder of a trained encoder whose
+    weights it begins with. BackendError where that is damaged or of another backbone, ConfigError where it was trained
+    with other settings.
     """
     trained = ContextEncoder(backbone, encoder).float()
+    if start_from is not None:
+        saved = read_context_encoder(start_from, backbone.spec, fingerprint=fingerprint)
+        if (saved.encoder, saved.injection) != (encoder, injection):
+            raise ConfigError(
+                f"start_from {start_from} was trained with other settings: got encoder {to_plain(encoder)} and "
+                f"injection {to_plain(injection)}, wanted {to_plain(saved.encoder)} and {to_plain(saved.injection)}"
+            )
+        saved.copy_to(trained)
     model = InpaintingBackbone(backbone, trained, injection)
 
     @cache
