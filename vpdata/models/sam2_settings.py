@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vpdata.config import to_plain
 from vpdata.models.ports import ModelCard
 from vpdata.models.torch_settings import Dtype, FetchedSettings
 
@@ -42,7 +41,7 @@ class Sam2Settings(FetchedSettings):
 
     def card(self, role: str) -> ModelCard:
         """What a run says about this model."""
-        return self.weights_card(role, name="sam2", package="transformers", options=to_plain(self))
+        return self.weights_card(role, name="sam2", package="transformers", options=self.asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,4 +50,4 @@ class Sam2PackageSettings(Sam2Settings):
 
     def card(self, role: str) -> ModelCard:
         """What a run says about this model."""
-        return self.weights_card(role, name="sam2-package", package="sam2", options=to_plain(self))
+        return self.weights_card(role, name="sam2-package", package="sam2", options=self.asked)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal
 
-from vpdata.config import public
+from vpdata.config import public, to_plain
 from vpdata.models.catalogue import licence_of
 from vpdata.models.ports import ModelCard
 from vpdata.models.weights import fetched_revision
@@ -27,6 +27,12 @@ class FetchedSettings:
     licence: str | None = None
     """Of the weights, for the record; None: as the catalogue of `vpdata models list` says."""
     device: Device = "cuda"
+
+    @property
+    def asked(self) -> dict[str, object]:
+        """For a card: the options that can change a result by more than rounding, and that it does not tell anyway."""
+        told = {"weights", "revision", "licence", "device", "batch_size", "compile"}
+        return {name: value for name, value in to_plain(self).items() if name not in told}
 
     def weights_card(self, role: str, *, name: str, package: str, options: Mapping[str, object]) -> ModelCard:
         """A card with the weights' id, or the last part of their path, and the version of the package that opens them.

@@ -61,7 +61,9 @@ class Track:
     @property
     def identity(self) -> Mapping[str, Any]:
         settings = to_plain(self._settings)
-        del settings["resources"]
+        # The card of the tracker says what of its options can change a mask; how many frames go at once cannot.
+        for name in ("resources", "tracker"):
+            del settings[name]
         return {"settings": settings, "version": 2}
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vpdata.config import to_plain
 from vpdata.models.huggingface.boxes import BoxLimits
 from vpdata.models.ports import ModelCard
 from vpdata.models.prompts import read_prompt
@@ -33,7 +32,7 @@ class GroundingDinoSettings(FetchedSettings):
 
     def card(self, role: str) -> ModelCard:
         """What a run says about this model."""
-        return self.weights_card(role, name="grounding-dino", package="transformers", options=to_plain(self))
+        return self.weights_card(role, name="grounding-dino", package="transformers", options=self.asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +59,7 @@ class NsfwSettings(FetchedSettings):
 
     def card(self, role: str) -> ModelCard:
         """What a run says about this model."""
-        return self.weights_card(role, name="nsfw", package="transformers", options=to_plain(self))
+        return self.weights_card(role, name="nsfw", package="transformers", options=self.asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +87,7 @@ class Owlv2Settings(FetchedSettings):
 
     def card(self, role: str) -> ModelCard:
         """What a run says about this model."""
-        return self.weights_card(role, name="owlv2", package="transformers", options=to_plain(self))
+        return self.weights_card(role, name="owlv2", package="transformers", options=self.asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
