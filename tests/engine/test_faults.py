@@ -107,7 +107,7 @@ def test_a_second_live_build_is_refused_and_works_once_the_first_is_killed(tmp_p
     first = start_driver(sources, tmp_path / "run", sleep_s=0.2)
     try:
         _wait_for_line(first, "cut part")
-        with pytest.raises(RunError, match=rf"is being built by pid {first.pid} on "):
+        with pytest.raises(RunError, match=rf"is in use by pid {first.pid} on "):
             build(sources, tmp_path / "run")
     finally:
         first.kill()

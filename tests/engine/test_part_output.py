@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.engine.tiny_stages import make_record
+from vpdata.dataset import lease
+from vpdata.dataset.lease import LeaseProof
 from vpdata.dataset.run import read_rows
 from vpdata.dataset.shards import Member
-from vpdata.engine import lease
-from vpdata.engine.lease import LeaseProof
 from vpdata.engine.part_output import PartOutput
 from vpdata.records import Record, Source
 from vpdata.storage import Folder

@@ -14,13 +14,13 @@ import yaml
 
 from vpdata import __version__
 from vpdata.config import public, to_plain
-from vpdata.dataset import layout
+from vpdata.dataset import layout, lease
+from vpdata.dataset.lease import LeaseProof
 from vpdata.dataset.run import Run, num_rows, read_table
-from vpdata.engine import again, fingerprint, lease
+from vpdata.engine import again, fingerprint
 from vpdata.engine.cluster import Cluster, run_jobs
 from vpdata.engine.freeze import compare_input, freeze_sources, with_shape_of
 from vpdata.engine.intake import FromSources, FromStage, Intake
-from vpdata.engine.lease import LeaseProof
 from vpdata.engine.local import local_cluster
 from vpdata.engine.loss import refuse_stripped
 from vpdata.engine.outlook import changes_of

@@ -14,17 +14,17 @@ from typing import Any
 import pyarrow as pa
 
 from vpdata.config import public
-from vpdata.dataset import layout
+from vpdata.dataset import layout, lease
 from vpdata.dataset.index import read_index
 from vpdata.dataset.latents import EncodedClip, LatentFacts, open_latents, write_facts, write_index
+from vpdata.dataset.lease import LeaseProof
 from vpdata.dataset.reader import INDEX_COLUMNS, index_files
 from vpdata.dataset.run import num_rows, parquet_bytes
 from vpdata.dataset.split import Split
-from vpdata.engine import fingerprint, lease
+from vpdata.engine import fingerprint
 from vpdata.engine.build import EngineKind
 from vpdata.engine.cluster import Cluster, run_jobs
 from vpdata.engine.intake import FromShards
-from vpdata.engine.lease import LeaseProof
 from vpdata.engine.local import local_cluster
 from vpdata.engine.part_output import PartOutput
 from vpdata.engine.parts import StageJob

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from vpdata import codec
 from vpdata.dataset import layout
+from vpdata.dataset.lease import LeaseProof
 from vpdata.dataset.run import Run, parquet_bytes
 from vpdata.engine.again import remove_pack
-from vpdata.engine.lease import LeaseProof
 from vpdata.engine.settings import EngineSettings
 from vpdata.errors import ConfigError, RunError, StorageError
 from vpdata.records import Source

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from vpdata import codec
 from vpdata.dataset import layout
+from vpdata.dataset.lease import LeaseProof
 from vpdata.dataset.run import Run, read_table
 from vpdata.dataset.shards import PackEntry, write_shard
-from vpdata.engine.lease import LeaseProof
 from vpdata.engine.runwide import plan_pack
 from vpdata.engine.settings import EngineSettings
 from vpdata.engine.work import Counts, Work

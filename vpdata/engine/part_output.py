@@ -21,9 +21,9 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 from vpdata import codec
 from vpdata.dataset import layout
+from vpdata.dataset.lease import LeaseProof
 from vpdata.dataset.run import RangedFile, parquet_bytes
 from vpdata.dataset.shards import Member, TarWriter
-from vpdata.engine.lease import LeaseProof
 from vpdata.engine.work import Counts
 from vpdata.errors import StorageError
 from vpdata.records import Record, Reject

@@ -9,9 +9,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from vpdata.dataset import layout
+from vpdata.dataset.lease import LeaseProof
 from vpdata.dataset.run import Run, num_rows
 from vpdata.engine.intake import Intake
-from vpdata.engine.lease import LeaseProof
 from vpdata.engine.part_output import PartOutput
 from vpdata.engine.prefetch import OpenMedia, Prefetch
 from vpdata.engine.settings import EngineSettings

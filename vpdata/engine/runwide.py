@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from vpdata import codec
 from vpdata.dataset import annotations, layout
+from vpdata.dataset.lease import LeaseProof
 from vpdata.dataset.run import Run, parquet_bytes, read_rows, read_table
 from vpdata.dataset.shards import PackEntry
-from vpdata.engine.lease import LeaseProof
 from vpdata.engine.settings import EngineSettings
 from vpdata.errors import Reason, RunError
 from vpdata.records import Record, Reject

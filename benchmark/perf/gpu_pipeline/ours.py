@@ -11,9 +11,9 @@ from queue import Empty, SimpleQueue
 from benchmark.perf.gpu_pipeline.gauge import Gauge, Reading
 from benchmark.perf.gpu_pipeline.workload import NUM_OBJECTS, TrueClip, write_parts
 from vpdata.build import BuildConfig
-from vpdata.dataset import layout
+from vpdata.dataset import layout, lease
 from vpdata.dataset.run import Run
-from vpdata.engine import EngineSettings, lease
+from vpdata.engine import EngineSettings
 from vpdata.engine.intake import FromStage
 from vpdata.engine.local import LocalCrew, LocalHand
 from vpdata.engine.parts import StageJob

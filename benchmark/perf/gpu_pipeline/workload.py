@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from benchmark.footage import Footage, scene
+from vpdata.dataset import lease
 from vpdata.dataset.run import Run
-from vpdata.engine import lease
 from vpdata.engine.part_output import PartOutput
 from vpdata.media.clips import ClipWriter
 from vpdata.media.masks import box_iou, encode_mask

@@ -1,16 +1,18 @@
-"""One build at a time, and a dead one never stands in the way."""
+"""One build or training at a time, and a dead one never stands in the way."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
+import threading
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from vpdata.engine import lease
+from vpdata.dataset import lease
 from vpdata.errors import RunError
 from vpdata.storage import Folder
 
@@ -22,6 +24,10 @@ def _leave(folder: Path, **changes: object) -> None:
     (folder / "lease.json").write_text(json.dumps(content | changes))
 
 
+def hold(folder: Path, *, waits: bool = False) -> AbstractContextManager[lease.LeaseProof]:
+    return lease.hold(Folder(folder), waits=waits)
+
+
 def test_a_lease_is_gone_when_its_build_ends(tmp_path: Path) -> None:
     with lease.hold(Folder(tmp_path)) as proof:
         assert (tmp_path / "lease.json").exists()
@@ -31,7 +37,16 @@ def test_a_lease_is_gone_when_its_build_ends(tmp_path: Path) -> None:
 
 def test_a_live_holder_is_named(tmp_path: Path) -> None:
     _leave(tmp_path)
-    with pytest.raises(RunError, match=f"pid {os.getpid()} on {socket.gethostname()}"), lease.hold(Folder(tmp_path)):
+    with pytest.raises(RunError, match=f"pid {os.getpid()} on {socket.gethostname()} since 20"), hold(tmp_path):
+        pass
+
+
+def test_a_lease_of_an_older_version_is_a_lease(tmp_path: Path) -> None:
+    _leave(tmp_path)
+    content = json.loads((tmp_path / "lease.json").read_text())
+    del content["since_unix_s"]
+    (tmp_path / "lease.json").write_text(json.dumps(content))
+    with pytest.raises(RunError, match=f"pid {os.getpid()} on {socket.gethostname()};"), hold(tmp_path):
         pass
 
 
@@ -55,6 +70,26 @@ def test_a_holder_elsewhere_is_replaced_only_without_heartbeat(tmp_path: Path) -
     (tmp_path / "lease.json").write_text(json.dumps(_leave_again))
     with lease.hold(Folder(tmp_path)) as proof:
         proof.check()
+
+
+def test_who_waits_replaces_a_holder_elsewhere_that_stays_silent(tmp_path: Path) -> None:
+    _leave(tmp_path, host="elsewhere", beat_unix_s=time.time() - lease.DEAD_AFTER_S + 2)
+    with hold(tmp_path, waits=True) as proof:
+        proof.check()
+
+
+def test_who_waits_is_refused_when_the_holder_elsewhere_renews_its_lease(tmp_path: Path) -> None:
+    _leave(tmp_path, host="elsewhere")
+    beating = threading.Timer(1.5, _leave_again, [tmp_path])
+    beating.start()
+    with pytest.raises(RunError, match="on elsewhere since"), hold(tmp_path, waits=True):
+        pass
+    beating.join()
+
+
+def _leave_again(folder: Path) -> None:
+    content = json.loads((folder / "lease.json").read_text())
+    Folder(folder).write("lease.json", json.dumps(content | {"beat_unix_s": time.time()}).encode())
 
 
 def test_a_lost_lease_is_noticed_and_left_to_its_new_holder(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
-"""The lease of a run: one build at a time, and a dead one never stands in the way.
+"""The lease of a folder: one build or training at a time, and a dead one never stands in the way.
 
-The file holds host, pid, a random id and a heartbeat. Hosts that share a run keep their clocks within a minute.
+The file holds host, pid, a random id and a heartbeat. Hosts that share a folder keep their clocks within a minute.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import socket
 import threading
@@ -20,9 +21,12 @@ from vpdata.dataset import layout
 from vpdata.errors import RunError, StorageError
 from vpdata.storage import Folder
 
+_log = logging.getLogger(__name__)
+
 HEARTBEAT_S = 10.0
 DEAD_AFTER_S = 60.0
 """A holder on another host that has not renewed its lease for this long is taken for dead."""
+_POLL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +37,22 @@ class _Holder:
     """When that pid was started, so that a pid used again is not mistaken for the holder."""
     id: str
     beat_unix_s: float
+    since_unix_s: float = 0.0
+    """When the lease was taken; 0 in leases of older versions."""
+
+    @property
+    def since(self) -> str:
+        text = time.strftime(" since %Y-%m-%d %H:%M:%S UTC", time.gmtime(self.since_unix_s))
+        return text if self.since_unix_s else ""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        return self.host != socket.gethostname()
 
     def is_alive(self) -> bool:
-        if self.host == socket.gethostname():
-            return _start_of(self.pid) == self.started
-        return time.time() - self.beat_unix_s < DEAD_AFTER_S
+        if self.is_elsewhere:
+            return time.time() - self.beat_unix_s < DEAD_AFTER_S
+        return _start_of(self.pid) == self.started
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +61,25 @@ class LeaseProof:
 
     folder: Folder
     id: str
+    since_unix_s: float
 
     def check(self) -> None:
-        """RunError if another build has taken over; call it before each write."""
+        """RunError if another has taken over; call it before each write."""
         holder = _read(self.folder)
         if holder is None or holder.id != self.id:
             now = f"{holder.host}, pid {holder.pid}" if holder else "nobody"
-            raise RunError(f"{self.folder.uri}: this build has lost its lease (held by {now} now) and stops")
+            raise RunError(f"{self.folder.uri}: this process has lost its lease (held by {now} now) and stops")
 
 
 @contextlib.contextmanager
-def hold(folder: Folder) -> Iterator[LeaseProof]:
-    """Hold the lease of a run while the block runs; RunError where a live build holds it."""
-    proof = LeaseProof(folder, uuid.uuid4().hex)
-    _take(folder, proof.id)
+def hold(folder: Folder, *, waits: bool = False) -> Iterator[LeaseProof]:
+    """Hold the lease of a folder while the block runs; RunError where a live process holds it.
+
+    With `waits` a holder on another host is watched until it renews its lease, and replaced where it does not within
+    `DEAD_AFTER_S`: what is started again elsewhere after a crash then goes on by itself.
+    """
+    proof = LeaseProof(folder, uuid.uuid4().hex, time.time())
+    _take(proof, waits=waits)
     stop = threading.Event()
     beating = threading.Thread(target=_beat, args=(proof, stop), name="lease", daemon=True)
     beating.start()
@@ -73,16 +93,24 @@ def hold(folder: Folder) -> Iterator[LeaseProof]:
             folder.remove(layout.LEASE)
 
 
-def _take(folder: Folder, own_id: str) -> None:
-    while not folder.create(layout.LEASE, _content(own_id)):
+def _take(proof: LeaseProof, *, waits: bool) -> None:
+    folder, seen = proof.folder, None
+    while not folder.create(layout.LEASE, _content(proof)):
         holder = _read(folder)
-        if holder is not None and holder.id == own_id:
+        if holder is not None and holder.id == proof.id:
             # A client that got no answer from the store has asked again.
             return
         if holder is not None and holder.is_alive():
+            if waits and holder.is_elsewhere and seen in (None, holder):
+                if seen is None:
+                    _log.info("%s: waiting for a sign of life of pid %d on %s", folder.uri, holder.pid, holder.host)
+                seen = holder
+                time.sleep(_POLL_S)
+                continue
             raise RunError(
-                f"{folder.uri} is being built by pid {holder.pid} on {holder.host}; wait for it, or stop it and run "
-                f"the same command again (a build that died elsewhere is replaced after {DEAD_AFTER_S:.0f} s)"
+                f"{folder.uri} is in use by pid {holder.pid} on {holder.host}{holder.since}; "
+                "wait for it, or stop it and run the same command again (a process that died elsewhere is replaced "
+                f"after {DEAD_AFTER_S:.0f} s)"
             )
         folder.remove(layout.LEASE)
 
@@ -95,7 +123,7 @@ def _beat(proof: LeaseProof, stop: threading.Event) -> None:
                 proof.check()
             except RunError:
                 return
-            proof.folder.write(layout.LEASE, _content(proof.id))
+            proof.folder.write(layout.LEASE, _content(proof))
 
 
 def _read(folder: Folder) -> _Holder | None:
@@ -110,10 +138,15 @@ def _read(folder: Folder) -> _Holder | None:
         return None
 
 
-def _content(own_id: str) -> bytes:
+def _content(proof: LeaseProof) -> bytes:
     pid = os.getpid()
     holder = _Holder(
-        host=socket.gethostname(), pid=pid, started=_start_of(pid) or "", id=own_id, beat_unix_s=time.time()
+        host=socket.gethostname(),
+        pid=pid,
+        started=_start_of(pid) or "",
+        id=proof.id,
+        beat_unix_s=time.time(),
+        since_unix_s=proof.since_unix_s,
     )
     return json.dumps(asdict(holder)).encode()
 
