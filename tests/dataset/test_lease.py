@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import threading
 import time
 from contextlib import AbstractContextManager
@@ -78,11 +79,23 @@ def test_who_waits_replaces_a_holder_elsewhere_that_stays_silent(tmp_path: Path)
         proof.check()
 
 
-def test_who_waits_is_refused_when_the_holder_elsewhere_renews_its_lease(tmp_path: Path) -> None:
-    _leave(tmp_path, host="elsewhere")
+def test_who_waits_replaces_a_holder_here_that_is_about_to_end(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "1.5"]) as ending:
+        started = Path(f"/proc/{ending.pid}/stat").read_text().split()[21]
+        _leave(tmp_path, pid=ending.pid, started=started)
+        reaping = threading.Thread(target=ending.wait)
+        reaping.start()
+        with hold(tmp_path, waits=True) as proof:
+            proof.check()
+        reaping.join()
+
+
+@pytest.mark.parametrize("host", [socket.gethostname(), "elsewhere"])
+def test_who_waits_is_refused_when_the_holder_renews_its_lease(tmp_path: Path, host: str) -> None:
+    _leave(tmp_path, host=host)
     beating = threading.Timer(1.5, _leave_again, [tmp_path])
     beating.start()
-    with pytest.raises(RunError, match="on elsewhere since"), hold(tmp_path, waits=True):
+    with pytest.raises(RunError, match=f"on {host} since"), hold(tmp_path, waits=True):
         pass
     beating.join()
 
@@ -90,6 +103,13 @@ def test_who_waits_is_refused_when_the_holder_elsewhere_renews_its_lease(tmp_pat
 def _leave_again(folder: Path) -> None:
     content = json.loads((folder / "lease.json").read_text())
     Folder(folder).write("lease.json", json.dumps(content | {"beat_unix_s": time.time()}).encode())
+
+
+def test_nobody_waits_longer_than_the_dead_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "DEAD_AFTER_S", 1.0)
+    _leave(tmp_path)
+    with pytest.raises(RunError, match="is in use by"), hold(tmp_path, waits=True):
+        pass
 
 
 def test_a_lost_lease_is_noticed_and_left_to_its_new_holder(tmp_path: Path) -> None:

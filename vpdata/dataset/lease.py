@@ -45,14 +45,10 @@ class _Holder:
         text = time.strftime(" since %Y-%m-%d %H:%M:%S UTC", time.gmtime(self.since_unix_s))
         return text if self.since_unix_s else ""
 
-    @property
-    def is_elsewhere(self) -> bool:
-        return self.host != socket.gethostname()
-
     def is_alive(self) -> bool:
-        if self.is_elsewhere:
-            return time.time() - self.beat_unix_s < DEAD_AFTER_S
-        return _start_of(self.pid) == self.started
+        if self.host == socket.gethostname():
+            return _start_of(self.pid) == self.started
+        return time.time() - self.beat_unix_s < DEAD_AFTER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +71,8 @@ class LeaseProof:
 def hold(folder: Folder, *, waits: bool = False) -> Iterator[LeaseProof]:
     """Hold the lease of a folder while the block runs; RunError where a live process holds it.
 
-    With `waits` a holder on another host is watched until it renews its lease, and replaced where it does not within
-    `DEAD_AFTER_S`: what is started again elsewhere after a crash then goes on by itself.
+    With `waits` a holder is watched until it renews its lease, ends, or is taken for dead: what is started again right
+    behind a crash, here or on another host, then goes on by itself.
     """
     proof = LeaseProof(folder, uuid.uuid4().hex, time.time())
     _take(proof, waits=waits)
@@ -94,14 +90,14 @@ def hold(folder: Folder, *, waits: bool = False) -> Iterator[LeaseProof]:
 
 
 def _take(proof: LeaseProof, *, waits: bool) -> None:
-    folder, seen = proof.folder, None
+    folder, seen, wait_until_s = proof.folder, None, time.monotonic() + DEAD_AFTER_S
     while not folder.create(layout.LEASE, _content(proof)):
         holder = _read(folder)
         if holder is not None and holder.id == proof.id:
             # A client that got no answer from the store has asked again.
             return
         if holder is not None and holder.is_alive():
-            if waits and holder.is_elsewhere and seen in (None, holder):
+            if waits and seen in (None, holder) and time.monotonic() < wait_until_s:
                 if seen is None:
                     _log.info("%s: waiting for a sign of life of pid %d on %s", folder.uri, holder.pid, holder.host)
                 seen = holder
