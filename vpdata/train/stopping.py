@@ -41,3 +41,20 @@ def stop_requests() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def deadly_signals() -> Iterator[None]:
+    """A block that SIGTERM and SIGINT end together with the process: nothing is lost yet.
+
+    A handler in Python would not run before a wait in C++ for other processes, of half an hour at most, is over.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -21,6 +22,7 @@ from torch._C._distributed_c10d import HashStore
 from vpdata.errors import ConfigError, RunError, VpdataError
 from vpdata.models.gpu import torch_device
 from vpdata.models.torch_settings import Device
+from vpdata.train.stopping import deadly_signals
 
 _TIMEOUT = timedelta(minutes=30)
 """Of one collective; loading a large backbone from a slow disk may keep one rank that long."""
@@ -49,6 +51,12 @@ class World:
         flags = torch.tensor(facts, dtype=torch.int32)
         dist.all_reduce(flags, dist.ReduceOp.MAX, group=self.control)
         return [bool(flag) for flag in flags]
+
+    def of_all(self, value: Any) -> list[Any]:
+        """What each rank gave, by rank; small things that pickle takes."""
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value, group=self.control)
+        return values
 
     def sum_of(self, values: Tensor) -> Tensor:
         """Sum over the ranks, on the device of `values`; the same bits everywhere."""
@@ -87,7 +95,8 @@ def joined_world(device: Device) -> Iterator[World]:
         place = torch.device("cuda", local_rank % torch.cuda.device_count())
         torch.cuda.set_device(place)
     if not was_initialised:
-        _initialise(place, os.environ)
+        with deadly_signals():
+            _initialise(place, os.environ)
     try:
         yield World(
             rank=dist.get_rank(),
