@@ -1,8 +1,9 @@
 """Checkpoints that count only when they are whole."""
 
+import binascii
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.train.fixtures import RandomBatches, settings_for
 from tests.train.processes import train_here, train_in_processes
 from vpdata.errors import ConfigError, RunError, StorageError
 from vpdata.train.batch import Batch
+from vpdata.train.checkpoint_files import check_sums, read_facts
 from vpdata.train.checkpoints import CheckpointSettings
 
 
@@ -68,6 +70,81 @@ def test_checkpoint_cut_in_half_is_named_with_the_way_out(output):
     damaged.write_bytes(damaged.read_bytes()[: size // 2])
     with pytest.raises(RunError, match=rf"__0_0.distcp is cut short: got {size // 2} bytes, wanted {size}; remove"):
         train_here(settings_for(output))
+
+
+def damage(file: Path) -> None:
+    """Turn one bit in its middle."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["__0_0.distcp", ".metadata"])
+def test_checkpoint_with_a_bit_turned_is_named_with_the_way_out(output, name):
+    newest = output / "checkpoints" / "step-00000009"
+    damage(newest / name)
+    with pytest.raises(
+        RunError, match=rf"{name} is damaged: got the CRC-32 \w{{8}}, wanted \w{{8}}; remove this folder"
+    ):
+        train_here(settings_for(output))
+    shutil.rmtree(newest)
+    train_here(settings_for(output, stop_at_step=10))
+    assert names(output) == ["step-00000008", "step-00000010"]
+
+
+def test_checksums_are_those_of_another_tool(output):
+    newest = output / "checkpoints" / "step-00000009"
+    facts = json.loads((newest / "checkpoint.json").read_text())
+    assert {name: f"{binascii.crc32((newest / name).read_bytes()):08x}" for name in facts["files"]} == facts["crc32"]
+
+
+def test_checkpoint_of_an_older_version_has_no_checksums(output):
+    path = output / "checkpoints" / "step-00000009" / "checkpoint.json"
+    facts = json.loads(path.read_text())
+    del facts["crc32"]
+    path.write_text(json.dumps(facts))
+    train_here(settings_for(output, stop_at_step=10))
+    assert names(output) == ["step-00000009", "step-00000010"]
+
+
+def test_every_file_is_checked_by_one_of_many_processes(output):
+    newest = output / "checkpoints" / "step-00000009"
+    facts = read_facts(newest)
+    for name in facts["files"]:
+        damage(newest / name)
+    checked = [told_by(check_sums, newest, facts, rank=rank, world_size=3) for rank in range(3)]
+    assert sorted(name for told in checked for name in facts["files"] if name in told) == sorted(facts["files"])
+    assert checked.count("") == 3 - len(facts["files"])
+
+
+def told_by(task: Callable[..., None], *arguments: object, **options: object) -> str:
+    try:
+        task(*arguments, **options)
+    except RunError as error:
+        return str(error)
+    return ""
+
+
+def test_step_that_was_saved_is_not_saved_again(tmp_path):
+    # Step 4 is saved because it is due, and the training stops behind it.
+    train_here(settings_for(tmp_path, stop_at_step=4))
+    first = (tmp_path / "checkpoints" / "step-00000004" / "checkpoint.json").stat()
+    train_here(settings_for(tmp_path, stop_at_step=4))
+    again = (tmp_path / "checkpoints" / "step-00000004" / "checkpoint.json").stat()
+    assert (again.st_ino, again.st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
+
+
+def test_what_a_kill_leaves_of_a_removed_checkpoint_is_removed_later(output, monkeypatch):
+    def killed(path: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_here(settings_for(output))
+    assert names(output) == [".aside-removed-step-00000008", "step-00000009", "step-00000012"]
+    train_here(settings_for(output))
+    assert names(output) == ["step-00000009", "step-00000012"]
 
 
 @pytest.mark.slow

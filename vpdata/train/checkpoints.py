@@ -8,9 +8,9 @@ under another name and renamed when every process has finished; the frozen backb
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
+from collections.abc import Mapping
 from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,12 +23,10 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save
 
 from vpdata.errors import ConfigError, RunError, StorageError
+from vpdata.train.checkpoint_files import FACTS, WAY_OUT, CheckedWriter, check_sums, read_facts
 from vpdata.train.trainee import Trainee
 from vpdata.train.world import World
 
-_log = logging.getLogger(__name__)
-
-_FACTS = "checkpoint.json"
 _ASIDE = ".aside-"
 _TRAINED_ONLY = StateDictOptions(ignore_frozen_params=True)
 
@@ -82,7 +80,8 @@ class Checkpoints:
         self._folder = folder
         self._settings = settings
         self._world = world
-        self._pending: tuple[Future[Any], Position] | None = None
+        self._pending: tuple[Future[Any], Position, CheckedWriter] | None = None
+        self._newest_step: int | None = None
 
     def prepare(self) -> None:
         """Make the folder and remove what killed runs left half-written; ConfigError if it cannot be written to.
@@ -114,14 +113,17 @@ class Checkpoints:
         steps = self.steps()
         if not steps:
             return None
-        folder = self._folder / _name(steps[-1])
+        step = steps[-1]
+        folder = self._folder / _name(step)
         with self._world.together(f"opening {folder}"):
-            facts = _read_facts(folder)
+            facts = read_facts(folder)
+            # Each file by one rank: a checkpoint is read once to be checked, however many open it.
+            check_sums(folder, facts, rank=self._world.rank, world_size=self._world.size)
         state = _state_of(trainee, optimizer)
         try:
             load(state, checkpoint_id=folder, process_group=self._world.control)
         except (CheckpointException, OSError, RuntimeError) as error:
-            raise RunError(f"{folder} cannot be opened: {error}; {_WAY_OUT}") from error
+            raise RunError(f"{folder} cannot be opened: {error}; {WAY_OUT}") from error
         set_state_dict(
             trainee.trainable,
             optimizer,
@@ -129,18 +131,22 @@ class Checkpoints:
             optim_state_dict=state["optimizer"],
             options=StateDictOptions(ignore_frozen_params=True, strict=False),
         )
+        self._newest_step = step
         return Position(**facts["position"])
 
     def start_saving(self, trainee: Trainee, optimizer: torch.optim.Optimizer, position: Position) -> None:
         """Copy the state to the CPU and write it on a thread. Waits for the one before, if that is not done yet.
 
-        Called by all ranks together.
+        Nothing for the step that was saved, or opened, last. Called by all ranks together.
         """
         self.finish()
-        aside = self._folder / f"{_ASIDE}{_name(position.step)}"
-        future = async_save(_state_of(trainee, optimizer), checkpoint_id=aside, process_group=self._world.saving)
+        if position.step == self._newest_step:
+            return
+        writer = CheckedWriter(self._folder / f"{_ASIDE}{_name(position.step)}")
+        future = async_save(_state_of(trainee, optimizer), storage_writer=writer, process_group=self._world.saving)
         assert isinstance(future, Future)
-        self._pending = (future, position)
+        self._pending = (future, position, writer)
+        self._newest_step = position.step
 
     def publish_finished(self) -> None:
         """Publish the write under way if it has ended, and StorageError if it failed; nothing if it goes on.
@@ -149,13 +155,13 @@ class Checkpoints:
         """
         if self._pending is None or not self._pending[0].done():
             return
-        (future, position), self._pending = self._pending, None
+        (future, position, writer), self._pending = self._pending, None
         error = future.exception()
         if error is not None:
             raise StorageError(f"checkpoint {_name(position.step)} could not be written: {error}") from error
         if self._world.is_main:
             try:
-                self._publish(position)
+                self._publish(position, writer.crc32)
             except OSError as error:
                 raise StorageError(f"checkpoint {_name(position.step)} could not be published: {error}") from error
 
@@ -166,22 +172,30 @@ class Checkpoints:
                 wait([self._pending[0]])
             self.publish_finished()
 
-    def _publish(self, position: Position) -> None:
+    def _publish(self, position: Position, crc32: Mapping[str, str]) -> None:
         aside, final = self._folder / f"{_ASIDE}{_name(position.step)}", self._folder / _name(position.step)
         sizes = {path.name: path.stat().st_size for path in sorted(aside.iterdir())}
-        facts = {"position": asdict(position), "files": sizes}
-        (aside / _FACTS).write_text(json.dumps(facts, indent=1) + "\n")
-        if final.exists():
-            shutil.rmtree(final)
+        if missing := sorted(set(crc32) - set(sizes)):
+            raise StorageError(f"{aside} lacks {', '.join(missing)}, which another process wrote to another disk")
+        facts = {"position": asdict(position), "files": sizes, "crc32": crc32}
+        (aside / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
+        if final.is_dir():
+            self._remove(final)
         os.rename(aside, final)
         for step in self.steps()[: -self._settings.keep_last]:
             if not self._settings.keeps_for_good(step):
-                shutil.rmtree(self._folder / _name(step))
+                self._remove(self._folder / _name(step))
+
+    def _remove(self, folder: Path) -> None:
+        """So that what a kill leaves of it is known for what it is."""
+        aside = self._folder / f"{_ASIDE}removed-{folder.name}"
+        os.rename(folder, aside)
+        shutil.rmtree(aside)
 
 
 def whole_steps(folder: Path) -> list[int]:
     """Steps of the whole checkpoints in a folder of them, oldest first."""
-    return sorted(int(path.parent.name.removeprefix("step-")) for path in folder.glob(f"step-*/{_FACTS}"))
+    return sorted(int(path.parent.name.removeprefix("step-")) for path in folder.glob(f"step-*/{FACTS}"))
 
 
 def load_trained(folder: Path, step: int, trainee: Trainee) -> bool:
@@ -192,7 +206,7 @@ def load_trained(folder: Path, step: int, trainee: Trainee) -> bool:
     checkpoint = folder / _name(step)
     trained: dict[str, Any] = {name: value.detach() for name, value in trainee.parameters().items()}
     try:
-        _read_facts(checkpoint)
+        check_sums(checkpoint, read_facts(checkpoint))
         load({"model": trained}, checkpoint_id=checkpoint)
     except (RunError, CheckpointException, OSError, RuntimeError) as error:
         if not checkpoint.exists():
@@ -201,26 +215,8 @@ def load_trained(folder: Path, step: int, trainee: Trainee) -> bool:
     return True
 
 
-_WAY_OUT = "remove this folder to go on from the checkpoint before it"
-
-
 def _name(step: int) -> str:
     return f"step-{step:08d}"
-
-
-def _read_facts(folder: Path) -> dict[str, Any]:
-    """What `checkpoint.json` says; RunError if it, or a file that it lists, is not whole."""
-    try:
-        facts = json.loads((folder / _FACTS).read_text())
-        sizes = facts["files"]
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{folder / _FACTS} cannot be read: {error}; {_WAY_OUT}") from error
-    for name, wanted in sizes.items():
-        path = folder / name
-        got = path.stat().st_size if path.exists() else 0
-        if got != wanted:
-            raise RunError(f"{path} is cut short: got {got} bytes, wanted {wanted}; {_WAY_OUT}")
-    return facts
 
 
 def _state_of(trainee: Trainee, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
