@@ -1,5 +1,7 @@
 """Whether another session may go on with a training."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -25,12 +27,37 @@ def world():
         yield world
 
 
+def claimed(settings: TrainSettings, world: World) -> None:
+    """Leave the folder of a training that has come to its first checkpoint."""
+    claim(settings, facts=FACTS, world=world)
+    checkpoint = Path(settings.output, "checkpoints", "step-00000004")
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "checkpoint.json").touch()
+
+
 def test_settings_that_decide_what_is_learnt_may_not_change(tmp_path, world: World):
-    claim(settings_for(tmp_path), facts=FACTS, world=world)
+    claimed(settings_for(tmp_path), world)
     with pytest.raises(RunError, match="seed got 43, wanted 42"):
         claim(settings_for(tmp_path, seed=43), facts=FACTS, world=world)
     with pytest.raises(RunError, match="windows got 4567, wanted 0123"):
         claim(settings_for(tmp_path), facts={"windows": "4567"}, world=world)
+
+
+def test_start_that_failed_before_its_first_checkpoint_owns_no_folder(tmp_path, world: World, caplog):
+    claim(settings_for(tmp_path), facts=FACTS, world=world)
+    (tmp_path / "checkpoints" / ".aside-step-00000004").mkdir(parents=True)
+    with caplog.at_level("INFO"):
+        claim(settings_for(tmp_path, seed=43), facts={"windows": "4567"}, world=world)
+    assert "came to nothing" in caplog.text
+    recorded = yaml.safe_load((tmp_path / "run.yaml").read_text())
+    assert (recorded["settings"]["seed"], recorded["windows"]) == (43, "4567")
+
+
+def test_finished_training_without_checkpoints_owns_its_folder(tmp_path, world: World):
+    claim(settings_for(tmp_path), facts=FACTS, world=world)
+    (tmp_path / "context_encoder").mkdir()
+    with pytest.raises(RunError, match="seed got 43, wanted 42"):
+        claim(settings_for(tmp_path, seed=43), facts=FACTS, world=world)
 
 
 def test_files_behind_equal_names_may_not_change(tmp_path, world: World):
@@ -49,7 +76,7 @@ def test_files_behind_equal_names_may_not_change(tmp_path, world: World):
             backbone=BackboneSettings(weights=str(tmp_path / backbone / "backbone"), device="cpu", dtype="float32"),
         )
 
-    claim(settings(encoder="one", backbone="one"), facts=FACTS, world=world)
+    claimed(settings(encoder="one", backbone="one"), world)
     claim(settings(encoder="one", backbone="one"), facts=FACTS, world=world)
     with pytest.raises(RunError, match="context_encoder_sha256 got d4735e3a"):  # sha256sum of a 2
         claim(settings(encoder="two", backbone="one"), facts=FACTS, world=world)
@@ -58,7 +85,7 @@ def test_files_behind_equal_names_may_not_change(tmp_path, world: World):
 
 
 def test_settings_of_one_session_may_change(tmp_path, world: World):
-    claim(settings_for(tmp_path), facts=FACTS, world=world)
+    claimed(settings_for(tmp_path), world)
     claim(
         settings_for(
             tmp_path,
@@ -73,7 +100,7 @@ def test_settings_of_one_session_may_change(tmp_path, world: World):
 
 
 def test_optimizer_may_change_with_a_note(tmp_path, world: World, caplog):
-    claim(settings_for(tmp_path), facts=FACTS, world=world)
+    claimed(settings_for(tmp_path), world)
     lower = settings_for(tmp_path, optimizer=OptimizerSettings(learning_rate=1e-4, warmup_steps=2))
     with caplog.at_level("WARNING"):
         claim(lower, facts=FACTS, world=world)
@@ -82,7 +109,7 @@ def test_optimizer_may_change_with_a_note(tmp_path, world: World, caplog):
 
 
 def test_setting_that_is_new_in_the_code_is_taken_for_its_default(tmp_path, world: World):
-    claim(settings_for(tmp_path), facts=FACTS, world=world)
+    claimed(settings_for(tmp_path), world)
     path = tmp_path / "run.yaml"
     older = yaml.safe_load(path.read_text())
     del older["settings"]["loss"]

@@ -19,6 +19,7 @@ from vpdata.config import fill, public, to_plain
 from vpdata.errors import ConfigError, RunError
 from vpdata.models.weights import read_lock, weights_folder
 from vpdata.storage import Folder
+from vpdata.train.checkpoints import whole_steps
 from vpdata.train.settings import TrainSettings
 from vpdata.train.world import World
 
@@ -44,10 +45,12 @@ _MAY_CHANGE = (
 """Settings that another session may have otherwise: none of them decides what is learnt."""
 _MAY_CHANGE_WITH_A_NOTE = ("optimizer",)
 """They do decide, but a training that has diverged must be able to go on with a lower learning rate."""
+_STAGES = ("context_encoder", "id_adapter")
+"""What a finished training leaves is in a folder named by its stage."""
 
 
 def claim(settings: TrainSettings, *, facts: Mapping[str, str], world: World) -> None:
-    """Make the output folder and write `run.yaml`, or check that the one there is of the same training.
+    """Make the output folder and write `run.yaml`, or check that what was trained there is the same training.
 
     `facts` decide what is learnt too, beside the settings and the files that they name. ConfigError for a folder that
     cannot be written to, RunError for that of another training. Called by all ranks together.
@@ -60,7 +63,10 @@ def claim(settings: TrainSettings, *, facts: Mapping[str, str], world: World) ->
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if (folder / _FILE).exists():
-                _refuse_another(folder, now)
+                if _has_trained(folder):
+                    _refuse_another(folder, now)
+                else:
+                    _log.info("%s holds a training that came to nothing, and is taken for this one", folder)
             aside = folder / f".aside-{_FILE}"
             code = {"vpdata": __version__, "torch": str(torch.__version__)}
             aside.write_text(yaml.safe_dump({"code": code, **now}, sort_keys=False))
@@ -80,6 +86,11 @@ def check_settings(settings: TrainSettings) -> None:
     """As `check_same`, for a process that does not look at the windows."""
     recorded = _recorded(Path(settings.output))
     check_same(settings, facts={"windows": recorded["windows"]})
+
+
+def _has_trained(folder: Path) -> bool:
+    """Whether a training in this folder came to anything: what failed before its first checkpoint owns no folder."""
+    return bool(whole_steps(folder / "checkpoints")) or any((folder / stage).exists() for stage in _STAGES)
 
 
 def _recorded(folder: Path) -> dict[str, Any]:
