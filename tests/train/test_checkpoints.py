@@ -3,6 +3,7 @@
 import binascii
 import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,12 +11,15 @@ import pytest
 import torch
 from torch.distributed.checkpoint import FileSystemReader
 
-from tests.train.fixtures import RandomBatches, settings_for
-from tests.train.processes import train_here, train_in_processes
+from tests.train.fixtures import RandomBatches, backbone, settings_for
+from tests.train.processes import FINGERPRINT, train_here, train_in_processes
 from vpdata.errors import ConfigError, RunError, StorageError
 from vpdata.train.batch import Batch
 from vpdata.train.checkpoint_files import check_sums, read_facts
 from vpdata.train.checkpoints import CheckpointSettings
+from vpdata.train.output import held_output
+from vpdata.train.train import fit
+from vpdata.train.world import joined_world
 
 
 @pytest.fixture(autouse=True)
@@ -145,6 +149,38 @@ def test_what_a_kill_leaves_of_a_removed_checkpoint_is_removed_later(output, mon
     assert names(output) == [".aside-removed-step-00000008", "step-00000009", "step-00000012"]
     train_here(settings_for(output))
     assert names(output) == ["step-00000009", "step-00000012"]
+
+
+class SeesItsLeaseTaken(RandomBatches):
+    """After five steps another training holds the output."""
+
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[list[Batch]]:
+        for step, batches in enumerate(super().epoch(epoch, start=start)):
+            if epoch * 5 + start + step == 5:
+                content = json.loads((self.folder / "lease.json").read_text()) | {"id": "other", "host": "elsewhere"}
+                (self.folder / "lease.json").write_text(json.dumps(content))
+            yield batches
+
+
+def test_training_that_has_lost_its_output_writes_no_more_checkpoints(tmp_path):
+    SeesItsLeaseTaken.folder = tmp_path
+    net = backbone()
+    with (
+        joined_world("cpu") as world,
+        held_output(tmp_path, world=world) as lease,
+        pytest.raises(RunError, match=r"has lost its lease \(held by elsewhere"),
+    ):
+        fit(
+            settings_for(tmp_path),
+            backbone=net,
+            fingerprint=FINGERPRINT,
+            batches=SeesItsLeaseTaken(net),
+            validation=None,
+            world=world,
+            stop=threading.Event(),
+            lease=lease,
+        )
+    assert "step-00000008" not in names(tmp_path)
 
 
 @pytest.mark.slow

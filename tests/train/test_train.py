@@ -1,6 +1,8 @@
 """A whole training, from encoded latents to a context encoder that can be loaded."""
 
 import json
+import os
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,9 @@ from tests.train.processes import FINGERPRINT, train_here, train_in_processes
 from vpdata.backbones.loading import load_backbone, load_text_encoder
 from vpdata.backbones.saving import load_context_encoder
 from vpdata.config import fill, read_yaml
+from vpdata.dataset import lease
 from vpdata.errors import BackendError, ConfigError, RunError
+from vpdata.storage import Folder
 from vpdata.train.empty_text import empty_text
 from vpdata.train.parallel import ParallelSettings
 from vpdata.train.settings import TrainSettings
@@ -63,6 +67,19 @@ def test_finished_training_that_is_called_again_does_nothing(latents, tmp_path):
     assert (tmp_path / "out" / "metrics.jsonl").read_bytes() == before
 
 
+def test_second_training_in_one_output_is_refused_by_name(latents, tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "HEARTBEAT_S", 0.1)
+    settings = settings_of(write_config(tmp_path / "train.yaml", latents=latents, output=tmp_path / "out"))
+    with (
+        lease.hold(Folder(tmp_path / "out")),
+        pytest.raises(RunError, match=rf"out is in use by pid {os.getpid()} on {socket.gethostname()} since 20"),
+    ):
+        train(settings)
+    assert list((tmp_path / "out").iterdir()) == []
+    assert train(settings) == "finished"
+    assert not (tmp_path / "out" / "lease.json").exists()
+
+
 @pytest.mark.slow
 def test_sharded_training_saves_the_encoder_whole(tmp_path):
     parallel = ParallelSettings(mode="fsdp")
@@ -88,7 +105,7 @@ def test_start_with_another_backbone_leaves_no_empty_caption_for_the_right_one(l
     settings = settings_of(config)
     with pytest.raises(RunError, match="of another backbone"):
         train(replace(settings, backbone=replace(BACKBONE, tiny="cogvideox")))
-    assert not (tmp_path / "out").exists()
+    assert list((tmp_path / "out").iterdir()) == []
     # A run's clips fit any backbone: that start may well come as far as to the empty caption.
     with joined_world("cpu") as world:
         other = empty_text(tmp_path / "out", backbone=replace(BACKBONE, tiny="cogvideox"), world=world)

@@ -22,6 +22,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save
 
+from vpdata.dataset.lease import LeaseProof
 from vpdata.errors import ConfigError, RunError, StorageError
 from vpdata.train.checkpoint_files import FACTS, WAY_OUT, CheckedWriter, check_sums, read_facts
 from vpdata.train.trainee import Trainee
@@ -76,10 +77,14 @@ class Position:
 class Checkpoints:
     """The checkpoints of one training, in a folder on a disk that all processes share."""
 
-    def __init__(self, folder: Path, *, settings: CheckpointSettings, world: World) -> None:
+    def __init__(
+        self, folder: Path, *, settings: CheckpointSettings, world: World, lease: LeaseProof | None = None
+    ) -> None:
+        """`lease`: of the training's output, on the main rank where it is held."""
         self._folder = folder
         self._settings = settings
         self._world = world
+        self._lease = lease
         self._pending: tuple[Future[Any], Position, CheckedWriter] | None = None
         self._newest_step: int | None = None
 
@@ -108,15 +113,21 @@ class Checkpoints:
     def load_newest(self, trainee: Trainee, optimizer: torch.optim.Optimizer) -> Position | None:
         """Restore trained parameters and optimizer from the newest checkpoint; None where there is none yet.
 
-        RunError if it is damaged. Called by all ranks together.
+        RunError if it is damaged, or not the same on all ranks. Called by all ranks together.
         """
-        steps = self.steps()
-        if not steps:
+        newest = None
+        with self._world.together(f"opening a checkpoint in {self._folder}"):
+            if self._world.is_main and (steps := self.steps()):
+                newest = steps[-1], read_facts(self._folder / _name(steps[-1]))
+        # The main rank alone chooses: another one may be shown an older list of the folder by its network disk.
+        newest = self._world.of_all(newest)[0]
+        if newest is None:
             return None
-        step = steps[-1]
+        step, facts = newest
         folder = self._folder / _name(step)
         with self._world.together(f"opening {folder}"):
-            facts = read_facts(folder)
+            if not self._world.is_main:
+                _refuse_other_view(folder, facts)
             # Each file by one rank: a checkpoint is read once to be checked, however many open it.
             check_sums(folder, facts, rank=self._world.rank, world_size=self._world.size)
         state = _state_of(trainee, optimizer)
@@ -173,6 +184,8 @@ class Checkpoints:
             self.publish_finished()
 
     def _publish(self, position: Position, crc32: Mapping[str, str]) -> None:
+        if self._lease is not None:
+            self._lease.check()
         aside, final = self._folder / f"{_ASIDE}{_name(position.step)}", self._folder / _name(position.step)
         sizes = {path.name: path.stat().st_size for path in sorted(aside.iterdir())}
         if missing := sorted(set(crc32) - set(sizes)):
@@ -217,6 +230,19 @@ def load_trained(folder: Path, step: int, trainee: Trainee) -> bool:
 
 def _name(step: int) -> str:
     return f"step-{step:08d}"
+
+
+def _refuse_other_view(folder: Path, facts: Mapping[str, Any]) -> None:
+    """RunError unless this rank sees the checkpoint that the main one does."""
+    try:
+        is_same, why = read_facts(folder) == facts, "it says something else"
+    except RunError as error:
+        is_same, why = False, str(error)
+    if not is_same:
+        raise RunError(
+            f"this machine does not see {folder} as rank 0 does: {why}; output is not on one disk that all processes "
+            "share, or what the disk shows here is stale and right in a minute"
+        )
 
 
 def _state_of(trainee: Trainee, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`run.yaml` of a training: what it was started with, and whether another session may go on with it."""
+"""What a training was started with: the same in all its processes, and in `run.yaml` for sessions that go on."""
 
 from __future__ import annotations
 
@@ -45,21 +45,30 @@ _MAY_CHANGE = (
 """Settings that another session may have otherwise: none of them decides what is learnt."""
 _MAY_CHANGE_WITH_A_NOTE = ("optimizer",)
 """They do decide, but a training that has diverged must be able to go on with a lower learning rate."""
+_MAY_DIFFER = ("output", "data.latents", "data.run", "data.loader.num_threads", "data.loader.num_ahead")
+"""Settings that processes of one training may have otherwise: where a machine finds the same data, how it reads."""
 _STAGES = ("context_encoder", "id_adapter")
 """What a finished training leaves is in a folder named by its stage."""
+
+
+def refuse_differing_settings(settings: TrainSettings, *, world: World) -> None:
+    """RunError unless all processes have the same settings and code. Called by all ranks together."""
+    _refuse_differing({"code": _code(), "settings": _public(settings)}, world)
 
 
 def claim(settings: TrainSettings, *, facts: Mapping[str, str], world: World) -> None:
     """Make the output folder and write `run.yaml`, or check that what was trained there is the same training.
 
     `facts` decide what is learnt too, beside the settings and the files that they name. ConfigError for a folder that
-    cannot be written to, RunError for that of another training. Called by all ranks together.
+    cannot be written to, RunError for that of another training, and where ranks differ. Called by all ranks together.
     """
     folder = Path(settings.output)
+    with world.together("reading what decides the training"):
+        now = _now(settings, facts)
+    _refuse_differing(now, world)
     with world.together(f"preparing {folder}"):
         if not world.is_main:
             return
-        now = _now(settings, facts)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if (folder / _FILE).exists():
@@ -68,8 +77,7 @@ def claim(settings: TrainSettings, *, facts: Mapping[str, str], world: World) ->
                 else:
                     _log.info("%s holds a training that came to nothing, and is taken for this one", folder)
             aside = folder / f".aside-{_FILE}"
-            code = {"vpdata": __version__, "torch": str(torch.__version__)}
-            aside.write_text(yaml.safe_dump({"code": code, **now}, sort_keys=False))
+            aside.write_text(yaml.safe_dump({"code": _code(), **now}, sort_keys=False))
             aside.replace(folder / _FILE)
         except OSError as error:
             raise ConfigError(f"cannot write the training to {folder}: {error.strerror or error}") from error
@@ -88,6 +96,17 @@ def check_settings(settings: TrainSettings) -> None:
     check_same(settings, facts={"windows": recorded["windows"]})
 
 
+def _refuse_differing(facts: Mapping[str, Any], world: World) -> None:
+    """RunError, on all ranks the same, that names what differs on the first rank that is unlike the main one."""
+    wanted, *others = world.of_all(facts)
+    for rank, got in enumerate(others, start=1):
+        if changed := _differing(wanted, got, free=_MAY_DIFFER):
+            raise RunError(
+                f"rank {rank} does not train what rank 0 does: {', '.join(sorted(changed.values()))}; start all "
+                "processes with the same code, settings and data"
+            )
+
+
 def _has_trained(folder: Path) -> bool:
     """Whether a training in this folder came to anything: what failed before its first checkpoint owns no folder."""
     return bool(whole_steps(folder / "checkpoints")) or any((folder / stage).exists() for stage in _STAGES)
@@ -102,8 +121,9 @@ def _recorded(folder: Path) -> dict[str, Any]:
 def _refuse_another(folder: Path, now: Mapping[str, Any]) -> None:
     before = _recorded(folder)
     # Filled in, so that a setting that is new since then is taken for its default.
+    before.pop("code")
     before["settings"] = _public(fill(TrainSettings, before["settings"], where=f"{folder}/{_FILE}"))
-    changed = _differing(before, now)
+    changed = _differing(before, now, free=_MAY_CHANGE)
     for name in [name for name in changed if name.split(".")[0] in _MAY_CHANGE_WITH_A_NOTE]:
         _log.warning("going on with another setting: %s", changed.pop(name))
     if changed:
@@ -144,19 +164,21 @@ def _described(part: Folder) -> dict[str, str | int]:
     return configs | {name: part.size(name) for name in part.names(".safetensors")}
 
 
+def _code() -> dict[str, str]:
+    return {"vpdata": __version__, "torch": str(torch.__version__)}
+
+
 def _public(settings: TrainSettings) -> dict[str, Any]:
     return public(to_plain(settings))
 
 
-def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
-    """What decides what is learnt and is not the same, by name: "name got ..., wanted ..."."""
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any], *, free: tuple[str, ...]) -> dict[str, str]:
+    """What is not the same but for settings that are `free`, by name: "name got ..., wanted ..."."""
     old, new = dict(_leaves(before)), dict(_leaves(now))
     names = [
         name
         for name in old | new
-        if not name.startswith("code.")
-        and not any(f"{name}.".startswith(f"settings.{free}.") for free in _MAY_CHANGE)
-        and old.get(name) != new.get(name)
+        if not any(f"{name}.".startswith(f"settings.{one}.") for one in free) and old.get(name) != new.get(name)
     ]
     plain = {name: name.removeprefix("settings.") for name in names}
     return {plain[name]: f"{plain[name]} got {new.get(name)}, wanted {old.get(name)}" for name in names}

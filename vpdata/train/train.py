@@ -13,6 +13,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from vpdata.backbones.loading import fingerprint, load_backbone, read_spec
 from vpdata.backbones.port import Backbone
 from vpdata.backbones.saving import load_context_encoder, parameter_share
+from vpdata.dataset.lease import LeaseProof
 from vpdata.models.gpu import torch_dtype
 from vpdata.train.batch import Batches
 from vpdata.train.checkpoints import Checkpoints
@@ -20,8 +21,9 @@ from vpdata.train.data import open_data
 from vpdata.train.id_adapter import id_adapter_trainee
 from vpdata.train.loop import Loop, Outcome
 from vpdata.train.metrics import MetricsLog
+from vpdata.train.output import held_output
 from vpdata.train.parallel import lay_out, refuse_dtype
-from vpdata.train.record import claim
+from vpdata.train.record import claim, refuse_differing_settings
 from vpdata.train.settings import TrainSettings
 from vpdata.train.stopping import stop_requests
 from vpdata.train.trainee import Trainee, assert_only_trainable, context_encoder_trainee
@@ -37,7 +39,12 @@ def train(settings: TrainSettings) -> Outcome:
     any process saves and stops them all.
     """
     read_spec(settings.backbone)  # names weights that are missing before anybody waits, and makes a tiny one
-    with stop_requests() as stop, joined_world(settings.backbone.device) as world:
+    with (
+        stop_requests() as stop,
+        joined_world(settings.backbone.device) as world,
+        held_output(Path(settings.output), world=world) as lease,
+    ):
+        refuse_differing_settings(settings, world=world)
         refuse_dtype(settings.backbone.dtype, device=world.device, mode=settings.parallel.mode)
         data = open_data(
             settings.data,
@@ -58,6 +65,7 @@ def train(settings: TrainSettings) -> Outcome:
             validation=data.validation,
             world=world,
             stop=stop,
+            lease=lease,
         )
 
 
@@ -70,11 +78,12 @@ def fit(
     validation: Batches | None,
     world: World,
     stop: threading.Event,
+    lease: LeaseProof | None = None,
 ) -> Outcome:
     """Train from the newest checkpoint on, and write the trained part when all steps are done.
 
-    `fingerprint`: that of the VAE and text encoder behind the batches. Called by all ranks together, each with its own
-    batches and the same backbone.
+    `fingerprint`: that of the VAE and text encoder behind the batches; `lease`: of the output folder, where it is held.
+    Called by all ranks together, each with its own batches and the same backbone.
     """
     folder = Path(settings.output)
     with world.together("opening what is trained"):
@@ -93,7 +102,7 @@ def fit(
         settings=settings,
         dtype=torch_dtype(settings.backbone.dtype),
         world=world,
-        checkpoints=Checkpoints(folder / "checkpoints", settings=settings.checkpoints, world=world),
+        checkpoints=Checkpoints(folder / "checkpoints", settings=settings.checkpoints, world=world, lease=lease),
         log=MetricsLog(folder, settings=settings.watch, world=world),
         optimizer=_optimizer(trainee, settings),
         scaler=torch.amp.GradScaler(world.device.type, enabled=settings.backbone.dtype == "float16"),  # pyright: ignore[reportPrivateImportUsage]
