@@ -38,7 +38,7 @@ class FlowTrackerSettings:
         return ModelCard(
             role=role,
             name="embedded",
-            revision="1",
+            revision="2",
             licence="Apache-2.0",
             source=f"opencv {cv2.__version__}",
             options={"short_side_px": self.short_side_px},
