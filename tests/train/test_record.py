@@ -84,6 +84,23 @@ def test_files_behind_equal_names_may_not_change(tmp_path, world: World):
         claim(settings(encoder="one", backbone="two"), facts=FACTS, world=world)
 
 
+def test_training_may_start_from_no_other_encoder_of_the_same_name(tmp_path, world: World):
+    for name, content in (("one", b"1"), ("two", b"2")):
+        (tmp_path / name / "encoder").mkdir(parents=True)
+        (tmp_path / name / "encoder" / "model.safetensors").write_bytes(content)
+    one, two = (settings_for(tmp_path / "out", start_from=str(tmp_path / name / "encoder")) for name in ("one", "two"))
+    claimed(one, world)
+    claim(one, facts=FACTS, world=world)
+    with pytest.raises(RunError, match="start_from_sha256 got d4735e3a"):  # sha256sum of a 2
+        claim(two, facts=FACTS, world=world)
+
+
+def test_training_that_shall_be_longer_is_told_of_start_from(tmp_path, world: World):
+    claimed(settings_for(tmp_path), world)
+    with pytest.raises(RunError, match=r"num_steps got 20, wanted 12; .*start another training from it: start_from"):
+        claim(settings_for(tmp_path, num_steps=20), facts=FACTS, world=world)
+
+
 def test_settings_of_one_session_may_change(tmp_path, world: World):
     claimed(settings_for(tmp_path), world)
     claim(

@@ -151,6 +151,14 @@ def test_videos_that_are_all_watched_leave_nothing_to_train_on(latents, tmp_path
         train(settings_of(config))
 
 
+def test_depth_that_does_not_fit_the_backbone_claims_no_output(latents, tmp_path):
+    encoder = {"num_layers": 3}
+    config = write_config(tmp_path / "train.yaml", latents=latents, output=tmp_path / "out", encoder=encoder)
+    with pytest.raises(ConfigError, match=r"encoder.num_layers to one of 1, 2, 4"):
+        train(settings_of(config))
+    assert not (tmp_path / "out" / "run.yaml").exists()
+
+
 def test_output_on_a_store_is_refused():
     with pytest.raises(ValueError, match="a disk that all processes share"):
         settings_for("s3://bucket/out")

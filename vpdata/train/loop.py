@@ -128,7 +128,7 @@ class Loop:
         if self.position.step:
             _log.info("going on from step %d", self.position.step)
         elif self.validation is not None:
-            self._validate(self.validation, stop)  # of the backbone alone: a new encoder changes nothing
+            self._validate(self.validation, stop)  # where training starts: a new encoder changes nothing
         # Its clock runs from here: neither the start nor the validation is part of a step.
         self.window = Window(device=self.world.device)
 

@@ -19,8 +19,18 @@ from vpdata.train.loss import sums_by_bin
 from vpdata.train.step import NUM_BINS, StepLoss
 from vpdata.train.world import World
 
-_PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "H800": 989e12, "A100": 312e12, "A800": 312e12, "V100": 125e12}
-"""Dense half-precision FLOP/s by a part of the device's name, from the makers' data sheets."""
+_PEAK_FLOPS = {
+    "H200 NVL": 835e12,
+    "H200": 989e12,
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H100": 989e12,
+    "H800": 989e12,
+    "A100": 312e12,
+    "A800": 312e12,
+    "V100": 125e12,
+}
+"""Dense half-precision FLOP/s by a part of the device's name, the first that fits, from the makers' data sheets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,18 +127,20 @@ def _refuse_another(folder: Path, now: Mapping[str, Any]) -> None:
     for name in [name for name in changed if name.split(".")[0] in _MAY_CHANGE_WITH_A_NOTE]:
         _log.warning("going on with another setting: %s", changed.pop(name))
     if changed:
+        longer = "; to train on behind its last step, start another training from it: start_from"
         raise RunError(
             f"{folder} holds another training: {', '.join(sorted(changed.values()))}; go on with what its {_FILE} "
-            "says, or choose another output"
+            f"says, or choose another output{longer if 'num_steps' in changed else ''}"
         )
 
 
 def _now(settings: TrainSettings, facts: Mapping[str, str]) -> dict[str, Any]:
     """What `run.yaml` holds. Paths are there by their last part only, so what they lead to is told by its content."""
     now = {"settings": _public(settings), **facts, "transformer": _transformer(settings.backbone)}
-    if settings.context_encoder is not None:
-        weights = Folder(settings.context_encoder).read(WEIGHTS_FILE)
-        now["context_encoder_sha256"] = hashlib.sha256(weights).hexdigest()
+    for name in ("context_encoder", "start_from"):
+        folder: str | None = getattr(settings, name)
+        if folder is not None:
+            now[f"{name}_sha256"] = hashlib.sha256(Folder(folder).read(WEIGHTS_FILE)).hexdigest()
     return now
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
+from vpdata.backbones.injector import schedule
 from vpdata.backbones.loading import fingerprint, load_backbone, read_spec
 from vpdata.backbones.port import Backbone
 from vpdata.backbones.saving import load_context_encoder, parameter_share
@@ -38,7 +39,9 @@ def train(settings: TrainSettings) -> Outcome:
     The output folder then holds checkpoints, `metrics.jsonl`, and after the last step the trained part. A SIGTERM to
     any process saves and stops them all.
     """
-    read_spec(settings.backbone)  # names weights that are missing before anybody waits, and makes a tiny one
+    spec = read_spec(settings.backbone)  # names weights that are missing before anybody waits, and makes a tiny one
+    if settings.stage == "context_encoder":  # before an output is claimed that no other depth could go on with
+        schedule(settings.injection, num_blocks=spec.num_blocks, num_hints=settings.encoder.num_layers)
     with (
         stop_requests() as stop,
         joined_world(settings.backbone.device) as world,
