@@ -48,6 +48,8 @@ def _add(args: argparse.Namespace) -> int:
     if old is not None:
         # Before what takes hours, and again with what is there after it.
         refuse_unlike(old, setting_of(bench, settings, networks))
+    with _alone(path):
+        pass  # a disk that cannot be written to or locked is found before as well
     board = measured_board(bench, open_results(args.results), settings, networks)
     with _alone(path):
         if path.exists():

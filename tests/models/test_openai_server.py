@@ -323,6 +323,28 @@ def test_limit_that_a_small_question_keeps_within_stops_the_run_at_once(server, 
     assert client(server).answer("Describe it.", images=[PICTURE]).text == "grey"
 
 
+def test_large_request_that_a_gateway_gives_up_gets_no_text_while_small_ones_are_answered(server):
+    def judge(handler):
+        (fails(504) if len(pictures_in(server.asked[-1])) > 1 else says("grey"))(handler)
+
+    server.choose = lambda prompt, number: judge
+    one = client(server, sleep=no_sleep, max_attempts=2)
+    assert one.answer("Describe it.", images=[PICTURE]).text == "grey"
+    assert one.answer("Describe it.", images=[PICTURE, NOISE]) is None
+    assert one.num_unfinished == 1
+
+
+def test_plain_question_is_no_longer_than_what_was_refused_for_its_words(server):
+    words = "Describe it. " * 40
+
+    def judge(handler):
+        prompt = server.asked[-1].prompt
+        (fails(400) if prompt == words or len(prompt) > len(words) else says("grey"))(handler)
+
+    server.choose = lambda prompt, number: judge
+    assert client(server).answer(words, images=[]) is None
+
+
 def test_refusal_is_judged_only_when_the_server_has_time_for_a_plain_question(server):
     server.choose = lambda prompt, number: {0: fails(400), 1: fails(429), 2: fails(400)}.get(number, says("grey"))
     assert client(server, sleep=no_sleep).answer("bad", images=[]) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -171,6 +173,22 @@ def test_box_of_the_whole_scene_takes_no_object_along(score, frames):
     detections += [detection(frame, (0, 0, WIDTH, HEIGHT), label="street", score=score) for frame in frames]
     found = follow(boxes_themselves, detections)
     assert {"cat", "dog", "car"} <= {label for label, _ in found}
+
+
+@pytest.mark.parametrize("wheel_score", [0.55, 0.7])
+def test_boxes_in_boxes_in_boxes_wait_for_each_other_in_no_circle(wheel_score):
+    street = detection(2, (0, 0, WIDTH, HEIGHT), label="street", score=0.3)
+    car, wheel = detection(2, (4, 4, 40, 30), label="car", score=0.5), detection(2, (6, 20, 14, 28), label="wheel")
+    detections = [street, car, replace(wheel, score=wheel_score), detection(5, C, label="dog", score=0.4)]
+    assert {"car", "dog"} <= {label for label, _ in follow(boxes_themselves, detections)}
+
+
+def test_answer_that_holds_nothing_but_an_earlier_object_is_none():
+    def track(prompts):
+        seen = [rectangle(A)] * 5 + [None]
+        return [ObjectMasks(counts=tuple(seen), score=0.9) for _ in prompts]
+
+    assert follow(track, [detection(0, A, score=0.9), detection(5, B)]) == [("thing", 5)]
 
 
 def test_unsure_box_around_two_sure_ones_does_not_join_them():

@@ -48,11 +48,16 @@ class Answers:
 
 
 def question_key(
-    *, model: str, revision: str, prompt: str, images: Sequence[Image], parameters: Mapping[str, Any]
+    *, model: str, revision: str | None, prompt: str, images: Sequence[Image], parameters: Mapping[str, Any]
 ) -> str:
-    """64 hex digits of all that an answer depends on. Pixels count, not how they are compressed for the way."""
+    """64 hex digits of all that an answer depends on. Pixels count, not how they are compressed for the way.
+
+    `revision`: None where nobody says of which the model is.
+    """
     pictures = [[image.shape, hashlib.sha256(image.tobytes()).hexdigest()] for image in images]
-    question = {"model": model, "revision": revision, "prompt": prompt, "images": pictures, "parameters": parameters}
+    question = {"model": model, "prompt": prompt, "images": pictures, "parameters": parameters}
+    if revision is not None:
+        question["revision"] = revision
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
 

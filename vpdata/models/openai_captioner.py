@@ -12,7 +12,7 @@ from vpdata.config import public
 from vpdata.errors import BackendError
 from vpdata.models.answers import Answers, question_key
 from vpdata.models.object_views import shown_images
-from vpdata.models.openai_server import ChatServer, ServerSettings
+from vpdata.models.openai_server import AS_SERVED, ChatServer, ServerSettings
 from vpdata.models.ports import CaptionRequest, ModelCard, unheard
 from vpdata.storage import Folder
 
@@ -110,7 +110,7 @@ class OpenAICaptioner:
         settings = self._settings
         key = question_key(
             model=settings.model,
-            revision=settings.revision,
+            revision=None if settings.revision == AS_SERVED else settings.revision,
             prompt=request.prompt,
             images=images,
             parameters=dict(settings.parameters),

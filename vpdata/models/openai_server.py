@@ -39,6 +39,8 @@ _log = logging.getLogger(__name__)
 logging.getLogger("httpx").setLevel(logging.WARNING)
 logging.getLogger("httpcore").setLevel(logging.WARNING)
 
+AS_SERVED = "as served"
+"""Revision of a model of which nobody says one."""
 _BUSY = (425, 429, 529)
 _BUSY_OR_BROKEN = (408, 502, 503, 504)
 """Of a gateway: too much to do, or one request that takes too long or crashes the replica that it reaches."""
@@ -47,6 +49,7 @@ _CONNECT_TIMEOUT_S = 10.0
 _JPEG_QUALITY = 90
 _PLAIN_PROMPT = "What colour is this? Answer with one word."
 _GREY = np.uint8(128)
+_PLAIN_PICTURE = np.full((64, 64, 3), _GREY)
 _WAY_OUT = (
     "; where a limit is to blame, raise it (of vLLM --limit-mm-per-prompt and --max-model-len, of a proxy the size of "
     "a body), or show less (caption.num_key_frames, num_track_key_frames, max_short_side_px)"
@@ -61,7 +64,7 @@ class ServerSettings:
     """Such as `http://127.0.0.1:8000/v1`; without user, password or query, since a run stores its settings."""
     model: str
     """As the server calls it."""
-    revision: str = "as served"
+    revision: str = AS_SERVED
     """Of the model; the server does not say. Another one is another model: nothing of the old one is used for it."""
     licence: str = "as its provider states"
     api_key_env: str | None = None
@@ -169,7 +172,10 @@ class ChatServer:
             except _HOPELESS as refusal:
                 failure, is_hopeless = refusal, True
             if is_hopeless:
-                plain_failure = self._ask_plainly(prompt, images, num_bytes=len(body))
+                if isinstance(failure, _HOPELESS):
+                    plain_failure = self._ask_plainly(prompt, images, num_bytes=len(body))
+                else:  # one of the same form would be as slow, and say nothing of whether others are answered
+                    plain_failure = self._ask_plainly("", [_PLAIN_PICTURE] if images else [], num_bytes=0)
                 if plain_failure is None:
                     self._note_lost(failure)
                     return None
@@ -206,7 +212,8 @@ class ChatServer:
 
         It has as many grey pictures of the same sizes, a prompt and a body as long: a server may limit any of them.
         """
-        plain_prompt = " ".join([_PLAIN_PROMPT] * max(1, math.ceil(len(prompt) / len(_PLAIN_PROMPT))))
+        long_prompt = " ".join([_PLAIN_PROMPT] * math.ceil(len(prompt) / len(_PLAIN_PROMPT)))
+        plain_prompt = max(_PLAIN_PROMPT, long_prompt[: len(prompt)], key=len)
         grey = [np.full_like(image, _GREY) for image in images]
         try:
             # JSON may end in blanks.

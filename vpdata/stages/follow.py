@@ -122,10 +122,14 @@ def _apart(found: Sequence[Detection], settings: FollowSettings) -> list[Detecti
     A box on another waits until that object's mask shows whether it is the same thing. Of a box inside a larger one
     the inner waits, or the larger if it is far less sure.
     """
-    waiting = set()
-    for inner, outer in permutations(found, 2):
-        if _share_inside(inner, outer) >= INSIDE_FRAC and _area(inner) < _area(outer):
-            waiting.add(outer if outer.score < UNSURE_FRAC * inner.score else inner)
+    nested = [
+        (inner, outer)
+        for inner, outer in permutations(found, 2)
+        if _share_inside(inner, outer) >= INSIDE_FRAC and _area(inner) < _area(outer)
+    ]
+    unsure = {outer for inner, outer in nested if outer.score < UNSURE_FRAC * inner.score}
+    # Nobody waits for a box that waits itself, so that the surest box never does, and one is always chosen.
+    waiting = unsure | {inner for inner, outer in nested if outer not in unsure}
     chosen: list[Detection] = []
     for one in sorted(found, key=lambda one: (one.label in settings.generic_labels, -one.score, one.label, one.box)):
         if one not in waiting and all(box_iou(one.box, other.box) < settings.cover_iou for other in chosen):
@@ -141,12 +145,14 @@ def _uncovered(
     # Of one frame: in order of time its detections stand together, and decoding takes longer than all the rest.
     @lru_cache(maxsize=1)
     def seen_on(frame: int) -> tuple[list[Mask], list[tuple[int, int, int, int]]]:
+        """Masks of objects that may have parts, and the boxes of all."""
         masks = [decode_mask(followed.masks[frame], **size) for followed in objects]
-        return masks, [bounding_box(mask) or (0, 0, 0, 0) for mask in masks]
+        wholes = [mask for mask in masks if np.count_nonzero(mask) <= settings.scene_frac * mask.size]
+        return wholes, [bounding_box(mask) or (0, 0, 0, 0) for mask in masks]
 
     left = []
     for detection in detections:
-        masks, boxes = seen_on(detection.frame)
+        wholes, boxes = seen_on(detection.frame)
         overlaps = {}
         for index, (followed, box) in enumerate(zip(objects, boxes, strict=True)):
             overlap = box_iou(detection.box, box)
@@ -157,7 +163,6 @@ def _uncovered(
             best = max(overlaps, key=lambda index: overlaps[index])
             objects[best].votes[detection.label] += detection.score  # type: ignore[assignment]
             continue
-        wholes = [mask for mask in masks if mask.mean() <= settings.scene_frac]
         if all(_filled_frac(detection, mask) < settings.part_frac for mask in wholes):
             left.append(detection)
     return left
@@ -182,7 +187,8 @@ def _add(
             return
         # Trackers take one thing for its double across a gap; nothing tells that from an object that comes back.
         new.masks = [b if a is None else None for a, b in zip(earlier.masks, new.masks, strict=True)]
-    objects.append(new)
+    if any(new.masks):
+        objects.append(new)
 
 
 def _is_held_between(earlier: FollowedObject, new: FollowedObject, prompt_frame: int) -> bool:
