@@ -168,6 +168,17 @@ def test_one_of_many_creators_wins_and_its_content_stays(folder):
     assert folder.read("lease.json") == b"%d" % won.index(True)
 
 
+def test_disk_without_hard_links_creates_once_too(tmp_path, monkeypatch):
+    def no_links(source, target):
+        raise OSError(errno.EPERM, "Operation not permitted", source, None, target)
+
+    monkeypatch.setattr(os, "link", no_links)
+    folder = Folder(tmp_path)
+    assert [folder.create("deep/lease.json", data) for data in (b"first", b"second")] == [True, False]
+    assert folder.read("deep/lease.json") == b"first"
+    assert os.listdir(tmp_path / "deep") == ["lease.json"]
+
+
 def test_one_of_many_processes_wins(tmp_path):
     folder = Folder(tmp_path)
     context = multiprocessing.get_context("spawn")

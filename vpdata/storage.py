@@ -18,6 +18,8 @@ from vpdata.extras import how_to_install
 SCRATCH_VARIABLE = "VPDATA_SCRATCH"
 """Names the folder that a worker removes with its process."""
 _REMOTE_SCHEMES = ("s3", "gs", "memory")
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What disks say that have no hard links, such as exFAT and many that are mounted over FUSE."""
 
 
 class Folder:
@@ -189,6 +191,10 @@ class Folder:
                 os.link(aside.name, target)
             except FileExistsError:
                 return False
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                return _create_in_place(target, data)
         return True
 
     @property
@@ -264,3 +270,13 @@ def store_errors(scheme: str) -> tuple[type[Exception], ...]:
 
         return (OSError, HttpError, GoogleAuthError, aiohttp.ClientError)
     return (OSError,)
+
+
+def _create_in_place(target: str, data: bytes) -> bool:
+    """As good as a disk without hard links allows: a reader may see the file empty for a moment."""
+    try:
+        with open(target, "xb") as file:
+            file.write(data)
+    except FileExistsError:
+        return False
+    return True

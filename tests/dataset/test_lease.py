@@ -112,6 +112,28 @@ def test_nobody_waits_longer_than_the_dead_need(tmp_path: Path, monkeypatch: pyt
         pass
 
 
+def test_of_two_that_replace_one_dead_holder_one_is_stopped_before_it_begins(tmp_path: Path) -> None:
+    _leave(tmp_path, host="other", beat_unix_s=0.0)
+
+    def replace_too() -> None:
+        while '"other"' in (text := _text(tmp_path)) or not text:
+            time.sleep(0.01)
+        (tmp_path / "lease.json").write_text(json.dumps(json.loads(text) | {"id": "that of the second", "pid": 1}))
+
+    second = threading.Thread(target=replace_too)
+    second.start()
+    with pytest.raises(RunError, match=r"lost its lease .held by .*, pid 1 now"), hold(tmp_path):
+        pass
+    second.join()
+
+
+def _text(folder: Path) -> str:
+    try:
+        return (folder / "lease.json").read_text()
+    except FileNotFoundError:
+        return ""
+
+
 def test_a_lost_lease_is_noticed_and_left_to_its_new_holder(tmp_path: Path) -> None:
     with lease.hold(Folder(tmp_path)) as proof:
         content = json.loads((tmp_path / "lease.json").read_text()) | {"id": "other", "host": "elsewhere", "pid": 7}

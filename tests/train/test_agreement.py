@@ -90,6 +90,7 @@ def test_checkpoint_that_one_process_does_not_see_stops_all(errors):
     assert "failed on another rank" in errors["resume"][0]
     assert "step-00000009 as rank 0 does" in errors["resume"][1]
     assert "not on one disk" in errors["resume"][1]
+    assert "remove this folder" not in errors["resume"][1]
 
 
 def test_checkpoint_that_was_written_to_two_disks_does_not_count(errors):

@@ -50,6 +50,29 @@ def test_torchrun_trains_alike(latents, losses, tmp_path):
     assert losses_in(tmp_path / "out") == pytest.approx(losses, rel=1e-5)
 
 
+_JOINS_AND_DIES_ONCE = """
+import os, signal, time
+from vpdata.train.world import joined_world
+attempt = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+time.sleep(1.5 * attempt * int(os.environ["RANK"]))
+with joined_world("cpu") as world:
+    ranks = world.of_all(world.rank)
+    if attempt == 0:
+        os.kill(os.getpid(), signal.SIGKILL) if world.is_main else world.of_all(0)
+    print(attempt, ranks, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_ranks_that_torchrun_starts_anew_find_each_other_and_not_the_dead(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(_JOINS_AND_DIES_ONCE)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    run = subprocess.run([*command, str(script)], env=_ENV, capture_output=True, text=True, timeout=_TIMEOUT_S)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stdout.count("1 [0, 1]") == 2
+
+
 @pytest.mark.slow
 def test_command_ends_with_75_when_it_is_stopped(latents, tmp_path):
     config = write_config(tmp_path / "train.yaml", latents=latents, output=tmp_path / "out")

@@ -1,5 +1,6 @@
 """Whether another session may go on with a training."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,17 @@ def test_start_that_failed_before_its_first_checkpoint_owns_no_folder(tmp_path, 
     assert "came to nothing" in caplog.text
     recorded = yaml.safe_load((tmp_path / "run.yaml").read_text())
     assert (recorded["settings"]["seed"], recorded["windows"]) == (43, "4567")
+
+
+def test_training_whose_checkpoints_are_not_to_be_seen_owns_its_folder(tmp_path, world: World):
+    settings = settings_for(tmp_path)
+    claim(settings, facts=FACTS, world=world)
+    metrics = tmp_path / "metrics.jsonl"
+    lines = [{"kind": "train", "step": settings.checkpoints.every_steps + more} for more in (-1, 1)]
+    metrics.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"kind": "tra')
+    (tmp_path / "checkpoints").symlink_to(tmp_path / "not mounted")
+    with pytest.raises(RunError, match="seed got 43, wanted 42"):
+        claim(settings_for(tmp_path, seed=43), facts=FACTS, world=world)
 
 
 def test_finished_training_without_checkpoints_owns_its_folder(tmp_path, world: World):

@@ -90,7 +90,9 @@ def hold(folder: Folder, *, waits: bool = False) -> Iterator[LeaseProof]:
 
 
 def _take(proof: LeaseProof, *, waits: bool) -> None:
-    folder, seen, wait_until_s = proof.folder, None, time.monotonic() + DEAD_AFTER_S
+    # Twice: as much again as the clocks of two hosts may differ.
+    folder, seen, wait_until_s = proof.folder, None, time.monotonic() + 2 * DEAD_AFTER_S
+    is_replacing = False
     while not folder.create(layout.LEASE, _content(proof)):
         holder = _read(folder)
         if holder is not None and holder.id == proof.id:
@@ -109,6 +111,11 @@ def _take(proof: LeaseProof, *, waits: bool) -> None:
                 f"after {DEAD_AFTER_S:.0f} s)"
             )
         folder.remove(layout.LEASE)
+        is_replacing = True
+    if is_replacing:
+        # Another that found the same dead holder may have removed this lease for that one's, and has its own by now.
+        time.sleep(_POLL_S)
+        proof.check()
 
 
 def _beat(proof: LeaseProof, stop: threading.Event) -> None:

@@ -19,6 +19,7 @@ from vpdata.train.loss import sums_by_bin
 from vpdata.train.step import NUM_BINS, StepLoss
 from vpdata.train.world import World
 
+_FILE = "metrics.jsonl"
 _PEAK_FLOPS = {
     "H200 NVL": 835e12,
     "H200": 989e12,
@@ -49,11 +50,18 @@ class WatchSettings:
             raise ValueError("got log_every_steps, validate_every_steps or validation_steps below 1, 1 and 0")
 
 
+def last_step(folder: Path) -> int:
+    """The last step that the metrics of a training tell of; 0 where there are none."""
+    path = folder / _FILE
+    lines = path.read_text().splitlines() if path.exists() else []
+    return max((step for line in lines if (step := _step_of(line)) is not None), default=0)
+
+
 class MetricsLog:
     """Lines that only the main process writes."""
 
     def __init__(self, folder: Path, *, settings: WatchSettings, world: World) -> None:
-        self._path = folder / "metrics.jsonl"
+        self._path = folder / _FILE
         self._is_main = world.is_main
         self._board = _board(folder) if settings.tensorboard and world.is_main else None
 
@@ -62,7 +70,9 @@ class MetricsLog:
         if not self._is_main or not self._path.exists():
             return
         written = self._path.read_text().splitlines(keepends=True)
-        lines = [] if step is None else [line for line in written if _is_up_to(line, step)]
+        lines = (
+            [] if step is None else [line for line in written if (told := _step_of(line)) is not None and told <= step]
+        )
         aside = self._path.with_name(".aside-metrics")
         aside.write_text("".join(lines))
         aside.replace(self._path)
@@ -153,11 +163,11 @@ def _board(folder: Path) -> Any:  # the package is optional and unknown to the t
     return SummaryWriter(str(folder / "tensorboard"))
 
 
-def _is_up_to(line: str, step: int) -> bool:
+def _step_of(line: str) -> int | None:
     try:
-        return json.loads(line)["step"] <= step
+        return json.loads(line)["step"]
     except (ValueError, KeyError):  # the last line of a run that was killed
-        return False
+        return None
 
 
 def _plain(value: Any) -> Any:

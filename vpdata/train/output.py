@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from vpdata.dataset import lease
@@ -37,14 +37,14 @@ def _refuse_unshared(folder: Path, world: World) -> None:
     """ConfigError unless all ranks see there a file that the main one has just made."""
     # A name never asked for before: of those, no network disk remembers that they are not there.
     probe = folder / world.of_all(f".aside-probe-{uuid.uuid4().hex}")[0]
-    with world.together(f"writing to {folder}"):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if world.is_main:
-                probe.touch()
-        except OSError as error:
-            raise ConfigError(f"cannot write the training to {folder}: {error.strerror or error}") from error
     try:
+        with world.together(f"writing to {folder}"):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                if world.is_main:
+                    probe.touch()
+            except OSError as error:
+                raise ConfigError(f"cannot write the training to {folder}: {error.strerror or error}") from error
         with world.together(f"looking into {folder}"):
             if not os.path.exists(probe):
                 raise ConfigError(
@@ -53,4 +53,5 @@ def _refuse_unshared(folder: Path, world: World) -> None:
                 )
     finally:
         if world.is_main:
-            probe.unlink(missing_ok=True)
+            with suppress(NotADirectoryError):
+                probe.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from vpdata.errors import ConfigError, RunError
 from vpdata.models.weights import read_lock, weights_folder
 from vpdata.storage import Folder
 from vpdata.train.checkpoints import whole_steps
+from vpdata.train.metrics import last_step
 from vpdata.train.settings import TrainSettings
 from vpdata.train.world import World
 
@@ -108,8 +109,13 @@ def _refuse_differing(facts: Mapping[str, Any], world: World) -> None:
 
 
 def _has_trained(folder: Path) -> bool:
-    """Whether a training in this folder came to anything: what failed before its first checkpoint owns no folder."""
-    return bool(whole_steps(folder / "checkpoints")) or any((folder / stage).exists() for stage in _STAGES)
+    """Whether a training in this folder came to anything: what failed before its first checkpoint owns no folder.
+
+    Its metrics tell too, of checkpoints on a disk that is not there now.
+    """
+    if whole_steps(folder / "checkpoints") or any((folder / stage).exists() for stage in _STAGES):
+        return True
+    return last_step(folder) > _recorded(folder)["settings"]["checkpoints"]["every_steps"]
 
 
 def _recorded(folder: Path) -> dict[str, Any]:

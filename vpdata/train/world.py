@@ -17,7 +17,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch._C._distributed_c10d import HashStore
+from torch._C._distributed_c10d import HashStore, PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from vpdata.errors import ConfigError, RunError, VpdataError
 from vpdata.models.gpu import torch_device
@@ -119,7 +120,10 @@ def _gloo_group() -> dist.ProcessGroup:
 def _initialise(device: torch.device, environ: Mapping[str, str]) -> None:
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     if "RANK" in environ:
-        dist.init_process_group(backend, timeout=_TIMEOUT)
+        store, rank, size = next(rendezvous("env://", timeout=_TIMEOUT))
+        # torchrun keeps its store when it starts all anew: under one name, the addresses of the dead would be found.
+        attempt = PrefixStore(f"attempt-{environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        dist.init_process_group(backend, store=attempt, rank=rank, world_size=size, timeout=_TIMEOUT)
     elif int(environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:  # set by srun, not in the batch script itself
         dist.init_process_group(
             backend,
