@@ -51,7 +51,8 @@ def test_torchrun_trains_alike(latents, losses, tmp_path):
 
 
 _JOINS_AND_DIES_ONCE = """
-import os, signal, time
+import os, signal, sys, time
+from pathlib import Path
 from vpdata.train.world import joined_world
 attempt = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
 time.sleep(1.5 * attempt * int(os.environ["RANK"]))
@@ -59,7 +60,7 @@ with joined_world("cpu") as world:
     ranks = world.of_all(world.rank)
     if attempt == 0:
         os.kill(os.getpid(), signal.SIGKILL) if world.is_main else world.of_all(0)
-    print(attempt, ranks, flush=True)
+    Path(sys.argv[1], f"{attempt}-{world.rank}").write_text(str(ranks))
 """
 
 
@@ -68,9 +69,9 @@ def test_ranks_that_torchrun_starts_anew_find_each_other_and_not_the_dead(tmp_pa
     script = tmp_path / "script.py"
     script.write_text(_JOINS_AND_DIES_ONCE)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
-    run = subprocess.run([*command, str(script)], env=_ENV, capture_output=True, text=True, timeout=_TIMEOUT_S)
+    run = subprocess.run([*command, str(script), str(tmp_path)], env=_ENV, capture_output=True, text=True, timeout=_TIMEOUT_S)
     assert run.returncode == 0, run.stderr[-2000:]
-    assert run.stdout.count("1 [0, 1]") == 2
+    assert [(tmp_path / f"1-{rank}").read_text() for rank in range(2)] == ["[0, 1]"] * 2
 
 
 @pytest.mark.slow
