@@ -69,7 +69,8 @@ def test_ranks_that_torchrun_starts_anew_find_each_other_and_not_the_dead(tmp_pa
     script = tmp_path / "script.py"
     script.write_text(_JOINS_AND_DIES_ONCE)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
-    run = subprocess.run([*command, str(script), str(tmp_path)], env=_ENV, capture_output=True, text=True, timeout=_TIMEOUT_S)
+    command += [str(script), str(tmp_path)]
+    run = subprocess.run(command, env=_ENV, capture_output=True, text=True, timeout=_TIMEOUT_S)
     assert run.returncode == 0, run.stderr[-2000:]
     assert [(tmp_path / f"1-{rank}").read_text() for rank in range(2)] == ["[0, 1]"] * 2
 
