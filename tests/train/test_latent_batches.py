@@ -15,6 +15,7 @@ from vpdata.dataset.latents import (
     write_latents,
 )
 from vpdata.errors import ConfigError, StorageError
+from vpdata.train import planned
 from vpdata.train.captions import TextSettings
 from vpdata.train.latent_batches import latent_batches
 from vpdata.train.planned import LoaderSettings
@@ -166,7 +167,8 @@ def test_windows_without_any_hole_are_replaced_and_counted(tmp_path):
     assert batches.skipped["empty mask"] >= 2
 
 
-def test_damaged_members_are_replaced_and_a_shard_cut_short_stops(tmp_path):
+def test_damaged_members_are_replaced_and_a_shard_cut_short_stops(tmp_path, monkeypatch):
+    monkeypatch.setattr(planned, "RETRY_AFTER_S", (0.0, 0.0, 0.0))
     dataset = written(tmp_path, [encoded_clip(number) for number in range(6)])
     window = next(one for one in dataset.windows if one.clip_id == "clip-002" and one.name == "first")
     shard = tmp_path / "shards" / window.shard
