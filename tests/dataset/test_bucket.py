@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import vpdata
 from tests.runs import make_footage, make_run, make_source
@@ -15,6 +16,7 @@ from vpdata.dataset.stats import write_stats
 from vpdata.storage import Folder
 
 
+@pytest.mark.slow
 def test_run_in_a_bucket_does_all_that_a_local_one_does(bucket, tmp_path):  # noqa: F811  the fixture's name
     run = make_run(f"{bucket}/run", num_clips=3)
     local = make_run(tmp_path / "run", num_clips=3)

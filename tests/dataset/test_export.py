@@ -105,6 +105,7 @@ def test_datasets_opens_the_export_with_videos_masks_and_scores(hugging_face, tm
             assert np.array_equal(masks, make_footage(seed).masks[track["label"]])
 
 
+@pytest.mark.slow
 def test_snippet_of_the_hugging_face_card_runs(hugging_face, tmp_path):
     (snippet,) = re.findall(r"```python\n(.*?)```", (hugging_face / "README.md").read_text(), re.DOTALL)
     environment = {"PATH": os.environ["PATH"], "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}

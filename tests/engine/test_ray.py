@@ -65,6 +65,7 @@ def test_process_that_used_ray_twice_ends_well() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_ray_with_all_stages_at_once_gives_the_bytes_of_the_local_engine(
     sources: Path, local_results: dict[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
