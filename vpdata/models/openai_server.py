@@ -122,8 +122,8 @@ _HOPELESS = (_Refused, OutOfTokens)
 class ChatServer:
     """Asks one question at a time for each thread that calls it.
 
-    A server that answers nobody is waited for, then BackendError stops the run. A request that fails while the server
-    answers a plain one of the same form gets None.
+    A server that answers nobody is waited for, then BackendError stops the run. A request gets None that is refused
+    while the server answers a plain one of the same form, or that fails while it answers a small one.
     """
 
     def __init__(self, settings: ServerSettings, *, sleep: Callable[[float], None] = time.sleep) -> None:

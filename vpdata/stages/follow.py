@@ -128,7 +128,7 @@ def _apart(found: Sequence[Detection], settings: FollowSettings) -> list[Detecti
         if _share_inside(inner, outer) >= INSIDE_FRAC and _area(inner) < _area(outer)
     ]
     unsure = {outer for inner, outer in nested if outer.score < UNSURE_FRAC * inner.score}
-    # Nobody waits for a box that waits itself, so that the surest box never does, and one is always chosen.
+    # Nobody waits for an unsure box. The surest is none, so that the largest of the others waits for nobody.
     waiting = unsure | {inner for inner, outer in nested if outer not in unsure}
     chosen: list[Detection] = []
     for one in sorted(found, key=lambda one: (one.label in settings.generic_labels, -one.score, one.label, one.box)):
