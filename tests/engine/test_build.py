@@ -23,6 +23,7 @@ from vpdata.dataset.shards import PackEntry
 from vpdata.engine import dispatch
 from vpdata.errors import ConfigError, Reason, RunError, StorageError
 from vpdata.records import Embedding
+from vpdata.sources import Input, SourceSettings
 from vpdata.stages.base import Rejected, Result
 from vpdata.stages.rules import RULES, FilterSettings
 from vpdata.stages.semantic_duplicates import to_text
@@ -278,6 +279,53 @@ def test_an_unfinished_run_is_not_cut_from_another_input(sources: Path, copied: 
     # The same files elsewhere are the same sources.
     shutil.copytree(sources, tmp_path / "moved")
     assert build(tmp_path / "moved", copied).num_clips == 8
+
+
+def test_other_videos_of_equal_paths_are_not_left_out_unseen(
+    sources: Path, finished: Path, copied: Path, tmp_path: Path, caplog
+) -> None:
+    other_day = write_sources(tmp_path / "other day", ["2 other", "0", "3 other", "1"])
+    example = rf"'{min(NAMES[0], NAMES[2])}' with 7 bytes instead of 1"
+    with pytest.raises(RunError, match=rf"3 of 3 sources of other day are other files .*{example}.*list with ids"):
+        build(other_day, copied, add_sources=True)
+    assert results(copied) == results(finished)
+    # Of equal sizes they cannot be told from the same files in another place.
+    write_sources(other_day, [*TEXTS, "1"])
+    build(other_day, copied, add_sources=True)
+    assert "6 of 7 sources of other day are in this run already" in caplog.text
+    assert run_of(copied).parts("cut")[-1] == "part-00003"
+
+
+def test_an_unfinished_run_is_not_cut_from_other_files_of_equal_paths(
+    sources: Path, finished: Path, copied: Path, tmp_path: Path, caplog
+) -> None:
+    others = write_sources(tmp_path / "others", [f"{text} other" for text in ("2", "0", "3", "1", "1", "2")])
+    build(others, copied)
+    assert "4 of 4 sources of others are other files than those that were cut" in caplog.text
+    for name in ("index", "shards"):
+        shutil.rmtree(copied / name)
+    (copied / "pack-plan.parquet").unlink()
+    (copied / "1-cut" / "part-00001.parquet").unlink()
+    with pytest.raises(RunError, match=r"2 of 2 sources of others are other files .*begun with"):
+        build(others, copied)
+    # One file that was replaced is told, and no reason to stop.
+    mixed = write_sources(tmp_path / "mixed", [*TEXTS[:5], "2"])
+    (mixed / NAMES[0]).write_text("2 other")
+    build(mixed, copied)
+    assert "1 of 2 sources of mixed are other files" in caplog.text
+    assert results(copied) == results(finished)
+    # All of them are cut again, so nothing is mixed.
+    assert build(others, copied, redo="cut").num_clips == 9
+
+
+def test_sources_that_a_list_names_otherwise_under_the_same_ids_are_told(tmp_path: Path, caplog) -> None:
+    for name in ("a", "b"):
+        write_sources(tmp_path / name, ["1"])
+        (tmp_path / f"{name}.csv").write_text(f"uri,id\n{name}/{NAMES[0]},one\n")
+    first, second = (Input(str(tmp_path / f"{name}.csv"), SourceSettings()) for name in ("a", "b"))
+    build(tmp_path, tmp_path / "run", source=first)
+    assert build(tmp_path, tmp_path / "run", source=second).num_clips == 1
+    assert f"1 of 1 sources of b.csv have another uri than in this run, such as 'b/{NAMES[0]}'" in caplog.text
 
 
 def test_rejects_of_one_reason_run_again(sources: Path, copied: Path, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class TinyCut(TinyStage):
             num_clips = int(one.text.split()[0])
             for number in range(num_clips):
                 mp4 = f"{one.text}\n{one.item.id} {number}\n".encode() * self.settings.get("repeat", 1)
-                record = make_record(one.item, number, mp4)
+                record = make_record(one.item, number, mp4, size_bytes=len(one.text.encode()))
                 yield Result(item_id=one.item.id, record=record, members={"mp4": mp4})
             reject = Reject(
                 id=clip_id(one.item.id, num_clips, num_clips + 0.5), stage="cut", reason=Reason.TOO_SHORT,
@@ -158,12 +158,12 @@ class EndlessJob:
         raise AssertionError
 
 
-def make_record(source: Source, number: int, mp4: bytes) -> Record:
+def make_record(source: Source, number: int, mp4: bytes, *, size_bytes: int = 1) -> Record:
     """A record as `cut` would make it."""
     digest = hashlib.sha256(mp4).hexdigest()
     video = Video(
-        id=source.id, uri=source.uri, size_bytes=1, width_px=64, height_px=48, fps=Fraction(10), num_frames=100,
-        duration_s=10.0, codec="none", content_hash=hashlib.sha256(source.uri.encode()).hexdigest(),
+        id=source.id, uri=source.uri, size_bytes=size_bytes, width_px=64, height_px=48, fps=Fraction(10),
+        num_frames=100, duration_s=10.0, codec="none", content_hash=hashlib.sha256(source.uri.encode()).hexdigest(),
     )  # fmt: skip
     start_s, stop_s = float(number), float(number + 1)
     clip = Clip(

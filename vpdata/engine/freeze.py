@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from vpdata import codec
 from vpdata.dataset import layout
 from vpdata.dataset.lease import LeaseProof
-from vpdata.dataset.run import Run, parquet_bytes
+from vpdata.dataset.run import Run, parquet_bytes, read_table
 from vpdata.engine.again import remove_pack
 from vpdata.engine.settings import EngineSettings
 from vpdata.errors import ConfigError, RunError, StorageError
@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 _WANTED_PARTS = 64
 _MAX_VIDEOS_PER_PART = 64
+_CUT_FROM = ["clip.video.id", "clip.video.size_bytes"]
+_APART = "put them into a folder of their own below the run's input, or give a list with ids"
 
 
 def freeze_sources(
@@ -52,34 +54,95 @@ def freeze_sources(
 
 
 def new_sources(run: Run, source: Input) -> list[Source]:
-    """What the input names and the run does not hold yet; errors as from `Input.sources`."""
-    known = {one.id for one in run.sources()}
-    return [one for one in source.sources() if one.id not in known]
+    """What the input names and the run does not hold yet; it says how much of it the run does hold.
+
+    Errors as from `Input.sources`; RunError where the input has other files under the ids of sources that were cut.
+    """
+    uris = _frozen_uris(run)
+    listed = source.sources()
+    known = [one for one in listed if one.id in uris]
+    others, num_compared = _other_files(run, source, known)
+    if others:
+        what = _other_than_cut(source, others, num_compared)
+        raise RunError(
+            f"{run.folder.uri}: {what}, and would be left out. An id is of the path below the input: {_APART}"
+        )
+    if known:
+        _log.warning(
+            "%d of %d sources of %s are in this run already by their ids, such as %r, and are left out; "
+            "if they are other videos, %s",
+            *(len(known), len(listed), source.name, known[0].uri, _APART),
+        )
+    return [one for one in listed if one.id not in uris]
 
 
 def compare_input(run: Run, source: Input, *, is_cut: bool) -> None:
-    """Warn of sources that the input names and a run with a frozen list does not hold.
+    """Warn of sources that the input names and a run with a frozen list does not hold, or holds otherwise.
 
-    RunError where the input names none that it holds and, as `is_cut` says, sources are still to be read: each of them
-    would be rejected. Where listing takes long (folders of object storage), and on a new run, nothing is compared.
+    RunError where sources are still to be read and the input names none that the run holds, as each of them would be
+    rejected, or has nothing but other files under the ids of those that were cut; `is_cut` says that none are to be
+    read. Where listing takes long (folders of object storage), and on a new run, nothing is compared.
     """
     if source.is_slow_to_list or not run.stage_folder("source").exists(layout.STAGE_STATE):
         return
     try:
-        new = new_sources(run, source)
+        listed = source.sources()
     except (ConfigError, StorageError) as error:
         _log.warning("%s; this run goes on with the list of sources that it has", error)
         return
-    if not new:
-        return
-    num_listed = len(source.sources())
-    what = f"{len(new)} of {num_listed} sources of {source.name} are not in this run, such as {new[0].uri!r}"
-    if len(new) == num_listed and not is_cut:
-        raise RunError(
-            f"{run.folder.uri}: {what}, and none that is; give the --input that it was begun with, another --output, "
-            "or --add-sources to append them"
-        )
-    _log.warning("%s, and were left out; --add-sources appends them", what)
+    uris = _frozen_uris(run)
+    known = [one for one in listed if one.id in uris]
+    if len(known) < len(listed):
+        what = f"{len(listed) - len(known)} of {len(listed)} sources of {source.name} are not in this run, such as "
+        what += repr(next(one.uri for one in listed if one.id not in uris))
+        if not known and not is_cut:
+            raise RunError(
+                f"{run.folder.uri}: {what}, and none that is; give the --input that it was begun with, another "
+                "--output, or --add-sources to append them"
+            )
+        _log.warning("%s, and were left out; --add-sources appends them", what)
+    if moved := [one for one in known if one.uri != uris[one.id]]:
+        what = f"{len(moved)} of {len(listed)} sources of {source.name} have another uri than in this run, such as"
+        _log.warning("%s %r, there %r; they are taken for the same videos", what, moved[0].uri, uris[moved[0].id])
+    is_left = not set(run.parts("source")) <= set(run.parts("cut"))
+    if not is_left and not is_cut:
+        return  # All are cut again: no clip of another file stays.
+    others, num_compared = _other_files(run, source, known)
+    if others:
+        what = _other_than_cut(source, others, num_compared)
+        if is_left and len(others) == num_compared:
+            raise RunError(
+                f"{run.folder.uri}: {what}; give the --input that it was begun with, or build into another --output"
+            )
+        _log.warning("%s; the clips of those stay", what)
+
+
+def _frozen_uris(run: Run) -> dict[str, str]:
+    return {one.id: one.uri for one in run.sources()}
+
+
+def _other_files(run: Run, source: Input, known: Sequence[Source]) -> tuple[list[str], int]:
+    """Uri and sizes of each of the sources whose local file has another size than the one that its clips are of.
+
+    And the number of those that could be compared.
+    """
+    sizes = {one.id: size for one in known if (size := source.local_size_bytes(one)) is not None}
+    cut_from: dict[str, int] = {}
+    for part in run.parts("cut") if sizes else ():
+        table = read_table(run.stage_folder("cut"), layout.records_file(part), columns=_CUT_FROM)
+        videos = table["clip"].combine_chunks().field("video")
+        cut_from |= zip(videos.field("id").to_pylist(), videos.field("size_bytes").to_pylist(), strict=True)
+    others = [
+        f"{one.uri!r} with {sizes[one.id]} bytes instead of {cut_from[one.id]}"
+        for one in known
+        if one.id in cut_from and sizes.get(one.id, cut_from[one.id]) != cut_from[one.id]
+    ]
+    return others, len(cut_from.keys() & sizes.keys())
+
+
+def _other_than_cut(source: Input, others: Sequence[str], num_compared: int) -> str:
+    what = f"{len(others)} of {num_compared} sources of {source.name} are other files than those that were cut"
+    return f"{what}, such as {others[0]}"
 
 
 def _append(run: Run, sources: Sequence[Source], *, first_part: int, engine: EngineSettings) -> None:

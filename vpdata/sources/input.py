@@ -86,6 +86,16 @@ class Input:
         """
         return [one for one in sources if not self._is_there(one)]
 
+    def local_size_bytes(self, source: Source) -> int | None:
+        """Size of the local file that the input names under the id of `source`; None where it names none there."""
+        locator = self._locators.get(source.id)
+        if locator is None or uris.scheme_of(locator) != "file":
+            return None
+        try:
+            return os.path.getsize(os.path.join(self._root, locator))
+        except OSError:
+            return None
+
     @contextmanager
     def local_file(self, source: Source) -> Iterator[Path]:
         """The source as a local file for as long as the block runs; a download is removed afterwards.
