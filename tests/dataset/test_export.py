@@ -131,3 +131,12 @@ def test_run_that_is_not_finished_is_refused(format, tmp_path):
     with pytest.raises(RunError, match="a run folder that `vpdata build` has finished"):
         export(run, tmp_path / "out", format=format)
     assert not (tmp_path / "out").exists()
+
+
+def test_damaged_clip_is_not_exported_to_hugging_face(run, tmp_path):
+    shard = run.folder.path("shards/vpdata-000000.tar")
+    data = bytearray(shard.read_bytes())
+    data[data.index(b"mdat") + 400] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(RunError, match=rf"{sorted(SEEDS)[0]}: the mp4 is damaged"):
+        export(run, tmp_path / "out", format="hf")

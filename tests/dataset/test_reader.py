@@ -15,6 +15,7 @@ from tests.runs import HEIGHT_PX, NUM_FRAMES, WIDTH_PX, make_footage, make_run, 
 from vpdata.dataset import layout
 from vpdata.dataset.index import read_index
 from vpdata.dataset.reader import INDEX_COLUMNS, Dataset
+from vpdata.dataset.window import decode_window
 from vpdata.errors import RunError, StorageError
 from vpdata.storage import Folder
 
@@ -171,6 +172,27 @@ def test_damaged_mp4_is_a_clear_error(run):
         file.write(bytes(200))
     with pytest.raises(RunError, match=r"vpdata-000000.tar: .*damaged"):
         vpdata.open_dataset(run.folder.uri)[0].read_frames(0, 4)
+
+
+def test_damage_inside_the_pictures_is_a_clear_error(run):
+    """A decoder conceals it: every frame comes, and some are smeared."""
+    sample = vpdata.open_dataset(run.folder.uri)[0]
+    start = first_shard(run).read_bytes().index(sample.mp4)
+    damaged = bytearray(sample.mp4)
+    damaged[len(damaged) * 3 // 4] ^= 0xFF
+    with first_shard(run).open("r+b") as file:
+        file.seek(start)
+        file.write(damaged)
+    assert decode_window(bytes(damaged), 0, NUM_FRAMES).frames.shape == sample.frames.shape
+    dataset = vpdata.open_dataset(run.folder.uri)
+    with pytest.raises(RunError, match=rf"vpdata-000000\.tar: {sample.id}: the mp4 is damaged.*vpdata check"):
+        _ = dataset[0].frames
+    with pytest.raises(RunError, match=r"the mp4 is damaged"):
+        dataset[0].read_frames(0, 1)
+    with pytest.raises(RunError, match=r"the mp4 is damaged"):
+        _ = dataset[0].checked_mp4
+    assert dataset[0].mp4 == damaged
+    assert dataset[1].frames.shape == sample.frames.shape
 
 
 def test_shard_that_does_not_belong_to_its_index_is_a_clear_error(run):

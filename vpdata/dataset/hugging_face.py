@@ -47,7 +47,10 @@ def _schema() -> pa.Schema:
 
 
 def write_hugging_face(run: Run, folder: Folder) -> int:
-    """Write one Parquet file per shard, and a card that declares the features; returns the number of clips."""
+    """Write one Parquet file per shard, and a card that declares the features; returns the number of clips.
+
+    RunError names a clip that is damaged.
+    """
     schema, num_clips = _schema(), 0
     index_folder, shards = run.folder.child(layout.INDEX), run.folder.child(layout.SHARDS)
     names = index_folder.names(".parquet")
@@ -74,4 +77,4 @@ def _row(row: dict[str, Any], sample: Sample) -> dict[str, Any]:
     tracks = [
         track | {"masks": masks} for track, masks in zip(row["tracks"], annotations.rles(sample.record), strict=True)
     ]
-    return row | {"tracks": tracks, "video": {"bytes": sample.mp4, "path": f"{sample.id}.mp4"}}
+    return row | {"tracks": tracks, "video": {"bytes": sample.checked_mp4, "path": f"{sample.id}.mp4"}}

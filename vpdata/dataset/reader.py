@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,8 +23,9 @@ from vpdata.records import Caption, Record, Track
 from vpdata.storage import Folder
 
 _SPAN_COLUMNS = [f"{prefix}_{what}" for prefix in index.MEMBER_COLUMNS.values() for what in ("offset", "num_bytes")]
-INDEX_COLUMNS = ("id", "shard", "num_frames", *_SPAN_COLUMNS)
-"""All that a reader holds in memory: about 150 bytes a clip."""
+_MP4_HASH = f"{index.MEMBER_COLUMNS[annotations.VIDEO]}_sha256"
+INDEX_COLUMNS = ("id", "shard", "num_frames", *_SPAN_COLUMNS, _MP4_HASH)
+"""All that a reader holds in memory: about 180 bytes a clip."""
 
 
 def open_dataset(uri: str | Path) -> Dataset:
@@ -195,23 +197,35 @@ class Sample:
 
     @cached_property
     def mp4(self) -> bytes:
-        """The clip's file: one ranged read."""
+        """The clip's file as the shard holds it: one ranged read, damaged or not; `checked_mp4` is surely whole."""
         return self._read(*self._span(annotations.VIDEO))
 
     @cached_property
+    def checked_mp4(self) -> bytes:
+        """`mp4`, compared once with its hash in the index; RunError where it is not what was written."""
+        # Not in `mp4`: a hash takes ten times the CPU of reading, and `ClipReader` compares the record's.
+        if hashlib.sha256(self.mp4).hexdigest() != self._entry[_MP4_HASH]:
+            raise RunError(
+                f"{self._where}: the mp4 is damaged: its hash is not the index's; run `vpdata check` on the run"
+            )
+        return self.mp4
+
+    @cached_property
     def frames(self) -> NDArray[np.uint8]:
-        """All frames, uint8 [T, H, W, 3] RGB."""
+        """All frames, uint8 [T, H, W, 3] RGB. RunError as from `read_frames`."""
         return self.read_frames(0, self.num_frames)
 
     def read_frames(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Frames `start` to `stop` (half-open) as uint8 [T, H, W, 3] RGB.
 
-        One ranged read; decodes the window and what lies between it and the key frame before it, at most half a second.
+        One ranged read, of the whole mp4; decodes the window and what lies between it and the key frame before it, at
+        most half a second. RunError where the mp4 is damaged, be it outside of the window.
         """
         if not 0 <= start < stop <= self.num_frames:
             raise IndexError(f"{self.id}: got frames {start}:{stop}, wanted a span inside 0:{self.num_frames}")
+        mp4 = self.checked_mp4
         try:
-            return decode_window(self.mp4, start, stop).frames
+            return decode_window(mp4, start, stop).frames
         except RunError as error:
             raise RunError(f"{self._where}: {error}; run `vpdata check` on the run") from error
 
