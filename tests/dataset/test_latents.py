@@ -115,6 +115,7 @@ def test_windows_are_a_sequence(written: dict, tmp_path: Path) -> None:
     windows = open_latents(tmp_path).windows
     assert (len(windows), windows[-1].clip_id, windows[1].name) == (6, "clip-2", "last")
     assert [one.clip_id for one in windows[4:]] == ["clip-2", "clip-2"]
+    assert (len(windows[6:]), list(windows[6:])) == (0, [])
     assert windows[0].variant_tracks == ((2,), ())
     with pytest.raises(IndexError):
         windows[6]

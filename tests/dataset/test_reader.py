@@ -140,6 +140,11 @@ def test_find_select_and_slice_give_the_named_clips(dataset):
         dataset[5]
 
 
+def test_nothing_chosen_is_an_empty_data_set(dataset):
+    for nothing in (dataset[0:0], dataset[5:], dataset.select([]), dataset[0:0][:].select(())):
+        assert (len(nothing), nothing.ids, list(nothing)) == (0, [], [])
+
+
 def test_dataset_travels_to_a_worker(dataset):
     assert pickle.loads(pickle.dumps(dataset))[1].record == dataset[1].record
 

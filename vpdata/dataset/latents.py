@@ -258,7 +258,7 @@ class Windows(Sequence[LatentWindow]):
     def __getitem__(self, position: slice) -> Windows: ...
     def __getitem__(self, position: int | slice) -> LatentWindow | Windows:
         if isinstance(position, slice):
-            return Windows(self.table.take(list(range(*position.indices(len(self))))))
+            return Windows(self.table.take(pa.array(range(*position.indices(len(self))), pa.int64())))
         if not -len(self) <= position < len(self):
             raise IndexError(f"got window {position} of {len(self)}")
         return next(codec.from_table(self.table.slice(position % len(self), 1), LatentWindow))

@@ -93,7 +93,8 @@ class Dataset(Sequence["Sample"]):
     def __getitem__(self, position: slice) -> Dataset: ...
     def __getitem__(self, position: int | slice) -> Sample | Dataset:
         if isinstance(position, slice):
-            return Dataset(self._shards, self._entries.take(list(range(*position.indices(len(self))))))
+            rows = pa.array(range(*position.indices(len(self))), pa.int64())
+            return Dataset(self._shards, self._entries.take(rows))
         if not -len(self) <= position < len(self):
             raise IndexError(f"got sample {position} of a data set of {len(self)}")
         row = position % len(self)
@@ -117,7 +118,7 @@ class Dataset(Sequence["Sample"]):
 
     def select(self, ids: Collection[str]) -> Dataset:
         """The part of the data set with these ids, such as a split's; KeyError names one that is not there."""
-        chosen = self._entries.filter(pc.field("id").isin(sorted(ids)))
+        chosen = self._entries.filter(pc.field("id").isin(pa.array(sorted(ids), pa.string())))
         if missing := sorted(set(ids) - set(chosen["id"].to_pylist())):
             raise KeyError(f"got {len(missing)} ids that are not in {self._shards.uri}, such as {missing[0]!r}")
         return Dataset(self._shards, chosen)
