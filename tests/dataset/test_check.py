@@ -98,6 +98,12 @@ def with_bytes(table: pa.Table, column: str) -> pa.Table:
     return table.set_column(at, table.schema.field(at), values)
 
 
+def retyped(table: pa.Table, column: str, kind: pa.DataType) -> pa.Table:
+    at = table.column_names.index(column)
+    field = table.schema.field(at)
+    return table.set_column(at, field.with_type(kind), table[column].cast(kind))
+
+
 def in_header(run: Run) -> None:
     data = shard_bytes(run)
     data[108] ^= 1  # owner
@@ -168,7 +174,12 @@ CORRUPTIONS: dict[str, tuple[Callable[[Run], object], str]] = {
     "size in the index": (lambda run: edit_index(run, "json_num_bytes", lambda x: x - 1), "another hash"),
     "score in the index": (lambda run: edit_index(run, "motion", lambda x: 9.0), "the index says motion 9.0"),
     "caption in the index": (lambda run: edit_index(run, "caption", lambda x: None), "the index says caption None"),
-    "column of the index": (lambda run: write_index(run, index_rows(run).drop(["motion"])), "its columns"),
+    "column of the index": (lambda run: write_index(run, index_rows(run).drop(["fps"])), "its columns"),
+    "type of a column": (lambda run: write_index(run, retyped(index_rows(run), "shot", pa.string())), "its columns"),
+    "column of a score": (
+        lambda run: write_index(run, index_rows(run).drop(["motion"])),
+        "the index says motion None, the record",
+    ),
     "clip planned twice": (lambda run: edit_plan(run, lambda plan: [plan[0], *plan]), "planned 2 times"),
     "clip not planned": (lambda run: edit_plan(run, lambda plan: plan[1:]), "not the 1 of the plan"),
     "gap in the shards": (
@@ -223,6 +234,17 @@ def test_planted_corruption_is_found_where_it_is(run, corruption):
 
 def test_sound_run_has_no_problems(finished_run):
     assert check(finished_run) == []
+
+
+def test_index_with_later_columns_or_without_a_later_score_has_no_problems(run):
+    table = index_rows(run)
+    of_track = table.schema.field("tracks").type.value_type
+    later = pa.list_(pa.field("item", pa.struct([pa.field("depth", pa.float64()), *of_track]), nullable=False))
+    write_index(run, retyped(table, "tracks", later).append_column("later_score", pa.array([0.5] * table.num_rows)))
+    assert check(run) == []
+    # No record of the run has this score: it is as if nobody had thought of it yet.
+    write_index(run, table.drop(["text_alignment"]))
+    assert check(run) == []
 
 
 def test_folder_that_is_no_run_is_refused(tmp_path):

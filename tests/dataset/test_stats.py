@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 
 from tests.runs import make_run
 from vpdata.dataset import layout
+from vpdata.dataset.export import export
 from vpdata.dataset.index import SCORE_NAMES
 from vpdata.dataset.measures import EDGES
+from vpdata.dataset.run import parquet_bytes
 from vpdata.dataset.stats import collect, write_stats
 from vpdata.errors import RunError
 
@@ -109,6 +112,18 @@ def test_run_that_is_not_packed_has_a_funnel_and_keeps_nothing(tmp_path):
 def test_run_that_kept_nothing_is_counted(tmp_path):
     stats = collect(make_run(tmp_path / "run", num_clips=0))
     assert (stats.num_sources, stats.num_clips, stats.histograms) == (0, 0, ())
+
+
+def test_index_of_an_older_or_a_newer_release_is_counted(stats, run, tmp_path):
+    name = "index/vpdata-000001.parquet"
+    table = pq.read_table(io.BytesIO(run.folder.read(name)))
+    run.folder.write(name, parquet_bytes(table.drop(["text_alignment"]).append_column("later", table["motion"])))
+    counted = collect(run)
+    assert (counted.histograms, counted.labels, counted.licences) == (stats.histograms, stats.labels, stats.licences)
+    assert export(run, tmp_path / "out", format="hf").num_rows == 5
+    run.folder.write(name, parquet_bytes(table.drop(["video_licence"])))
+    with pytest.raises(RunError, match=r"vpdata-000001\.parquet lacks the column video_licence.*--redo pack"):
+        collect(run)
 
 
 def test_text_names_every_reason(stats):

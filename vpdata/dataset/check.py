@@ -101,11 +101,11 @@ def _check_shard(run: Run, shard: int, planned: Sequence[str]) -> Iterator[Probl
         return
     where = f"{layout.INDEX}/{index_name}"
     try:
-        table = index.read_index(indexes, [index_name])
+        table = _known_columns(index.read_index(indexes, [index_name]))
     except RunError as error:
         yield _problem(run, where, error)
         return
-    if not table.schema.equals(index.SCHEMA):
+    if table is None:
         yield Problem(where=where, what="its columns are not those of this schema version")
         return
     rows = table.to_pylist()
@@ -123,6 +123,34 @@ def _check_shard(run: Run, shard: int, planned: Sequence[str]) -> Iterator[Probl
         start = stop
     if num_bytes != start + len(END_OF_TAR) or any(shards.read_range(name, start, num_bytes - start)):
         yield Problem(where=f"{layout.SHARDS}/{name}", what=f"wanted two empty blocks and no more behind byte {start}")
+
+
+def _known_columns(table: pa.Table) -> pa.Table | None:
+    """An index without what later releases add to it, and null for scores that it is older than.
+
+    None where another column is missing, or one is of another type.
+    """
+    for name in index.SCORE_NAMES:
+        if name not in table.column_names:
+            table = table.append_column(index.SCHEMA.field(name), pa.nulls(table.num_rows, pa.float64()))
+    if not _holds(pa.struct(list(table.schema)), pa.struct(list(index.SCHEMA))):
+        return None
+    return table.select(index.SCHEMA.names).cast(index.SCHEMA)
+
+
+def _holds(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether a type is the wanted one, or has further fields in its structs."""
+    if pa.types.is_struct(found) and pa.types.is_struct(wanted):
+        fields = {field.name: field for field in found}
+        return all(
+            field.name in fields
+            and fields[field.name].nullable == field.nullable
+            and _holds(fields[field.name].type, field.type)
+            for field in wanted
+        )
+    if pa.types.is_list(found) and pa.types.is_list(wanted):
+        return _holds(found.value_type, wanted.value_type)
+    return found == wanted
 
 
 def _check_sample(row: Mapping[str, Any], data: bytes, *, start: int, shard: int, where: str) -> Iterator[Problem]:
