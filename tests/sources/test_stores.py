@@ -56,6 +56,21 @@ def test_a_glob_and_a_single_object_are_inputs(store):
     assert [source.uri for source in Input(f"{store}/v/b.mp4", DEFAULTS).sources()] == [f"{store}/v/b.mp4"]
 
 
+def test_a_name_that_looks_like_a_pattern_is_an_input(store):
+    files = filesystem("s3")
+    for name in ("My [HD] clip.mp4", "day [1]/a.mp4", "day 1/b.mp4"):
+        files.pipe_file(f"{store}/{name}", b"x")
+    for uri, wanted in (
+        ("My [HD] clip.mp4", ["My [HD] clip.mp4"]),
+        ("day [1]", ["day [1]/a.mp4"]),
+        ("day [1]/", ["day [1]/a.mp4"]),
+        ("day [1]/*.mp4", ["day 1/b.mp4"]),
+    ):
+        found = Input(f"{store}/{uri}", DEFAULTS)
+        assert [source.uri for source in found.sources()] == [f"{store}/{name}" for name in wanted]
+        assert opened(found, found.sources()[0]) == b"x"
+
+
 def test_a_list_on_the_store_names_objects_relative_to_its_folder(store):
     filesystem("s3").pipe_file(f"{store}/v/list.csv", b"uri,id\nb.mp4,one\n" + f"{store}/v2/c.mp4,two\n".encode())
     csv = Input(f"{store}/v/list.csv", DEFAULTS)

@@ -21,14 +21,14 @@ from vpdata.storage import filesystem, store_errors
 def find(uri: str) -> tuple[list[str], list[str]]:
     """Uris of the videos that an object, folder or pattern names, and which others were passed over.
 
-    Only a folder is searched by suffix.
+    Only a folder is searched by suffix. What has the uri as its name goes before what it matches as a pattern.
     """
-    if has_magic(uri):
-        with _named_errors("list", uri) as store:
-            found = store.glob(uri, detail=True)
-        return [_with_scheme(name, uri) for name, info in found.items() if info["type"] == "file"], []
+    bucket = uri.split("/")[2]
     with _named_errors("list", uri) as store:
-        names = [_with_scheme(name, uri) for name in store.find(uri)]
+        names = [] if has_magic(bucket) else [_with_scheme(name, uri) for name in store.find(uri)]
+        if not names and has_magic(uri):
+            found = store.glob(uri, detail=True)
+            return [_with_scheme(name, uri) for name, info in found.items() if info["type"] == "file"], []
     is_video = [name == uri or PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES for name in names]
     return list(compress(names, is_video)), [name for name, kept in zip(names, is_video, strict=True) if not kept]
 
