@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -245,6 +246,35 @@ def test_index_with_later_columns_or_without_a_later_score_has_no_problems(run):
     # No record of the run has this score: it is as if nobody had thought of it yet.
     write_index(run, table.drop(["text_alignment"]))
     assert check(run) == []
+
+
+def test_data_set_that_came_without_its_run_is_checked_by_its_index(run, tmp_path, caplog):
+    for name in ("shards", "index"):
+        shutil.copytree(run.folder.path(name), tmp_path / "passed on" / name)
+    alone = Run(Folder(tmp_path / "passed on"))
+    assert check(alone) == []
+    assert "only its index says which clips and shards should be there" in caplog.text
+    flip(alone, "mp4")
+    assert [problem.what for problem in check(alone)] == [
+        "mp4 has another hash than the index says",
+        "the mp4 has another hash than its record says",
+    ]
+    alone.folder.remove("shards/vpdata-000002.tar")
+    alone.folder.remove("index/vpdata-000001.parquet")
+    missing = [problem.where for problem in check(alone) if problem.what.startswith("missing")]
+    assert missing == ["shards/vpdata-000002.tar", "index/vpdata-000001.parquet"]
+    edit_index(alone, "id", lambda clip: IDS[1])
+    assert "planned 2 times" in str(check(alone)[0])
+    alone.folder.write("index/vpdata-000000.parquet", b"PAR1")
+    assert str(check(alone)[0]).startswith("index: vpdata-000000.parquet is damaged")
+
+
+def test_run_that_lost_its_settings_and_plan_is_not_taken_for_a_data_set_alone(run):
+    run.folder.remove("run.yaml")
+    run.folder.remove("pack-plan.parquet")
+    with pytest.raises(RunError, match=r"holds no run\.yaml"):
+        clean(run)
+    assert len(run.stage_folder("cut").names(".tar")) == 3
 
 
 def test_folder_that_is_no_run_is_refused(tmp_path):

@@ -133,6 +133,13 @@ def test_run_that_is_not_finished_is_refused(format, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_card_that_cannot_be_made_is_told_before_anything_is_written(run, tmp_path):
+    run.folder.remove("run.yaml")
+    with pytest.raises(RunError, match=r"holds no run\.yaml"):
+        export(run, tmp_path / "out", format="hf")
+    assert not (tmp_path / "out").exists()
+
+
 def test_damaged_clip_is_not_exported_to_hugging_face(run, tmp_path):
     shard = run.folder.path("shards/vpdata-000000.tar")
     data = bytearray(shard.read_bytes())

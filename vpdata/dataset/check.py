@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,8 @@ from vpdata.dataset.shards import END_OF_TAR, PackEntry, TarWriter, padded
 from vpdata.errors import RunError
 from vpdata.media.masks import decode_masks
 from vpdata.records import Clip, Record, Track, clip_id, is_valid_id
+
+_log = logging.getLogger(__name__)
 
 _AREA_TOLERANCE_FRAC = 1e-9
 """Areas are counted pixels over a size: only the last bits of a float may differ."""
@@ -40,22 +44,32 @@ class Problem:
 
 
 def check(run: Run) -> list[Problem]:
-    """All that is wrong with a finished run, [] for nothing. RunError where the folder is no run.
+    """All that is wrong with a finished run, [] for nothing. RunError where the folder is none and holds no index.
 
-    Reads the plan, the index and every byte of every shard; the parts are not needed. Splits, and the benchmarks that
-    lie in the run's folder, are looked at where all that is well.
+    Reads the plan, the index and every byte of every shard; the parts are not needed. A data set that came without its
+    run is checked by its index alone. Splits, and the benchmarks that lie in the run's folder, are looked at where all
+    that is well.
     """
-    run.config()
-    if not run.folder.exists(layout.PACK_PLAN):
-        return [Problem(where=layout.PACK_PLAN, what="missing: the build has not finished; run the same command again")]
-    try:
-        plan = list(read_rows(run.folder, layout.PACK_PLAN, PackEntry))
-    except RunError as error:
-        return [_problem(run, layout.PACK_PLAN, error)]
     by_shard: dict[int, list[str]] = defaultdict(list)
+    if _is_without_run(run):
+        _log.warning(
+            "%s: no plan and no settings came with it, so only its index says which clips and shards should be there",
+            run.folder.uri,
+        )
+        by_shard |= {shard: [] for shard in range(_num_shards(run))}
+        where, entries = layout.INDEX, _plan_by_index(run, by_shard)
+    else:
+        run.config()
+        where, entries = layout.PACK_PLAN, read_rows(run.folder, layout.PACK_PLAN, PackEntry)
+        if not run.folder.exists(where):
+            return [Problem(where=where, what="missing: the build has not finished; run the same command again")]
+    try:
+        plan = list(entries)
+    except RunError as error:
+        return [_problem(run, where, error)]
     for entry in plan:
         by_shard[entry.shard].append(entry.clip_id)
-    problems = [*_check_plan(plan), *_check_names(run, sorted(by_shard))]
+    problems = [*_check_plan(plan, where=where), *_check_names(run, sorted(by_shard))]
     for shard, ids in sorted(by_shard.items()):
         problems.extend(_check_shard(run, shard, ids))
     if not problems:
@@ -64,32 +78,54 @@ def check(run: Run) -> list[Problem]:
     return problems
 
 
+def _is_without_run(run: Run) -> bool:
+    """Whether a folder is a data set of which only `shards/` and `index/` were passed on."""
+    names = set(run.folder.names())
+    return layout.INDEX in names and names.isdisjoint(
+        [layout.RUN_CONFIG, layout.PACK_PLAN, *layout.STAGE_FOLDERS.values()]
+    )
+
+
+def _num_shards(run: Run) -> int:
+    """How many shards there must be where the last is a shard or an index that is there."""
+    names = {*run.folder.child(layout.SHARDS).names(), *run.folder.child(layout.INDEX).names()}
+    numbers = {int(digits[0]) for name in names if (digits := re.search(r"\d+", name))}
+    known = (number for number in numbers if {layout.shard_file(number), layout.index_file(number)} & names)
+    return max(known, default=-1) + 1
+
+
+def _plan_by_index(run: Run, shards: Iterable[int]) -> Iterator[PackEntry]:
+    folder = run.folder.child(layout.INDEX)
+    for shard in shards:
+        if folder.exists(layout.index_file(shard)):
+            for clip in index.read_index(folder, [layout.index_file(shard)], ["id"])["id"].to_pylist():
+                yield PackEntry(clip_id=clip, part="", shard=shard)
+
+
 def _problem(run: Run, where: str, error: RunError) -> Problem:
     """What is wrong with a file that cannot be read."""
-    return Problem(where=where, what=str(error).removeprefix(f"{run.folder.uri}/{where}").lstrip(": "))
+    return Problem(where=where, what=str(error).removeprefix(f"{run.folder.uri}/{where}").lstrip(":/ "))
 
 
-def _check_plan(plan: Sequence[PackEntry]) -> Iterator[Problem]:
+def _check_plan(plan: Sequence[PackEntry], *, where: str) -> Iterator[Problem]:
     ids = [entry.clip_id for entry in plan]
     for clip, count in Counter(ids).items():
         if count > 1:
-            yield Problem(where=f"{layout.PACK_PLAN}: {clip}", what=f"planned {count} times, wanted once")
+            yield Problem(where=f"{where}: {clip}", what=f"planned {count} times, wanted once")
         if not is_valid_id(clip):
-            yield Problem(
-                where=f"{layout.PACK_PLAN}: {clip!r}", what="wanted an id of lower-case letters, digits, hyphens"
-            )
+            yield Problem(where=f"{where}: {clip!r}", what="wanted an id of lower-case letters, digits, hyphens")
     if ids != sorted(ids):
-        yield Problem(where=layout.PACK_PLAN, what="the clips are not in the order of their ids")
+        yield Problem(where=where, what="the clips are not in the order of their ids")
     shards = [entry.shard for entry in plan]
     if shards != sorted(shards) or set(shards) != set(range(len(set(shards)))):
-        yield Problem(where=layout.PACK_PLAN, what="the shards are not numbered from 0 without gaps")
+        yield Problem(where=where, what="the shards are not numbered from 0 without gaps")
 
 
 def _check_names(run: Run, shards: Sequence[int]) -> Iterator[Problem]:
     for folder, name_of in ((layout.SHARDS, layout.shard_file), (layout.INDEX, layout.index_file)):
         found, wanted = set(run.folder.child(folder).names()), {name_of(shard) for shard in shards}
         for name in sorted(wanted - found):
-            yield Problem(where=f"{folder}/{name}", what="missing, though planned; run the build's command again")
+            yield Problem(where=f"{folder}/{name}", what="missing; run the build's command again, or copy it anew")
         for name in sorted(found - wanted):
             yield Problem(where=f"{folder}/{name}", what="no file of that name is planned; remove it")
 

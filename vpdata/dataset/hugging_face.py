@@ -49,9 +49,9 @@ def _schema() -> pa.Schema:
 def write_hugging_face(run: Run, folder: Folder) -> int:
     """Write one Parquet file per shard, and a card that declares the features; returns the number of clips.
 
-    RunError names a clip that is damaged.
+    RunError names a clip that is damaged, or says that no `run.yaml` is there, which the card is made from.
     """
-    schema, num_clips = _schema(), 0
+    config, schema, num_clips = run.config(), _schema(), 0
     index_folder, shards = run.folder.child(layout.INDEX), run.folder.child(layout.SHARDS)
     names = index_folder.names(".parquet")
     for number, name in enumerate(names):
@@ -68,7 +68,7 @@ def write_hugging_face(run: Run, folder: Folder) -> int:
         num_clips += table.num_rows
     features = [*features_of(field for field in schema if field.name != "video"), {"name": "video", "dtype": "video"}]
     packaging = Packaging(files="data/train-*.parquet", features=features, loading=_LOADING)
-    card = card_text(run.config(), collect(run), packaging=packaging)
+    card = card_text(config, collect(run), packaging=packaging)
     folder.write(layout.CARD, card.encode("utf-8"))
     return num_clips
 
