@@ -147,18 +147,13 @@ def _inspect(args: argparse.Namespace) -> int:
     import yaml
 
     from vpdata.codec import to_builtins
-    from vpdata.dataset.printable import printable
     from vpdata.dataset.reader import open_dataset
     from vpdata.report.sheet import write_sheet
 
-    dataset = open_dataset(args.path)
     if args.clip is None:
-        for sample in dataset:
-            labels = (printable(track.label) for track in sample.tracks)
-            print(sample.id, f"{sample.record.clip.duration_s:.2f} s", *labels, sep="  ")
-        return 0
+        return _list_clips(args.path)
     try:
-        sample = dataset.find(args.clip)
+        sample = open_dataset(args.path).find(args.clip)
     except KeyError as error:
         raise ConfigError(f"{error.args[0]}; `vpdata inspect {args.path}` lists them") from error
     record = to_builtins(sample.record)
@@ -169,6 +164,22 @@ def _inspect(args: argparse.Namespace) -> int:
     sheet = args.sheet or f"{sample.id}.jpg"
     write_sheet(sample, sheet)
     print(f"contact sheet: {sheet}", file=sys.stderr)
+    return 0
+
+
+def _list_clips(path: str) -> int:
+    """Print id, length and objects of every clip; no shard is read."""
+    from vpdata.dataset import layout
+    from vpdata.dataset.printable import printable
+    from vpdata.dataset.reader import index_files
+    from vpdata.dataset.run import read_table
+
+    root, names = index_files(path)
+    for name in names:
+        table = read_table(root.child(layout.INDEX), name, columns=["id", "duration_s", "tracks.list.element.label"])
+        for clip in table.to_pylist():
+            labels = (printable(track["label"]) for track in clip["tracks"])
+            print(clip["id"], f"{clip['duration_s']:.2f} s", *labels, sep="  ")
     return 0
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import vpdata
 from tests.runs import HEIGHT_PX, NUM_FRAMES, WIDTH_PX, make_footage, make_run, make_source
+from vpdata.cli import main
 from vpdata.dataset import layout
 from vpdata.dataset.index import read_index
 from vpdata.dataset.reader import INDEX_COLUMNS, Dataset
@@ -143,6 +144,16 @@ def test_find_select_and_slice_give_the_named_clips(dataset):
 def test_nothing_chosen_is_an_empty_data_set(dataset):
     for nothing in (dataset[0:0], dataset[5:], dataset.select([]), dataset[0:0][:].select(())):
         assert (len(nothing), nothing.ids, list(nothing)) == (0, [], [])
+
+
+def test_clips_are_listed_from_the_index_alone(run, capsys):
+    for shard in run.folder.child(layout.SHARDS).path("").iterdir():
+        shard.unlink()
+    assert main(["inspect", run.folder.uri]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert listed == [f"{clip}  2.00 s  blue square  red square" for clip in sorted(SEEDS)]
+    assert main(["inspect", f"{run.folder.uri}/shards/vpdata-000002.tar"]) == 0
+    assert capsys.readouterr().out.splitlines() == listed[4:]
 
 
 def test_dataset_travels_to_a_worker(dataset):
