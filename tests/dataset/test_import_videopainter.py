@@ -14,6 +14,7 @@ import pytest
 
 import vpdata
 from benchmark.footage import write_video
+from tests.media.footage import write_video as write_timed
 from tests.runs import NUM_FRAMES, make_footage, make_source
 from vpdata.dataset.check import check
 from vpdata.dataset.export import export
@@ -109,6 +110,47 @@ def test_export_then_import_keeps_pixels_masks_and_captions(finished_run, tmp_pa
         assert np.array_equal(sample.tracks[1].masks, truth["red square"])
         assert sample.captions[0].text == original.captions[0].text
         assert np.abs(sample.frames.astype(int) - original.frames).mean() < 3
+
+
+def uneven_s(seed: int) -> list[float]:
+    """Rising times of frames that are 20 to 47 ms apart, as of a phone."""
+    return list(np.cumsum(np.random.default_rng(seed).uniform(0.020, 0.047, 120)))
+
+
+@pytest.mark.parametrize(
+    ("times_s", "fps"),
+    [
+        ([k / 30 for k in range(120)], 30),
+        ([k / 29.9 for k in range(120)], 29.97),
+        ([(k + 5 * (k >= 40)) / 30 for k in range(120)], 30),
+        (uneven_s(0), 119 / (uneven_s(0)[-1] - uneven_s(0)[0])),
+    ],
+    ids=["steady", "rate that is snapped", "lost frames", "variable rate"],
+)
+def test_masks_lie_on_the_frames_that_the_source_counts(published, tmp_path, times_s, fps):
+    labels = np.zeros((120, 64, 96), np.uint8)
+    for k in range(120):
+        labels[k, 20:36, 3 * k % 80 : 3 * k % 80 + 16] = 9
+    frames = np.where(labels[..., None] == 9, np.array((220, 30, 30)), 40).astype(np.uint8)
+    write_timed(published / VIDEO_URI, frames, times_s=times_s, options={"crf": "8"})
+    masks(labels)(published)
+    write_csv(published, [(PEXELS, 0, 40, 30, 9, CAPTION), (PEXELS, 80, 120, 30, 9, CAPTION)])
+    run = import_videopainter(published, tmp_path / "run")
+    assert check(run) == []
+    samples = [one for one in run_samples(run) if one.record.clip.video.uri == VIDEO_URI]
+    assert sorted(sample.num_frames for sample in samples) == [40, 40]
+    for sample in samples:
+        # The square is the only red thing, and moves by 3 of its 16 px a frame: on the next one, IoU is 0.68.
+        red, mask = sample.frames[..., 0] > sample.frames[..., 1] + 90.0, sample.tracks[0].masks
+        assert ((red & mask).sum(axis=(1, 2)) / (red | mask).sum(axis=(1, 2))).min() > 0.85
+        assert float(sample.record.clip.fps) == pytest.approx(fps, rel=4e-3)
+
+
+def test_other_number_of_label_maps_than_frames_is_warned_of(published, tmp_path, caplog):
+    masks(labels_of(0)[:22])(published)
+    assert len(run_samples(import_videopainter(published, tmp_path / "run"))) == 3
+    assert f"{VIDEO_URI}: got 22 label maps for 24 frames" in caplog.text
+    assert caplog.text.count("label maps for") == 1
 
 
 def test_second_import_has_the_same_bytes(published, tmp_path):

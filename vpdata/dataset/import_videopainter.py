@@ -129,8 +129,11 @@ def _import_video(root: Path, name: str, spans: Sequence[Span]) -> Iterator[tupl
     if (maps.width_px, maps.height_px) != shown:
         got, wanted = f"{maps.width_px}x{maps.height_px}", f"{shown[0]}x{shown[1]} as the video"
         raise RejectItem(Reason.BAD_ANNOTATION, "the masks have another size than the video", got=got, wanted=wanted)
-    reader = FrameReader(path, info, short_side_px=_CLIP.short_side_px, max_pixels=_MAX_PIXELS)
+    # Rows and label maps count the source's own frames. At a constant rate, holes of its clock would shift all behind.
+    reader = FrameReader(path, info, short_side_px=_CLIP.short_side_px, max_pixels=_MAX_PIXELS, one_to_one=True)
     mp4s, num_frames = _encode(reader, spans)
+    if num_frames != maps.num_frames:
+        logger.warning("%s: got %d label maps for %d frames; both are counted from 0", uri, maps.num_frames, num_frames)
     video = _video(path, uri, info, num_frames=reader.num_source_frames)
     for span, mp4 in zip(spans, mp4s, strict=True):
         fps = float(reader.fps)

@@ -70,14 +70,17 @@ def probe(path: Path, *, max_pixels: int, max_duration_s: float) -> VideoInfo:
 class FrameReader:
     """One pass over a source as normalised frames at a constant rate: yuv420p, BT.709 limited, upright, square pixels.
 
-    After the pass `num_source_frames` and `damage` tell what was there.
+    After the pass `num_source_frames` and `damage` tell what was there. With `one_to_one` frame k is the source's own
+    frame k, as `StoredFrames` gives it, whatever its time stamp: for masks that were counted so.
     """
 
-    def __init__(self, path: Path, info: VideoInfo, *, short_side_px: int, max_pixels: int) -> None:
+    def __init__(
+        self, path: Path, info: VideoInfo, *, short_side_px: int, max_pixels: int, one_to_one: bool = False
+    ) -> None:
         self.fps = info.fps
         self.width_px, self.height_px = output_size(info.geometry, short_side_px=short_side_px)
         self.num_source_frames = 0
-        self._path, self._info, self._max_pixels = path, info, max_pixels
+        self._path, self._info, self._max_pixels, self._one_to_one = path, info, max_pixels, one_to_one
         self._damage = _Damage()
 
     @property
@@ -90,6 +93,9 @@ class FrameReader:
         with open_source(self._path) as container:
             stream = video_stream_of(container)
             _limit(stream, max_pixels=self._max_pixels)
+            if self._one_to_one:
+                yield from self._normalised(_decoded(container, stream, self._damage))
+                return
             clock = Clock(self.fps, may_restart=container.format.name in _RESTARTING_DEMUXERS)
             waiting: av.VideoFrame | None = None
             slot = 0
