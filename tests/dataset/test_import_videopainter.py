@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from tests.runs import NUM_FRAMES, make_footage, make_source
 from vpdata.dataset.check import check
 from vpdata.dataset.export import export
 from vpdata.dataset.import_videopainter import import_videopainter
+from vpdata.dataset.label_maps import LabelMaps
 from vpdata.errors import ConfigError, RunError
 from vpdata.records import video_id
 
@@ -202,6 +205,42 @@ def truncated_masks(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
 
 
+def npz(change: Callable[[bytearray], None], method: int = zipfile.ZIP_DEFLATED, **npy: bytes) -> Callable:
+    """Label maps in a zip whose bytes are changed, or in one whose npy header has one text put for another."""
+
+    def spoil(folder: Path) -> None:
+        path, content = folder / "video_inpainting/pexels/000000001523_856207/all_masks.npz", io.BytesIO()
+        np.save(content, labels_of(0))
+        data = content.getvalue().replace(npy.get("old", b""), npy.get("new", b""), 1)
+        with zipfile.ZipFile(path, "w", method) as archive:
+            archive.writestr("arr_0.npy", data)
+        changed = bytearray(path.read_bytes())
+        change(changed)
+        path.write_bytes(changed)
+
+    return spoil
+
+
+def encrypted(data: bytearray) -> None:
+    """The flag in both headers of the member."""
+    data[6] |= 1
+    data[data.index(b"PK\1\2") + 8] |= 1
+
+
+def torn(data: bytearray) -> None:
+    data[len(data) // 3 : len(data) // 3 + 40] = bytes(40)
+
+
+def misplaced(data: bytearray) -> None:
+    """The directory says that it lies further on than it does, so its member would begin before the file."""
+    at = data.index(b"PK\5\6") + 16
+    data[at : at + 4] = (int.from_bytes(data[at : at + 4], "little") + 99).to_bytes(4, "little")
+
+
+def as_it_is(data: bytearray) -> None:
+    """The bytes stay."""
+
+
 def linked_video(folder: Path) -> None:
     path = folder / VIDEO_URI
     shutil.move(path, folder.parent / "outside.mp4")
@@ -225,6 +264,15 @@ BAD: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "masks of infinity": (masks(np.full((24, 64, 96), np.inf)), "bad_annotation", "float64 that are not whole"),
     "masks of objects": (masks(np.array([[[{"a": 1}]]], object)), "bad_annotation", "object"),
     "masks cut short": (truncated_masks, "bad_annotation", "BadZipFile"),
+    "masks encrypted": (npz(encrypted), "bad_annotation", "RuntimeError"),
+    "masks misplaced": (npz(misplaced), "bad_annotation", "OSError"),
+    "masks torn, deflated": (npz(torn), "bad_annotation", "CRC"),
+    "masks torn, bzip2": (npz(torn, zipfile.ZIP_BZIP2), "bad_annotation", "OSError"),
+    "masks torn, lzma": (npz(torn, zipfile.ZIP_LZMA), "bad_annotation", "LZMAError"),
+    "header without an end": (npz(as_it_is, old=b"}", new=b" "), "bad_annotation", "TokenError"),
+    "header of other keys": (npz(as_it_is, old=b"'descr'", new=b"b'escr'"), "bad_annotation", "TypeError"),
+    "header of no type": (npz(as_it_is, old=b"'<i4'", new=b"'(<,'"), "bad_annotation", "SyntaxError"),
+    "header of one frame less": (npz(as_it_is, old=b"(24,", new=b"(23,"), "bad_annotation", "length is not"),
 }
 
 
@@ -237,6 +285,11 @@ def test_bad_row_is_a_reject_and_the_others_are_kept(published, tmp_path, case):
     found = list(run.rejects("cut"))
     assert any(one.reason == reason and detail in f"{one.detail} {one.got}" for one in found), found
     assert "videovo" in {sample.record.clip.video.uri.split("/")[0] for sample in run_samples(run)}
+
+
+def test_disk_that_fails_is_not_taken_for_bad_masks(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        LabelMaps(tmp_path)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

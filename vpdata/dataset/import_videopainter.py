@@ -129,6 +129,7 @@ def _import_video(root: Path, name: str, spans: Sequence[Span]) -> Iterator[tupl
     if (maps.width_px, maps.height_px) != shown:
         got, wanted = f"{maps.width_px}x{maps.height_px}", f"{shown[0]}x{shown[1]} as the video"
         raise RejectItem(Reason.BAD_ANNOTATION, "the masks have another size than the video", got=got, wanted=wanted)
+    maps.verify()
     # Rows and label maps count the source's own frames. At a constant rate, holes of its clock would shift all behind.
     reader = FrameReader(path, info, short_side_px=_CLIP.short_side_px, max_pixels=_MAX_PIXELS, one_to_one=True)
     mp4s, num_frames = _encode(reader, spans)

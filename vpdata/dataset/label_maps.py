@@ -5,6 +5,9 @@ A whole 1080p video's label maps would not fit in memory, so neither side builds
 
 from __future__ import annotations
 
+import errno
+import lzma
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -20,6 +23,11 @@ from vpdata.errors import Reason, RejectItem
 _MEMBER = "arr_0.npy"
 _HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError),
+    *(ValueError, TypeError, LookupError, SyntaxError, tokenize.TokenError),
+)
+"""What zipfile (RuntimeError: encrypted, or of an unknown method) and numpy's reader of headers raise for bad bytes."""
 _MAX_LABEL = 2**31
 LabelMap = NDArray[np.integer]
 """Integer [H, W]: 0 is background, every other number an object's id."""
@@ -41,7 +49,7 @@ class LabelMaps:
     """A file of label maps that nobody vouches for: nothing is unpickled, and one frame is held at a time."""
 
     def __init__(self, path: Path) -> None:
-        """RejectItem where the file holds no label maps."""
+        """RejectItem where the file holds no label maps; OSError where the disk fails."""
         self._path = path
         with self._opened() as (_, shape, _):
             self.num_frames, self.height_px, self.width_px = shape
@@ -60,6 +68,16 @@ class LabelMaps:
                     raise EOFError("it ends before the last frame of its header")
                 yield _whole(np.frombuffer(data, dtype=dtype).reshape(height, width))
 
+    def verify(self) -> None:
+        """Read all frames: a zip tells by the sum at its end whether its bytes are what was written.
+
+        RejectItem where they are not. 150 frames of 1080p take a core 0.2 s as uint8 and 1.7 s as int64.
+        """
+        with self._opened() as (file, (num_frames, height, width), dtype):
+            num_bytes = height * width * dtype.itemsize
+            if any(len(file.read(num_bytes)) != num_bytes for _ in range(num_frames)) or file.read(1):
+                raise EOFError("its length is not that of its header")
+
     @contextmanager
     def _opened(self) -> Iterator[tuple[IO[bytes], tuple[int, int, int], np.dtype]]:
         try:
@@ -69,13 +87,21 @@ class LabelMaps:
                 if len(shape) != 3 or min(shape) < 1 or is_fortran or dtype.kind not in "iubf":
                     raise ValueError(f"{dtype} {shape} is not numbers [frames, height, width]")
                 yield file, shape, dtype
-        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, ValueError) as error:
-            raise RejectItem(
-                Reason.BAD_ANNOTATION,
-                f"{self._path.name} cannot be read: {error}",
-                got=type(error).__name__,
-                wanted="label maps under the key arr_0, or one array",
-            ) from error
+        except _DAMAGE as error:
+            raise self._rejected(error) from error
+        except OSError as error:
+            # Bad bytes too: bzip2's error has no number, and a wrong offset asks for a seek that is invalid.
+            if error.errno not in (None, errno.EINVAL):
+                raise
+            raise self._rejected(error) from error
+
+    def _rejected(self, error: Exception) -> RejectItem:
+        return RejectItem(
+            Reason.BAD_ANNOTATION,
+            f"{self._path.name} cannot be read: {error}",
+            got=type(error).__name__,
+            wanted="label maps under the key arr_0, or one array",
+        )
 
 
 def _whole(values: NDArray) -> LabelMap:
