@@ -18,6 +18,7 @@ import vpdata
 from benchmark.footage import write_video
 from tests.media.footage import write_video as write_timed
 from tests.runs import NUM_FRAMES, make_footage, make_source
+from vpdata.dataset import lease
 from vpdata.dataset.check import check
 from vpdata.dataset.export import export
 from vpdata.dataset.import_videopainter import import_videopainter
@@ -161,6 +162,58 @@ def test_second_import_has_the_same_bytes(published, tmp_path):
     for kind in ("shards", "index"):
         for name in runs[0].folder.child(kind).names():
             assert runs[0].folder.child(kind).read(name) == runs[1].folder.child(kind).read(name)
+
+
+@pytest.fixture
+def in_two_parts(published) -> Path:
+    """As many rows without a video between the two videos as make the second one the start of another part."""
+    gone = [(f"{2000 + number:012d}_1.mp4", 0, 12, 12.0, 7, CAPTION) for number in range(63)]
+    write_csv(published, [(PEXELS, 0, 12, 12.0, 7, CAPTION), *gone])
+    return published
+
+
+PACKED = ("pack-plan.parquet", "index/vpdata-000000.parquet", "shards/vpdata-000000.tar", "stats.json", "README.md")
+
+
+@pytest.mark.parametrize(
+    ("undone", "half_written", "used_up"),
+    [
+        (("5-filter/part-00001.parquet", *PACKED), "1-cut/part-00001.tar", [VIDEO_URI]),
+        (PACKED[1:2], PACKED[2], [VIDEO_URI, f"videovo/raw_video/000005000/{VIDEOVO}"]),
+    ],
+    ids=["in a part", "in a shard"],
+)
+def test_stopped_import_goes_on_with_what_is_whole(in_two_parts, tmp_path, undone, half_written, used_up):
+    import_videopainter(in_two_parts, tmp_path / "run")
+    whole = files_of(tmp_path / "run")
+    assert {"5-filter/part-00000.parquet", "5-filter/part-00001.parquet", *PACKED} < whole.keys()
+    for name in undone:
+        (tmp_path / "run" / name).unlink()
+    (tmp_path / "run" / half_written).with_name(".aside-0").write_bytes(b"half")
+    for name in used_up:
+        # What is done cannot have been made again.
+        (in_two_parts / name).unlink()
+    import_videopainter(in_two_parts, tmp_path / "run")
+    assert files_of(tmp_path / "run") == whole
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_import_of_other_rows_does_not_go_on(published, tmp_path):
+    run = import_videopainter(published, tmp_path / "run")
+    before = files_of(tmp_path / "run")
+    write_csv(published, [(PEXELS, 0, 12, 12.0, 7, CAPTION)])
+    with pytest.raises(RunError, match="holds no import of the same CSVs"):
+        import_videopainter(published, run.folder.uri)
+    assert files_of(tmp_path / "run") == before
+
+
+def test_two_imports_do_not_write_to_one_folder(published, tmp_path):
+    run = import_videopainter(published, tmp_path / "run")
+    with lease.hold(run.folder), pytest.raises(RunError, match="is in use by pid"):
+        import_videopainter(published, run.folder.uri)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import cv2
@@ -13,11 +14,11 @@ import yaml
 
 import vpdata
 from vpdata import codec
-from vpdata.dataset import annotations, layout
+from vpdata.dataset import annotations, layout, lease
 from vpdata.dataset import videopainter_files as files
 from vpdata.dataset.card import write_card
 from vpdata.dataset.label_maps import LabelMaps
-from vpdata.dataset.run import Run, parquet_bytes
+from vpdata.dataset.run import Run, parquet_bytes, read_rows
 from vpdata.dataset.shards import Member, PackEntry, TarWriter, write_shard
 from vpdata.dataset.stats import write_stats
 from vpdata.dataset.videopainter_files import Span
@@ -47,35 +48,58 @@ def import_videopainter(source: str | Path, output: str | Path) -> Run:
     """Make a run of all rows of a folder in the published layout; a row that cannot be used is a reject of `cut`.
 
     Clips are normalised as `cut` does, masks follow them. Labels, object captions, boxes and scores are not in the
-    layout: labels are "object", scores are unmeasured. RunError where `output` is not empty.
+    layout: labels are "object", scores are unmeasured. The same call goes on with an import that was stopped. RunError
+    where `output` is in use, or holds anything else: another set of rows, or one that another version has begun.
     """
     root, run = Path(source), Run(Folder(output))
-    if run.folder.names():
-        raise RunError(f"{run.folder.uri} is not empty; give a new folder as --output, or remove this one")
     rows = files.read_rows(root)
-    config = {"vpdata_version": vpdata.__version__, "config": {"import": {"format": "videopainter"}}, "models": []}
-    run.folder.write(layout.RUN_CONFIG, yaml.safe_dump(config, sort_keys=False).encode())
-    names = sorted(rows.spans)
-    parts = [names[first : first + _VIDEOS_PER_PART] for first in range(0, len(names), _VIDEOS_PER_PART)] or [[]]
-    packed: list[tuple[Member, str]] = []
-    for number, part_names in enumerate(parts):
-        part = layout.part_name(number)
-        spans = {name: list(rows.spans[name].values()) for name in part_names}
-        members = _write_part(run, part, root, spans, rejects=rows.rejects if number == 0 else [])
-        packed += [(member, part) for member in members]
-    plan = _plan(packed)
-    run.folder.write(layout.PACK_PLAN, parquet_bytes(codec.to_table(plan, PackEntry)))
-    for shard in sorted({entry.shard for entry in plan}):
-        write_shard(run, [entry for entry in plan if entry.shard == shard], shard=shard)
-    write_stats(run)
-    write_card(run)
+    facts = {"format": "videopainter", "csv_sha256": rows.sha256}
+    config = {"vpdata_version": vpdata.__version__, "config": {"import": facts}, "models": []}
+    run_yaml = yaml.safe_dump(config, sort_keys=False).encode()
+    _refuse_other(run, run_yaml)
+    run.folder.write(layout.RUN_CONFIG, run_yaml)
+    with lease.hold(run.folder) as proof:
+        for folder in (run.folder, *map(run.stage_folder, layout.STAGE_FOLDERS), run.folder.child(layout.SHARDS)):
+            folder.sweep()
+        names = sorted(rows.spans)
+        parts = [names[first : first + _VIDEOS_PER_PART] for first in range(0, len(names), _VIDEOS_PER_PART)] or [[]]
+        done = set(run.parts("filter"))
+        for number, part_names in enumerate(parts):
+            if layout.part_name(number) not in done:
+                proof.check()
+                spans = {name: list(rows.spans[name].values()) for name in part_names}
+                _write_part(run, layout.part_name(number), root, spans, rejects=rows.rejects if number == 0 else [])
+        proof.check()
+        plan = _plan(run)
+        run.folder.write(layout.PACK_PLAN, parquet_bytes(codec.to_table(plan, PackEntry)))
+        done = set(run.folder.child(layout.INDEX).names())
+        for shard, entries in groupby(plan, key=lambda entry: entry.shard):
+            if layout.index_file(shard) not in done:
+                proof.check()
+                write_shard(run, list(entries), shard=shard)
+        write_stats(run)
+        write_card(run)
     logger.info("%s: imported %d clips of %d videos", run.folder.uri, len(plan), len(names))
     return run
 
 
-def _plan(packed: Sequence[tuple[Member, str]]) -> list[PackEntry]:
+def _refuse_other(run: Run, run_yaml: bytes) -> None:
+    names = run.folder.names()
+    if names and not (layout.RUN_CONFIG in names and run.folder.read(layout.RUN_CONFIG) == run_yaml):
+        raise RunError(
+            f"{run.folder.uri} is not empty, and holds no import of the same CSVs by vpdata {vpdata.__version__}, "
+            "which could go on; give a new folder as --output, or remove this one"
+        )
+
+
+def _plan(run: Run) -> list[PackEntry]:
     """Clips in id order; a shard is closed before the clip that would make it too large."""
-    plan: list[PackEntry] = []
+    folder, plan = run.stage_folder("cut"), list[PackEntry]()
+    packed = [
+        (member, part)
+        for part in run.parts("filter")
+        for member in read_rows(folder, layout.members_file(part), Member)
+    ]
     shard = held = 0
     for member, part in sorted(packed, key=lambda pair: pair[0].clip_id):
         if held and held + member.num_bytes > _SHARD_BYTES:
@@ -87,8 +111,8 @@ def _plan(packed: Sequence[tuple[Member, str]]) -> list[PackEntry]:
 
 def _write_part(
     run: Run, part: str, root: Path, spans: Mapping[str, Sequence[Span]], *, rejects: Sequence[Reject]
-) -> list[Member]:
-    """Write the files of one part of the stages source, cut and filter; returns the members of its tar."""
+) -> None:
+    """Write the files of one part of the stages source, cut and filter; that of filter, the last, says it is done."""
     dropped = list(rejects)
     records: list[Record] = []
     members: list[Member] = []
@@ -112,7 +136,6 @@ def _write_part(
     records.sort(key=lambda record: record.id)
     for stage in ("cut", "filter"):
         _write_rows(run, stage, layout.records_file(part), records, Record)
-    return members
 
 
 def _write_rows(run: Run, stage: str, name: str, rows: Sequence[object], kind: type) -> None:

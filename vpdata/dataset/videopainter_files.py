@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,8 @@ class Rows:
     spans: dict[str, dict[tuple[int, int], Span]] = field(default_factory=dict)
     """By the video's name, then by the frames."""
     rejects: list[Reject] = field(default_factory=list)
+    sha256: str = ""
+    """Of the names and hashes of the CSVs, 64 hex digits."""
 
 
 def read_rows(root: Path) -> Rows:
@@ -42,12 +45,15 @@ def read_rows(root: Path) -> Rows:
     paths = sorted(root.glob(_CSV_GLOB))
     if not paths:
         raise ConfigError(f"{root}: got no {_CSV_GLOB}, wanted the folder `data/` of the VideoPainter layout")
-    rows = Rows()
+    rows, digest = Rows(), hashlib.sha256()
     for path in paths:
+        with path.open("rb") as file:
+            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
         try:
             _read_csv(path, rows)
         except (csv.Error, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: got no readable CSV ({error}), wanted UTF-8 with commas") from error
+    rows.sha256 = digest.hexdigest()
     return rows
 
 
