@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,8 @@ def test_export_then_import_keeps_pixels_masks_and_captions(finished_run, tmp_pa
     originals = {sample.id: sample for sample in vpdata.open_dataset(finished_run.folder.uri)}
     assert len(run_samples(run)) == 5
     for sample in run_samples(run):
-        original = originals[sample.record.clip.video.uri.split("_", 2)[2].removesuffix(".mp4")]
+        original = originals[sample.id]
+        assert sample.record.clip.video == original.record.clip.video
         truth = make_footage(seeds[original.id]).masks
         # The layout's documented loss: the larger, blue square is cut where the red one lies over it.
         assert np.array_equal(sample.tracks[0].masks, truth["blue square"] & ~truth["red square"])
@@ -155,6 +157,100 @@ def test_other_number_of_label_maps_than_frames_is_warned_of(published, tmp_path
     assert len(run_samples(import_videopainter(published, tmp_path / "run"))) == 3
     assert f"{VIDEO_URI}: got 22 label maps for 24 frames" in caplog.text
     assert caplog.text.count("label maps for") == 1
+
+
+@pytest.fixture
+def exported(published, tmp_path) -> Path:
+    """Two clips of one video and one of another, as files of their own."""
+    export(import_videopainter(published, tmp_path / "first"), tmp_path / "vp", format="videopainter")
+    return tmp_path / "vp"
+
+
+def sources_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "sources.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_sources(folder: Path, lines: list[dict[str, str]]) -> None:
+    with (folder / "sources.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, list(lines[0]))
+        table.writeheader()
+        table.writerows(lines)
+
+
+def test_clips_of_one_source_are_so_after_export_and_import(exported, tmp_path):
+    whose = {"licence": "CC-BY-4.0", "attribution": 'Ann, "A" & Bo'}
+    lines = [line | whose if line["uri"] == VIDEO_URI else line for line in sources_of(exported)]
+    write_sources(exported, lines)
+    run = import_videopainter(exported, tmp_path / "run")
+    assert check(run) == []
+    first = {sample.id: sample.record.clip for sample in vpdata.open_dataset(tmp_path / "first")}
+    assert {one.id for one in run_samples(run)} == first.keys() >= {f"{video_id(VIDEO_URI)}-1000-1667"}
+    for sample in run_samples(run):
+        clip = sample.record.clip
+        facts = whose if clip.video.uri == VIDEO_URI else {}
+        assert clip.video == replace(first[sample.id].video, **facts)
+        assert (clip.start_s, clip.stop_s) == pytest.approx((first[sample.id].start_s, first[sample.id].stop_s))
+    sources = {source.uri: (source.licence, source.attribution) for source in run.sources()}
+    assert sources == {VIDEO_URI: tuple(whose.values()), f"videovo/raw_video/000005000/{VIDEOVO}": (None, None)}
+    assert len(list(run.sources())) == 2
+
+
+def test_file_that_is_said_to_be_the_clip_of_another_is_a_reject(exported, tmp_path):
+    lines = sources_of(exported)
+    of_both = [line for line in lines if line["uri"] == VIDEO_URI]
+    moved = of_both[0] | {"path": of_both[1]["path"]}
+    write_sources(exported, [moved if line is of_both[1] else line for line in lines])
+    for folder, end in (("pexels/pexels/raw_video/000000000", ""), ("video_inpainting/pexels", "/all_masks.npz")):
+        one, other = (f"{line['path'][:-4] if end else line['path']}{end}" for line in (of_both[0], moved))
+        shutil.copy(exported / folder / one, exported / folder / other)
+    write_csv(exported, [(line["path"], 0, 12, 12, 300, CAPTION) for line in (of_both[0], moved)])
+    run = import_videopainter(exported, tmp_path / "run")
+    assert check(run) == []
+    assert [one.detail for one in run.rejects("cut")] == [
+        f"{moved['path']}: a file before it gave the clip {video_id(VIDEO_URI)}-0-1000"
+    ]
+
+
+def test_file_without_a_line_is_its_own_source(exported, tmp_path):
+    lines = sources_of(exported)
+    write_sources(exported, lines[1:])
+    run = import_videopainter(exported, tmp_path / "run")
+    uris = {one.record.clip.video.uri for one in run_samples(run)}
+    assert f"pexels/pexels/raw_video/000000000/{lines[0]['path']}" in uris
+    assert check(run) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"id": "../x"}, "wanted an id of lower-case letters"),
+        ({"id": "a" * 104}, "at most 103"),
+        ({"uri": ""}, "wanted a uri"),
+        ({"start_s": "nan"}, "wanted seconds from 0 on"),
+        ({"start_s": "-1"}, "wanted seconds from 0 on"),
+        ({"start_s": "soon"}, "could not convert string to float: 'soon'"),
+        ({"duration_s": "inf"}, "wanted seconds from 0 on"),
+        ({"num_frames": "0"}, "wanted counts above 0"),
+        ({"size_bytes": "9" * 30}, "wanted counts above 0"),
+        ({"fps": "1/0"}, "wanted one with another denominator"),
+        ({"fps": "1e999999999"}, "got fps '1e999999999'"),
+        ({"content_hash": "0"}, "wanted a content_hash of 64 hex digits"),
+        ({"licence": "of mine"}, "is described before as another"),
+    ],
+)
+def test_bad_line_of_sources_is_refused_by_its_number(exported, tmp_path, changed, words):
+    lines = sorted(sources_of(exported), key=lambda line: line["uri"])
+    write_sources(exported, [lines[0], lines[1] | changed, lines[2]])
+    with pytest.raises(ConfigError, match=f"sources.csv:3: .*{words}"):
+        import_videopainter(exported, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_sources_without_a_column_are_refused(exported, tmp_path):
+    write_sources(exported, [{"path": "a", "id": "b"}])
+    with pytest.raises(ConfigError, match="got no column attribution, caption"):
+        import_videopainter(exported, tmp_path / "run")
 
 
 def test_second_import_has_the_same_bytes(published, tmp_path):

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from vpdata.dataset import videopainter_files as files
+from vpdata.dataset import videopainter_sources
 from vpdata.dataset.hugging_face import write_hugging_face
 from vpdata.dataset.label_maps import LabelMap, write_label_maps
 from vpdata.dataset.reader import SampleTrack, index_files, open_dataset
@@ -56,10 +57,11 @@ def _hugging_face(run: Run, folder: Folder) -> Exported:
 
 
 def _videopainter(run: Run, folder: Folder) -> Exported:
-    """`raw_video/`, `all_masks.npz` and the CSV, under the names that the VideoPainter code looks for."""
-    table, layers = io.StringIO(), _Layers()
-    rows = csv.writer(table, lineterminator="\n")
+    """`raw_video/`, `all_masks.npz` and the CSV, under the names that VideoPainter's code looks for; `sources.csv`."""
+    table, origins, layers = io.StringIO(), io.StringIO(), _Layers()
+    rows, sources = (csv.writer(one, lineterminator="\n") for one in (table, origins))
     rows.writerow(files.COLUMNS)
+    sources.writerow(videopainter_sources.COLUMNS)
     dataset, num_rows = open_dataset(run.folder.uri), 0
     for position, sample in enumerate(dataset):
         clip, tracks = sample.record.clip, sample.tracks
@@ -73,7 +75,9 @@ def _videopainter(run: Run, folder: Folder) -> Exported:
         caption = next((caption.text for caption in sample.captions if caption.scope is None), "")
         for track in tracks:
             rows.writerow((name, 0, clip.num_frames, csv_number(clip.fps), track.id, caption))
+        sources.writerow(videopainter_sources.row_of(name, clip))
         num_rows += len(tracks)
+    folder.write(videopainter_sources.SOURCES_CSV, origins.getvalue().encode("utf-8"))
     folder.write(files.TRAIN_CSV, table.getvalue().encode("utf-8"))
     return Exported(num_clips=len(dataset), num_rows=num_rows, hidden_frac=layers.hidden_frac)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -21,14 +24,15 @@ from vpdata.dataset.label_maps import LabelMaps
 from vpdata.dataset.run import Run, parquet_bytes, read_rows
 from vpdata.dataset.shards import Member, PackEntry, TarWriter, write_shard
 from vpdata.dataset.stats import write_stats
-from vpdata.dataset.videopainter_files import Span
+from vpdata.dataset.videopainter_files import Rows, Span
+from vpdata.dataset.videopainter_sources import Origin
 from vpdata.errors import Reason, RejectItem, RunError
 from vpdata.media.clips import ClipReader, ClipSettings, ClipWriter
 from vpdata.media.masks import Mask, encode_mask
 from vpdata.media.phash import phash_frames
 from vpdata.media.track_measures import measured_track
 from vpdata.media.video import FrameReader, VideoInfo, probe
-from vpdata.records import Caption, Clip, Record, Reject, Source, Track, Verdict, Video, clip_id, video_id
+from vpdata.records import Caption, Clip, Record, Reject, Source, Track, Verdict, Video, clip_id
 from vpdata.storage import Folder
 
 logger = logging.getLogger(__name__)
@@ -61,14 +65,11 @@ def import_videopainter(source: str | Path, output: str | Path) -> Run:
     with lease.hold(run.folder) as proof:
         for folder in (run.folder, *map(run.stage_folder, layout.STAGE_FOLDERS), run.folder.child(layout.SHARDS)):
             folder.sweep()
-        names = sorted(rows.spans)
-        parts = [names[first : first + _VIDEOS_PER_PART] for first in range(0, len(names), _VIDEOS_PER_PART)] or [[]]
-        done = set(run.parts("filter"))
-        for number, part_names in enumerate(parts):
+        parts, done = _parts(rows), set(run.parts("filter"))
+        for number, names in enumerate(parts):
             if layout.part_name(number) not in done:
                 proof.check()
-                spans = {name: list(rows.spans[name].values()) for name in part_names}
-                _write_part(run, layout.part_name(number), root, spans, rejects=rows.rejects if number == 0 else [])
+                _write_part(run, layout.part_name(number), root, rows, names, rejects=[] if number else rows.rejects)
         proof.check()
         plan = _plan(run)
         run.folder.write(layout.PACK_PLAN, parquet_bytes(codec.to_table(plan, PackEntry)))
@@ -79,7 +80,7 @@ def import_videopainter(source: str | Path, output: str | Path) -> Run:
                 write_shard(run, list(entries), shard=shard)
         write_stats(run)
         write_card(run)
-    logger.info("%s: imported %d clips of %d videos", run.folder.uri, len(plan), len(names))
+    logger.info("%s: imported %d clips of %d videos", run.folder.uri, len(plan), len(rows.spans))
     return run
 
 
@@ -90,6 +91,16 @@ def _refuse_other(run: Run, run_yaml: bytes) -> None:
             f"{run.folder.uri} is not empty, and holds no import of the same CSVs by vpdata {vpdata.__version__}, "
             "which could go on; give a new folder as --output, or remove this one"
         )
+
+
+def _parts(rows: Rows) -> list[list[str]]:
+    """Names of the videos of each part: of one source they stand together, so that its clips can be told apart."""
+    by_source: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(rows.spans):
+        by_source[rows.origin(name).source.id].append(name)
+    names = list(by_source.values())
+    firsts = range(0, max(1, len(names)), _VIDEOS_PER_PART)
+    return [[name for same in names[first : first + _VIDEOS_PER_PART] for name in same] for first in firsts]
 
 
 def _plan(run: Run) -> list[PackEntry]:
@@ -110,39 +121,44 @@ def _plan(run: Run) -> list[PackEntry]:
 
 
 def _write_part(
-    run: Run, part: str, root: Path, spans: Mapping[str, Sequence[Span]], *, rejects: Sequence[Reject]
+    run: Run, part: str, root: Path, rows: Rows, names: Sequence[str], *, rejects: Sequence[Reject]
 ) -> None:
     """Write the files of one part of the stages source, cut and filter; that of filter, the last, says it is done."""
     dropped = list(rejects)
-    records: list[Record] = []
+    records: dict[str, Record] = {}
     members: list[Member] = []
+    origins = [rows.origin(name) for name in names]
     with run.stage_folder("cut").writing(layout.tar_file(part)) as path, path.open("wb") as file:
         tar = TarWriter(file)
-        for name in spans:
+        for name, origin in zip(names, origins, strict=True):
             try:
-                for outcome in _import_video(root, name, spans[name]):
+                for outcome in _import_video(root, name, origin, list(rows.spans[name].values())):
                     if isinstance(outcome, Reject):
                         dropped.append(outcome)
+                    elif outcome[0].id in records:
+                        detail = f"{name}: a file before it gave the clip {outcome[0].id}"
+                        dropped.append(files.reject(origin, RejectItem(Reason.BAD_ANNOTATION, detail)))
                     else:
-                        records.append(outcome[0])
+                        records[outcome[0].id] = outcome[0]
                         members.append(tar.add(outcome[0].id, annotations.VIDEO, outcome[1]))
             except RejectItem as error:
-                dropped.append(files.reject(name, error))
+                dropped.append(replace(files.reject(origin, error), detail=f"{name}: {error.detail}"))
         tar.finish()
-    uris = [files.video_uri(name) for name in spans]
-    _write_rows(run, "source", layout.records_file(part), [Source(id=video_id(uri), uri=uri) for uri in uris], Source)
+    sources = {origin.source.id: origin.source for origin in origins}
+    _write_rows(run, "source", layout.records_file(part), list(sources.values()), Source)
     _write_rows(run, "cut", layout.members_file(part), members, Member)
     _write_rows(run, "cut", layout.rejects_file(part), dropped, Reject)
-    records.sort(key=lambda record: record.id)
     for stage in ("cut", "filter"):
-        _write_rows(run, stage, layout.records_file(part), records, Record)
+        _write_rows(run, stage, layout.records_file(part), [records[name] for name in sorted(records)], Record)
 
 
 def _write_rows(run: Run, stage: str, name: str, rows: Sequence[object], kind: type) -> None:
     run.stage_folder(stage).write(name, parquet_bytes(codec.to_table(rows, kind)))
 
 
-def _import_video(root: Path, name: str, spans: Sequence[Span]) -> Iterator[tuple[Record, bytes] | Reject]:
+def _import_video(
+    root: Path, name: str, origin: Origin, spans: Sequence[Span]
+) -> Iterator[tuple[Record, bytes] | Reject]:
     """A record and its mp4 for each span that can be used, and a reject for each span or track that cannot."""
     uri = files.video_uri(name)
     path = files.existing(root, uri)
@@ -158,21 +174,21 @@ def _import_video(root: Path, name: str, spans: Sequence[Span]) -> Iterator[tupl
     mp4s, num_frames = _encode(reader, spans)
     if num_frames != maps.num_frames:
         logger.warning("%s: got %d label maps for %d frames; both are counted from 0", uri, maps.num_frames, num_frames)
-    video = _video(path, uri, info, num_frames=reader.num_source_frames)
+    video = origin.video or _video(path, origin.source, info, num_frames=reader.num_source_frames)
     for span, mp4 in zip(spans, mp4s, strict=True):
-        fps = float(reader.fps)
+        rejected = partial(files.reject, origin, span=span, fps=reader.fps)
         try:
             num_there = min(num_frames, maps.num_frames) - span.start
             if num_there < span.stop - span.start:
                 got, wanted = f"{max(0, num_there)} frames", f"{span.stop - span.start} frames from {span.start} on"
                 raise RejectItem(Reason.BAD_ANNOTATION, "the video or its masks end before", got=got, wanted=wanted)
             tracks, missing = _tracks(maps, span, width_px=reader.width_px, height_px=reader.height_px)
-            yield from (files.reject(name, _no_pixels(one), span=span, fps=fps, track=one) for one in missing)
+            yield from (rejected(_no_pixels(one), track=one) for one in missing)
             if not tracks:
                 raise RejectItem(Reason.NO_TRACKS, "none of the rows' masks has a pixel", wanted="at least one")
-            yield _record(video, reader, span, tracks, mp4), mp4
+            yield _record(video, origin, reader, span, tracks, mp4), mp4
         except RejectItem as error:
-            yield files.reject(name, error, span=span, fps=fps)
+            yield rejected(error)
 
 
 def _encode(reader: FrameReader, spans: Sequence[Span]) -> tuple[list[bytes], int]:
@@ -227,12 +243,12 @@ def _fitted(mask: Mask, *, width_px: int, height_px: int) -> Mask:
     return small.astype(np.bool_)
 
 
-def _video(path: Path, uri: str, info: VideoInfo, *, num_frames: int) -> Video:
+def _video(path: Path, source: Source, info: VideoInfo, *, num_frames: int) -> Video:
     with path.open("rb") as file:
         content_hash = hashlib.file_digest(file, "sha256").hexdigest()
     return Video(
-        id=video_id(uri),
-        uri=uri,
+        id=source.id,
+        uri=source.uri,
         size_bytes=path.stat().st_size,
         width_px=info.geometry.width_px,
         height_px=info.geometry.height_px,
@@ -244,9 +260,11 @@ def _video(path: Path, uri: str, info: VideoInfo, *, num_frames: int) -> Video:
     )
 
 
-def _record(video: Video, reader: FrameReader, span: Span, tracks: tuple[Track, ...], mp4: bytes) -> Record:
+def _record(
+    video: Video, origin: Origin, reader: FrameReader, span: Span, tracks: tuple[Track, ...], mp4: bytes
+) -> Record:
     num_frames = span.stop - span.start
-    start_s, stop_s = float(span.start / reader.fps), float(span.stop / reader.fps)
+    start_s, stop_s = (origin.time_s(frame, reader.fps) for frame in (span.start, span.stop))
     hashed = np.linspace(0, num_frames - 1, _NUM_HASHED_FRAMES).round().astype(int)
     clip = Clip(
         id=clip_id(video.id, start_s, stop_s),

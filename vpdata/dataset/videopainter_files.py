@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
+from vpdata.dataset.videopainter_sources import SOURCES_CSV, Origin, read_origins
 from vpdata.errors import ConfigError, Reason, RejectItem
-from vpdata.records import Reject, video_id
+from vpdata.records import Reject, Source, video_id
 
 COLUMNS = ("path", "start_frame", "end_frame", "fps", "mask_id", "caption")
 TRAIN_CSV = "pexels_videovo_train_dataset.csv"
@@ -36,25 +39,40 @@ class Rows:
     spans: dict[str, dict[tuple[int, int], Span]] = field(default_factory=dict)
     """By the video's name, then by the frames."""
     rejects: list[Reject] = field(default_factory=list)
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    """By the video's name, where `sources.csv` has a line of it."""
     sha256: str = ""
-    """Of the names and hashes of the CSVs, 64 hex digits."""
+    """Of the names and hashes of all these CSVs, 64 hex digits."""
+
+    def origin(self, name: str) -> Origin:
+        """Of a video: it is its own source where nothing else is known."""
+        uri = video_uri(name) if NAME.fullmatch(name) else name[:200]
+        return self.origins.get(name) or Origin(source=Source(id=video_id(uri), uri=uri))
 
 
 def read_rows(root: Path) -> Rows:
-    """The rows of every `pexels_videovo_*_dataset.csv` in the folder. ConfigError where there is none of that form."""
+    """The rows of every `pexels_videovo_*_dataset.csv` in the folder, and what `sources.csv` says of their videos.
+
+    ConfigError where there is none of that form, or where `sources.csv` holds a bad line.
+    """
     paths = sorted(root.glob(_CSV_GLOB))
     if not paths:
         raise ConfigError(f"{root}: got no {_CSV_GLOB}, wanted the folder `data/` of the VideoPainter layout")
-    rows, digest = Rows(), hashlib.sha256()
+    rows = Rows(origins=read_origins(root), sha256=_sha256([*paths, *root.glob(SOURCES_CSV)]))
     for path in paths:
-        with path.open("rb") as file:
-            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
         try:
             _read_csv(path, rows)
         except (csv.Error, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: got no readable CSV ({error}), wanted UTF-8 with commas") from error
-    rows.sha256 = digest.hexdigest()
     return rows
+
+
+def _sha256(paths: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def _read_csv(path: Path, rows: Rows) -> None:
@@ -81,11 +99,10 @@ def _add(rows: Rows, row: dict[str, str | None], *, where: str) -> None:
         if not caption:
             raise RejectItem(Reason.CAPTION_FAILED, f"{where}: the row has no caption", wanted="a caption")
     except ValueError as error:
-        rows.rejects.append(
-            reject(name, RejectItem(Reason.BAD_ANNOTATION, f"{where}: {error}", wanted="whole numbers"))
-        )
+        why = RejectItem(Reason.BAD_ANNOTATION, f"{where}: {error}", wanted="whole numbers")
+        rows.rejects.append(reject(rows.origin(name), why))
     except RejectItem as error:
-        rows.rejects.append(reject(name, error))
+        rows.rejects.append(reject(rows.origin(name), error))
     else:
         span = rows.spans.setdefault(name, {}).setdefault((start, stop), Span(start=start, stop=stop, caption=caption))
         if mask_id not in span.mask_ids:
@@ -123,20 +140,19 @@ def existing(root: Path, uri: str) -> Path:
 
 
 def reject(
-    name: str, why: RejectItem, *, span: Span | None = None, fps: float = 0.0, track: int | None = None
+    origin: Origin, why: RejectItem, *, span: Span | None = None, fps: Fraction | None = None, track: int | None = None
 ) -> Reject:
     """The row that says why a video, a span of it or one track of the span was dropped."""
-    uri = video_uri(name) if NAME.fullmatch(name) else name[:200]
-    times = (span.start / fps, span.stop / fps) if span and fps else (None, None)
+    times = (origin.time_s(span.start, fps), origin.time_s(span.stop, fps)) if span and fps else (None, None)
     return Reject(
-        id=video_id(uri),
+        id=origin.source.id,
         stage="cut",
         reason=why.reason,
         detail=why.detail,
         got=why.got,
         wanted=why.wanted,
-        video_id=video_id(uri),
-        uri=uri,
+        video_id=origin.source.id,
+        uri=origin.source.uri,
         start_s=times[0],
         stop_s=times[1],
         track=track,
