@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import hashlib
 import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from pycocotools import mask as coco
 
 from tests.runs import NUM_FRAMES, make_footage, make_run, make_source
+from vpdata.codec import to_table
 from vpdata.dataset.export import export
-from vpdata.dataset.run import Run
+from vpdata.dataset.run import Run, parquet_bytes, read_rows
+from vpdata.dataset.shards import PackEntry, write_shard
 from vpdata.errors import RunError
+from vpdata.records import Embedding, Record
 
 SEEDS = {make_source(seed).id + "-0-2000": seed for seed in range(5)}
 
@@ -103,6 +109,20 @@ def test_datasets_opens_the_export_with_videos_masks_and_scores(hugging_face, tm
         for track in clip["tracks"]:
             masks = coco.decode(track["masks"]).transpose(2, 0, 1).astype(bool)
             assert np.array_equal(masks, make_footage(seed).masks[track["label"]])
+
+
+def test_embeddings_come_with_the_export(tmp_path):
+    run = make_run(tmp_path / "run", num_clips=1, packed=False)
+    embedding = Embedding(model="hand 1", values=base64.b64encode(np.array([0, 1], "<f2").tobytes()).decode())
+    records = [replace(record, embedding=embedding) for record in run.records("filter")]
+    run.stage_folder("filter").write("part-00000.parquet", parquet_bytes(to_table(records, Record)))
+    write_shard(run, list(read_rows(run.folder, "pack-plan.parquet", PackEntry)), shard=0)
+    export(run, tmp_path / "hf", format="hf")
+    (row,) = pq.read_table(tmp_path / "hf/data/train-00000-of-00001.parquet", columns=["embedding"]).to_pylist()
+    assert row["embedding"] == {"model": "hand 1", "values": "AAAAPA=="}
+    datasets = pytest.importorskip("datasets")
+    clips = datasets.load_dataset(str(tmp_path / "hf"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert clips["embedding"][0] == row["embedding"]
 
 
 @pytest.mark.slow

@@ -7,12 +7,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vpdata import codec
 from vpdata.dataset import annotations, index, layout
 from vpdata.dataset.card import Packaging, card_text
 from vpdata.dataset.features import MASKS_TYPE, features_of
 from vpdata.dataset.reader import INDEX_COLUMNS, Dataset, Sample
 from vpdata.dataset.run import Run
 from vpdata.dataset.stats import collect
+from vpdata.records import Record
 from vpdata.storage import Folder
 
 _ROWS_PER_GROUP = 16
@@ -36,12 +38,13 @@ for track in clips[0]["tracks"]:
 
 
 def _schema() -> pa.Schema:
-    """The index's columns with the video and the masks in the place of what tells where they lie in a shard."""
+    """The index's columns, with video, masks and embedding in the place of what tells where they lie in a shard."""
     members = {f"{prefix}_{what}" for prefix in index.MEMBER_COLUMNS.values() for what in index.MEMBER_FACTS}
     unwanted = {"shard", *members} - {"mp4_sha256"}
     track = pa.struct([*index.SCHEMA.field("tracks").type.value_type, pa.field("masks", MASKS_TYPE)])
     fields = {field.name: field for field in index.SCHEMA if field.name not in unwanted}
     fields["tracks"] = pa.field("tracks", pa.list_(track))
+    fields["embedding"] = codec.schema_of(Record).field("embedding")
     fields["video"] = pa.field("video", pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())]))
     return pa.schema(list(fields.values()))
 
@@ -77,4 +80,5 @@ def _row(row: dict[str, Any], sample: Sample) -> dict[str, Any]:
     tracks = [
         track | {"masks": masks} for track, masks in zip(row["tracks"], annotations.rles(sample.record), strict=True)
     ]
-    return row | {"tracks": tracks, "video": {"bytes": sample.checked_mp4, "path": f"{sample.id}.mp4"}}
+    video = {"bytes": sample.checked_mp4, "path": f"{sample.id}.mp4"}
+    return row | {"tracks": tracks, "embedding": codec.to_builtins(sample.record.embedding), "video": video}
