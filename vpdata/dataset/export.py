@@ -67,7 +67,7 @@ def _videopainter(run: Run, folder: Folder) -> Exported:
         clip, tracks = sample.record.clip, sample.tracks
         # As published: twelve digits, and a name without `.0.mp4` is a Pexels video.
         name = f"{position:012d}_{sample.id}.mp4"
-        folder.write(files.video_uri(name), sample.mp4)
+        folder.write(files.video_uri(name), sample.checked_mp4)
         dtype = np.dtype(np.uint8 if max((track.id for track in tracks), default=0) <= 255 else np.uint16)
         with folder.writing(files.masks_uri(name)) as path:
             shape = (clip.num_frames, clip.height_px, clip.width_px)
