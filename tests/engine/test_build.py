@@ -288,6 +288,8 @@ def test_other_videos_of_equal_paths_are_not_left_out_unseen(
     example = rf"'{min(NAMES[0], NAMES[2])}' with 7 bytes instead of 1"
     with pytest.raises(RunError, match=rf"3 of 3 sources of other day are other files .*{example}.*list with ids"):
         build(other_day, copied, add_sources=True)
+    with pytest.raises(RunError, match="3 of 3 sources"):
+        build(other_day, copied, add_sources=True, redo="filter")
     assert results(copied) == results(finished)
     # Of equal sizes they cannot be told from the same files in another place.
     write_sources(other_day, [*TEXTS, "1"])
@@ -315,6 +317,7 @@ def test_an_unfinished_run_is_not_cut_from_other_files_of_equal_paths(
     assert "1 of 2 sources of mixed are other files" in caplog.text
     assert results(copied) == results(finished)
     # All of them are cut again, so nothing is mixed.
+    (copied / "1-cut" / "part-00001.parquet").unlink()
     assert build(others, copied, redo="cut").num_clips == 9
 
 
