@@ -5,6 +5,8 @@ from tests.fakes import COLOUR_OF, ColourDetector, ColourTracker, has_colour
 from vpdata.errors import ConfigError
 from vpdata.inpaint.objects import ObjectFinder, ObjectSettings
 from vpdata.inpaint.options import FrameBox, FramePoint, Wanted
+from vpdata.media.masks import encode_mask
+from vpdata.models.ports import Box, ObjectMasks
 
 HEIGHT, WIDTH = 64, 96
 
@@ -19,11 +21,89 @@ def film(num_frames=20):
     return frames
 
 
-def found(wanted, frames, **settings):
+def found(wanted, frames, *, detector=None, tracker=None, **settings):
     finder = ObjectFinder(
-        ObjectSettings(**{"piece_frames": 6} | settings), detector=ColourDetector(), tracker=ColourTracker()
+        ObjectSettings(**{"piece_frames": 6} | settings),
+        detector=detector or ColourDetector(),
+        tracker=tracker or ColourTracker(),
     )
     return np.stack(list(finder.masks(iter(frames), wanted, fps=4.0)))
+
+
+class StillTracker:
+    """A `MaskTracker` for a film in which nothing moves: every object fills its box."""
+
+    max_short_side_px = None
+
+    def track(self, frames, prompts, *, height_px, width_px, seed):
+        counts = [encode_mask(boxed(prompt.box)) for prompt in prompts]
+        return [ObjectMasks(counts=(one,) * len(frames), score=1.0) for one in counts]
+
+
+class CrowdDetector:
+    """A `Detector` that sees a person in each of `CROWD`."""
+
+    context_s = ()
+    has_own_labels = False
+
+    def detect(self, key_frames):
+        return [
+            [Box(box=box, label="person", score=0.9) for box in CROWD if "person" in one.labels] for one in key_frames
+        ]
+
+
+CROWD = [(float(x), float(y), x + 6.0, y + 10.0) for y in (4, 20, 40) for x in range(2, 90, 16)]
+"""18 boxes that do not touch."""
+
+
+def boxed(*boxes):
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    for x0, y0, x1, y1 in boxes:
+        mask[int(y0) : int(y1), int(x0) : int(x1)] = True
+    return mask
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_every_box_is_followed_however_many_there_are(step):
+    """All on one frame, and each on one of its own."""
+    boxes = tuple(FrameBox(frame=step * index, box=box) for index, box in enumerate(CROWD))
+    masks = found(Wanted(boxes=boxes), film(20), tracker=StillTracker(), piece_frames=20)
+    assert (masks == boxed(*CROWD)).all()
+
+
+def test_box_over_another_is_an_object_of_its_own():
+    boxes = (10.0, 10.0, 30.0, 30.0), (12.0, 10.0, 36.0, 30.0), (16.0, 12.0, 34.0, 28.0)
+    masks = found(Wanted(boxes=tuple(FrameBox(frame=0, box=box) for box in boxes)), film(3), tracker=StillTracker())
+    assert (masks == boxed(*boxes)).all()
+
+
+def test_every_object_that_is_detected_is_followed():
+    masks = found(Wanted(labels=("person",)), film(3), detector=CrowdDetector(), tracker=StillTracker())
+    assert (masks == boxed(*CROWD)).all()
+
+
+def test_what_is_boxed_and_named_is_followed_once():
+    tracker = ColourTracker()
+    wanted = Wanted(labels=("red square",), boxes=(FrameBox(frame=0, box=(2, 34, 26, 58)),))
+    masks = found(wanted, film(6), tracker=tracker)
+    assert [len(prompts) for prompts in tracker.prompts] == [1]
+    assert np.array_equal(masks, true_mask(film(6), "red square"))
+
+
+def test_box_and_point_in_which_nothing_can_be_held_are_named():
+    red = FrameBox(frame=0, box=(2, 34, 26, 58))
+    with pytest.raises(ConfigError, match=r"nothing could be masked at the box 60,5,80,20.5 of frame 7"):
+        found(Wanted(boxes=(red, FrameBox(frame=7, box=(60, 5, 80, 20.5)))), film())
+    nothing = type("Nothing", (ColourTracker,), {"_follow": lambda *_: ObjectMasks(counts=(None,) * 6, score=0.0)})()
+    with pytest.raises(ConfigError, match=r"nothing could be masked at the point 10, 40 of frame 0"):
+        found(Wanted(points=(FramePoint(frame=0, point=(10, 40)),)), film(6), tracker=nothing)
+
+
+def test_name_of_which_nothing_is_found_is_said(caplog):
+    found(Wanted(labels=("red square", "the green square", "blue square")), film())
+    assert [record.getMessage() for record in caplog.records] == [
+        "'green square' was not found in the video; the mask is of the other objects alone"
+    ]
 
 
 def true_mask(frames, *names):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,9 +18,11 @@ from vpdata.inpaint.fit import Size, scale_frames
 from vpdata.inpaint.options import FrameBox, FramePoint, Wanted
 from vpdata.media.clips import scaled_size
 from vpdata.media.masks import bounding_box, decode_mask
-from vpdata.models.ports import BoxXyxy, Detector, KeyFrame, MaskTracker
+from vpdata.models.ports import BoxPrompt, BoxXyxy, Detector, KeyFrame, MaskTracker
 from vpdata.records import Detection
 from vpdata.stages.follow import FollowedObject, FollowSettings, follow_objects
+
+_log = logging.getLogger(__name__)
 
 _MAX_SHORT_SIDE_PX = 720
 """Frames are held at this size at most."""
@@ -42,6 +46,7 @@ class ObjectSettings:
     point_labels: tuple[str, ...] = ()
     """What a point may be on beside the named objects; detectors that find only what they are told need some."""
     follow: FollowSettings = field(default_factory=FollowSettings)
+    """Its `max_objects` and `max_rounds` bound builds alone: here all that is asked for is followed."""
 
     def __post_init__(self) -> None:
         if self.interval_s <= 0 or self.piece_frames < 2:
@@ -49,6 +54,15 @@ class ObjectSettings:
                 f"got interval_s {self.interval_s} and piece_frames {self.piece_frames}, wanted more than 0 and at "
                 "least 2"
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """An object that is followed whatever else there is: one that was boxed, pointed at, or is handed on."""
+
+    detection: Detection
+    place: str = ""
+    """Where the user has marked it; "" for one that is handed on."""
 
 
 class ObjectFinder:
@@ -64,28 +78,46 @@ class ObjectFinder:
     def masks(self, frames: Iterable[Frames], wanted: Wanted, *, fps: float) -> Iterator[Masks]:
         """One bool `[H, W]` per uint8 `[H, W, 3]` RGB frame: the union of all objects.
 
-        ConfigError where nothing was found on any frame, or nothing at a point.
+        ConfigError where nothing was found on any frame, nothing at a point, or nothing could be held in a box. A name
+        of which nothing was found is warned of.
         """
-        labels = tuple(_plain(label) for label in wanted.labels)
+        labels = tuple(dict.fromkeys(_plain(label) for label in wanted.labels))
+        missing = dict.fromkeys(labels)
         found_any = False
-        start, carried = 0, ()
+        start, carried = 0, []
         for piece, size, is_last in _pieces(frames, self._settings.piece_frames):
             here = _shifted(replace(wanted, labels=labels), start, stop=start + len(piece), is_first=start == 0)
-            detections = [*carried, *self._detections(piece, here, size, fps=fps, start=start)]
-            followed = self._followed(piece, detections, size, start=start)
+            asked = [*carried, *self._asked(piece, here, size, fps=fps, start=start)]
+            named = self._named(piece, labels, size, fps=fps)
+            followed = self._followed(piece, asked, named, size, start=start)
             found_any |= bool(followed)
-            yield from _union(followed, size, range(len(piece) if is_last else len(piece) - 1))
+            for frame, mask in enumerate(_union(followed, size, range(len(piece) if is_last else len(piece) - 1))):
+                for one in named:
+                    if one.frame == frame and _is_in(mask, one.box):
+                        missing.pop(one.label, None)
+                yield mask
             # The last frame is the first of the next piece.
             start += len(piece) - 1
-            carried = tuple(_carried(followed, size))
+            carried = [_Asked(detection=one) for one in _carried(followed, size)]
         if not found_any:
             raise ConfigError(self._nothing(wanted))
+        for label in missing:
+            _log.warning("%r was not found in the video; the mask is of the other objects alone", label)
 
-    def _detections(self, piece: Frames, wanted: Wanted, size: Size, *, fps: float, start: int) -> list[Detection]:
-        detections = [Detection(frame=one.frame, box=one.box, label=_BOXED, score=1.0) for one in wanted.boxes]
-        if wanted.labels:
-            step = max(1, round(self._settings.interval_s * fps))
-            detections += self._detected(piece, range(0, len(piece), step), wanted.labels, size, fps=fps)
+    def _named(self, piece: Frames, labels: tuple[str, ...], size: Size, *, fps: float) -> list[Detection]:
+        """What the detector finds of the labels, now and then."""
+        step = max(1, round(self._settings.interval_s * fps))
+        return self._detected(piece, range(0, len(piece), step), labels, size, fps=fps) if labels else []
+
+    def _asked(self, piece: Frames, wanted: Wanted, size: Size, *, fps: float, start: int) -> list[_Asked]:
+        """What is boxed or pointed at."""
+        asked = [
+            _Asked(
+                detection=Detection(frame=one.frame, box=one.box, label=_BOXED, score=1.0),
+                place=f"the box {','.join(f'{edge:g}' for edge in one.box)} of frame {start + one.frame}",
+            )
+            for one in wanted.boxes
+        ]
         for one in wanted.points:
             frame, (x, y) = one.frame, one.point
             labels = (*wanted.labels, *self._settings.point_labels)
@@ -94,12 +126,11 @@ class ObjectFinder:
                 for found in self._detected(piece, [frame], labels, size, fps=fps)
                 if found.box[0] <= x < found.box[2] and found.box[1] <= y < found.box[3]
             ]
+            place = f"the point {x:g}, {y:g} of frame {start + frame}"
             if not at:
-                raise ConfigError(
-                    f"no object was found at the point {x:g}, {y:g} of frame {start + frame}; give --box instead"
-                )
-            detections.append(replace(min(at, key=_area), score=1.0))
-        return detections
+                raise ConfigError(f"no object was found at {place}; give --box instead")
+            asked.append(_Asked(detection=min(at, key=_area), place=place))
+        return asked
 
     def _detected(
         self, piece: Frames, frames: Sequence[int], labels: tuple[str, ...], size: Size, *, fps: float
@@ -119,16 +150,29 @@ class ObjectFinder:
         ]
 
     def _followed(
-        self, piece: Frames, detections: Sequence[Detection], size: Size, *, start: int
+        self, piece: Frames, asked: Sequence[_Asked], named: Sequence[Detection], size: Size, *, start: int
     ) -> list[FollowedObject]:
-        if not detections:
+        """What is asked for, each for itself, and after it what is named and covered by none of that."""
+        if not asked and not named:
             return []
         limit = self._tracker.max_short_side_px
         width, height = scaled_size(piece.shape[2], piece.shape[1], limit)
         small = scale_frames(piece, Size(height_px=height, width_px=width))
         full = {"height_px": size.height_px, "width_px": size.width_px}
         track = partial(self._tracker.track, small, **full, seed=start)
-        return follow_objects(detections, track=track, settings=self._settings.follow, **full)
+        prompts = [BoxPrompt(frame=at.frame, box=at.box, label=at.label) for at in (one.detection for one in asked)]
+        known = []
+        for one, found in zip(asked, track(prompts), strict=True):
+            at = one.detection
+            is_held = found.score >= self._settings.follow.min_score and any(found.counts)
+            if one.place and not (is_held and found.counts[at.frame]):
+                raise ConfigError(f"nothing could be masked at {one.place}; give a closer box, or one on another frame")
+            if is_held:
+                votes = Counter({at.label: at.score})
+                known.append(FollowedObject(masks=list(found.counts), score=found.score, votes=votes))
+        # A round follows one of them at least, so that none is left out.
+        settings = replace(self._settings.follow, max_objects=len(known) + len(named) + 1, max_rounds=len(named) + 1)
+        return follow_objects(named, track=track, settings=settings, known=known, **full)
 
     def _nothing(self, wanted: Wanted) -> str:
         names = ", ".join(repr(label) for label in wanted.labels) or "what was boxed"
@@ -183,6 +227,11 @@ def _union(followed: Sequence[FollowedObject], size: Size, frames: range) -> Ite
         for one in followed:
             mask |= decode_mask(one.masks[frame], height_px=size.height_px, width_px=size.width_px)
         yield mask
+
+
+def _is_in(mask: Masks, box: BoxXyxy) -> bool:
+    x0, y0, x1, y1 = (round(edge) for edge in box)
+    return bool(mask[y0:y1, x0:x1].any())
 
 
 def _plain(label: str) -> str:

@@ -82,15 +82,16 @@ def follow_objects(
     settings: FollowSettings,
     height_px: int,
     width_px: int,
+    known: Sequence[FollowedObject] = (),
 ) -> list[FollowedObject]:
-    """The objects of a clip in the order in which they were found.
+    """The objects of a clip in the order in which they were found, after those that are known already.
 
     In rounds: the detections of the best key frame are tracked in one call, those that a mask now covers are done, and
     what is left, objects that appear elsewhere in time, goes into the next round. Boxes without area are no objects.
     """
     size = {"height_px": height_px, "width_px": width_px}
-    objects: list[FollowedObject] = []
-    left = [one for one in detections if _area(one) > 0]
+    objects = list(known)
+    left = _uncovered([one for one in detections if _area(one) > 0], objects, settings, size)
     for _ in range(settings.max_rounds):
         prompted = _best_frame(left, settings)[: settings.max_objects - len(objects)]
         if not prompted:
