@@ -130,6 +130,48 @@ def test_boxed_object_is_followed_from_the_piece_of_its_frame():
     assert np.array_equal(masks[8:], true_mask(frames, "blue square")[8:])
 
 
+def hiding(hidden, num_frames=20):
+    """The film, without the red square on some frames."""
+    frames = film(num_frames)
+    frames[list(hidden), 30:] = 120
+    return frames
+
+
+class CountingTracker(ColourTracker):
+    """Keeps how many frames it was given."""
+
+    def track(self, frames, prompts, **others):
+        self.num_frames = [*getattr(self, "num_frames", []), len(frames)]
+        return super().track(frames, prompts, **others)
+
+
+@pytest.mark.parametrize("hidden", [range(5, 6), range(4, 7), range(4, 8), range(9, 12), range(12, 20)])
+def test_object_that_is_hidden_where_two_pieces_meet_is_found_again(hidden):
+    """Pieces of 6 frames meet at the frames 5, 10 and 15 if nothing is hidden there."""
+    frames, tracker = hiding(hidden), CountingTracker()
+    masks = found(Wanted(boxes=(FrameBox(frame=0, box=(2, 34, 26, 58)),)), frames, tracker=tracker)
+    assert np.array_equal(masks, true_mask(frames, "red square"))
+    assert max(tracker.num_frames) == 6
+    assert len(tracker.num_frames) <= 6
+
+
+def test_object_that_is_hidden_too_long_is_told_of(caplog):
+    frames, red, blue = hiding(range(2, 10)), (2.0, 34.0, 26.0, 58.0), (38.0, 4.0, 62.0, 28.0)
+    wanted = Wanted(boxes=(FrameBox(frame=0, box=red), FrameBox(frame=9, box=blue)))
+    masks = found(wanted, frames)
+    assert np.array_equal(masks[:5], true_mask(frames, "red square")[:5])
+    assert np.array_equal(masks[8:], true_mask(frames, "blue square")[8:])
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("what is at the box 2,34,26,58 of frame 0 is not found after frame 1; give a box")
+
+
+def test_object_that_is_boxed_twice_is_handed_on_once():
+    frames, tracker = film(), ColourTracker()
+    wanted = Wanted(boxes=(FrameBox(frame=0, box=(2, 34, 26, 58)), FrameBox(frame=3, box=(11, 34, 35, 58))))
+    assert np.array_equal(found(wanted, frames, tracker=tracker), true_mask(frames, "red square"))
+    assert [len(prompts) for prompts in tracker.prompts] == [2, 1, 1, 1]
+
+
 def test_point_takes_the_object_that_is_under_it():
     frames = film()
     masks = found(Wanted(points=(FramePoint(frame=0, point=(10, 40)),)), frames)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -15,9 +15,9 @@ from vpdata.config import ModelChoice
 from vpdata.errors import ConfigError
 from vpdata.inpaint.any_length import Frames, Masks
 from vpdata.inpaint.fit import Size, scale_frames
-from vpdata.inpaint.options import FrameBox, FramePoint, Wanted
+from vpdata.inpaint.options import Wanted
 from vpdata.media.clips import scaled_size
-from vpdata.media.masks import bounding_box, decode_mask
+from vpdata.media.masks import bounding_box, decode_mask, mask_iou
 from vpdata.models.ports import BoxPrompt, BoxXyxy, Detector, KeyFrame, MaskTracker
 from vpdata.records import Detection
 from vpdata.stages.follow import FollowedObject, FollowSettings, follow_objects
@@ -60,9 +60,33 @@ class ObjectSettings:
 class _Asked:
     """An object that is followed whatever else there is: one that was boxed, pointed at, or is handed on."""
 
-    detection: Detection
+    frame: int
+    """Of the video."""
+    box: BoxXyxy
+    label: str
     place: str = ""
-    """Where the user has marked it; "" for one that is handed on."""
+    """Where the user has marked it; "" where it was found by its name."""
+    is_handed_on: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Piece:
+    """Frames of the video that are searched together."""
+
+    frames: Frames
+    """At the size that they are searched at."""
+    size: Size
+    """Of the video."""
+    start: int
+    """The number of its first frame in the video."""
+    first: int
+    """The first frame that is masked here; those before it are held again for what was last seen on them."""
+    is_last: bool
+
+    @property
+    def stop(self) -> int:
+        """The number of the frame behind its last."""
+        return self.start + len(self.frames)
 
 
 class ObjectFinder:
@@ -83,65 +107,68 @@ class ObjectFinder:
         """
         labels = tuple(dict.fromkeys(_plain(label) for label in wanted.labels))
         missing = dict.fromkeys(labels)
-        found_any = False
-        start, carried = 0, []
-        for piece, size, is_last in _pieces(frames, self._settings.piece_frames):
-            here = _shifted(replace(wanted, labels=labels), start, stop=start + len(piece), is_first=start == 0)
-            asked = [*carried, *self._asked(piece, here, size, fps=fps, start=start)]
-            named = self._named(piece, labels, size, fps=fps)
-            followed = self._followed(piece, asked, named, size, start=start)
-            found_any |= bool(followed)
-            for frame, mask in enumerate(_union(followed, size, range(len(piece) if is_last else len(piece) - 1))):
+        film = _Film(frames, self._settings.piece_frames)
+        found_any = is_last = False
+        first, handed_on = 0, []
+        while not is_last:
+            piece = film.piece(min([first, *(one.frame for one in handed_on)]), first=first)
+            named = self._named(piece, labels, fps=fps)
+            followed = self._followed(piece, [*handed_on, *self._asked(piece, wanted, labels, fps=fps)], named)
+            found_any, is_last = found_any or bool(followed), piece.is_last
+            # The last frame is masked by the next piece.
+            shown = range(first, piece.stop if is_last else piece.stop - 1)
+            for frame in shown:
+                mask = _union(followed, piece, frame)
                 for one in named:
-                    if one.frame == frame and _is_in(mask, one.box):
+                    if piece.start + one.frame == frame and _is_in(mask, one.box):
                         missing.pop(one.label, None)
                 yield mask
-            # The last frame is the first of the next piece.
-            start += len(piece) - 1
-            carried = [_Asked(detection=one) for one in _carried(followed, size)]
+            first, handed_on = piece.stop - 1, [] if is_last else self._handed_on(followed, piece)
         if not found_any:
             raise ConfigError(self._nothing(wanted))
         for label in missing:
             _log.warning("%r was not found in the video; the mask is of the other objects alone", label)
 
-    def _named(self, piece: Frames, labels: tuple[str, ...], size: Size, *, fps: float) -> list[Detection]:
-        """What the detector finds of the labels, now and then."""
+    def _named(self, piece: _Piece, labels: tuple[str, ...], *, fps: float) -> list[Detection]:
+        """What the detector finds of the labels, now and then; frames are counted from the start of the piece."""
         step = max(1, round(self._settings.interval_s * fps))
-        return self._detected(piece, range(0, len(piece), step), labels, size, fps=fps) if labels else []
+        frames = range(piece.first - piece.start, len(piece.frames), step)
+        return self._detected(piece, frames, labels, fps=fps) if labels else []
 
-    def _asked(self, piece: Frames, wanted: Wanted, size: Size, *, fps: float, start: int) -> list[_Asked]:
-        """What is boxed or pointed at."""
-        asked = [
-            _Asked(
-                detection=Detection(frame=one.frame, box=one.box, label=_BOXED, score=1.0),
-                place=f"the box {','.join(f'{edge:g}' for edge in one.box)} of frame {start + one.frame}",
-            )
-            for one in wanted.boxes
-        ]
+    def _asked(self, piece: _Piece, wanted: Wanted, labels: tuple[str, ...], *, fps: float) -> list[_Asked]:
+        """What is boxed or pointed at on frames that no piece before has held."""
+        new = range(piece.first + 1 if piece.start else 0, piece.stop)
+        asked = []
+        for one in wanted.boxes:
+            if one.frame in new:
+                place = f"the box {','.join(f'{edge:g}' for edge in one.box)} of frame {one.frame}"
+                asked.append(_Asked(frame=one.frame, box=one.box, label=_BOXED, place=place))
         for one in wanted.points:
-            frame, (x, y) = one.frame, one.point
-            labels = (*wanted.labels, *self._settings.point_labels)
-            at = [
-                found
-                for found in self._detected(piece, [frame], labels, size, fps=fps)
-                if found.box[0] <= x < found.box[2] and found.box[1] <= y < found.box[3]
-            ]
-            place = f"the point {x:g}, {y:g} of frame {start + frame}"
-            if not at:
-                raise ConfigError(f"no object was found at {place}; give --box instead")
-            asked.append(_Asked(detection=min(at, key=_area), place=place))
+            if one.frame in new:
+                (x, y), place = one.point, f"the point {one.point[0]:g}, {one.point[1]:g} of frame {one.frame}"
+                known = (*labels, *self._settings.point_labels)
+                at = [
+                    found
+                    for found in self._detected(piece, [one.frame - piece.start], known, fps=fps)
+                    if found.box[0] <= x < found.box[2] and found.box[1] <= y < found.box[3]
+                ]
+                if not at:
+                    raise ConfigError(f"no object was found at {place}; give --box instead")
+                smallest = min(at, key=_area)
+                asked.append(_Asked(frame=one.frame, box=smallest.box, label=smallest.label, place=place))
         return asked
 
     def _detected(
-        self, piece: Frames, frames: Sequence[int], labels: tuple[str, ...], size: Size, *, fps: float
+        self, piece: _Piece, frames: Sequence[int], labels: tuple[str, ...], *, fps: float
     ) -> list[Detection]:
+        images = piece.frames
         steps = [round(offset_s * fps) for offset_s in self._detector.context_s]
-        around = [[min(max(frame + step, 0), len(piece) - 1) for step in steps] for frame in frames]
+        around = [[min(max(frame + step, 0), len(images) - 1) for step in steps] for frame in frames]
         key_frames = [
-            KeyFrame(image=piece[frame], context=piece[context], labels=labels)
+            KeyFrame(image=images[frame], context=images[context], labels=labels)
             for frame, context in zip(frames, around, strict=True)
         ]
-        scale = size.height_px / piece.shape[1], size.width_px / piece.shape[2]
+        scale = piece.size.height_px / images.shape[1], piece.size.width_px / images.shape[2]
         return [
             Detection(frame=frame, box=_scaled(box.box, *scale), label=box.label, score=box.score)
             for frame, boxes in zip(frames, self._detector.detect(key_frames), strict=True)
@@ -150,29 +177,56 @@ class ObjectFinder:
         ]
 
     def _followed(
-        self, piece: Frames, asked: Sequence[_Asked], named: Sequence[Detection], size: Size, *, start: int
-    ) -> list[FollowedObject]:
-        """What is asked for, each for itself, and after it what is named and covered by none of that."""
+        self, piece: _Piece, asked: Sequence[_Asked], named: Sequence[Detection]
+    ) -> list[tuple[FollowedObject, str]]:
+        """What is asked for, each for itself, with its place, and what is named and covered by none of that."""
         if not asked and not named:
             return []
-        limit = self._tracker.max_short_side_px
-        width, height = scaled_size(piece.shape[2], piece.shape[1], limit)
-        small = scale_frames(piece, Size(height_px=height, width_px=width))
-        full = {"height_px": size.height_px, "width_px": size.width_px}
-        track = partial(self._tracker.track, small, **full, seed=start)
-        prompts = [BoxPrompt(frame=at.frame, box=at.box, label=at.label) for at in (one.detection for one in asked)]
-        known = []
+        images = piece.frames
+        width, height = scaled_size(images.shape[2], images.shape[1], self._tracker.max_short_side_px)
+        small = scale_frames(images, Size(height_px=height, width_px=width))
+        track = partial(self._tracker.track, small, **asdict(piece.size), seed=piece.start)
+        prompts = [BoxPrompt(frame=one.frame - piece.start, box=one.box, label=one.label) for one in asked]
+        known: list[FollowedObject] = []
+        places: list[str] = []
         for one, found in zip(asked, track(prompts), strict=True):
-            at = one.detection
             is_held = found.score >= self._settings.follow.min_score and any(found.counts)
-            if one.place and not (is_held and found.counts[at.frame]):
+            if not one.is_handed_on and not (is_held and found.counts[one.frame - piece.start]):
                 raise ConfigError(f"nothing could be masked at {one.place}; give a closer box, or one on another frame")
             if is_held:
-                votes = Counter({at.label: at.score})
+                votes = Counter({one.label: 1.0})
                 known.append(FollowedObject(masks=list(found.counts), score=found.score, votes=votes))
+                places.append(one.place)
+            else:
+                _tell_of_loss(one.place, one.frame)
         # A round follows one of them at least, so that none is left out.
         settings = replace(self._settings.follow, max_objects=len(known) + len(named) + 1, max_rounds=len(named) + 1)
-        return follow_objects(named, track=track, settings=settings, known=known, **full)
+        followed = follow_objects(named, track=track, settings=settings, known=known, **asdict(piece.size))
+        return list(zip(followed, [*places, *[""] * (len(followed) - len(known))], strict=True))
+
+    def _handed_on(self, followed: Sequence[tuple[FollowedObject, str]], piece: _Piece) -> list[_Asked]:
+        """Where the objects were last seen. Of those that are hidden half a piece, at most, is held again."""
+        earliest = piece.stop - max(1, self._settings.piece_frames // 2)
+        handed_on: list[_Asked] = []
+        counts_of: list[tuple[int, str]] = []
+        for one, place in followed:
+            seen, counts = max((index, counts) for index, counts in enumerate(one.masks) if counts)
+            mask = decode_mask(counts, **asdict(piece.size))
+            frame, box = piece.start + seen, bounding_box(mask)
+            if frame < earliest or box is None:
+                _tell_of_loss(place, frame)
+            elif not any(frame == other and self._is_same(mask, its, piece) for other, its in counts_of):
+                counts_of.append((frame, counts))
+                label = one.label(self._settings.follow.generic_labels)
+                handed_on.append(_Asked(frame=frame, box=box, label=label, place=place, is_handed_on=True))
+        return handed_on
+
+    def _is_same(self, mask: Masks, counts: str, piece: _Piece) -> bool:
+        """Whether two masks are of a thing that was boxed twice, or found anew where it came back.
+
+        Each piece would go on with both, so that their number would grow with the video.
+        """
+        return mask_iou(mask, decode_mask(counts, **asdict(piece.size))) > self._settings.follow.merge_iou
 
     def _nothing(self, wanted: Wanted) -> str:
         names = ", ".join(repr(label) for label in wanted.labels) or "what was boxed"
@@ -184,49 +238,45 @@ class ObjectFinder:
         return f"{names} was not found in the video{knows}; give --box or --point, other words, or a --mask"
 
 
-def _pieces(frames: Iterable[Frames], num_frames: int) -> Iterator[tuple[Frames, Size, bool]]:
-    """Pieces that share one frame with the next, no larger than they need to be; the video's size; whether it ends."""
-    held: list[Frames] = []
-    size = Size(height_px=0, width_px=0)
-    for frame in frames:
-        if len(held) == num_frames:
-            yield np.stack(held), size, False
-            held = held[-1:]
-        size = Size(height_px=frame.shape[0], width_px=frame.shape[1])
-        width, height = scaled_size(size.width_px, size.height_px, _MAX_SHORT_SIDE_PX)
-        held.append(scale_frames(frame[None], Size(height_px=height, width_px=width))[0])
-    if held:
-        yield np.stack(held), size, True
+class _Film:
+    """A video in pieces that hold frames of the one before; no frame is held longer than it is needed."""
+
+    def __init__(self, frames: Iterable[Frames], num_frames: int) -> None:
+        """`num_frames` of a piece, at most."""
+        self._coming = iter(frames)
+        self._next = next(self._coming, None)
+        self._num_frames = num_frames
+        self._start = 0
+        self._held: list[Frames] = []
+        self._size = Size(height_px=0, width_px=0)
+
+    def piece(self, start: int, *, first: int) -> _Piece:
+        """The frames from `start` on, which the piece before must have held if any had."""
+        del self._held[: start - self._start]
+        self._start = start
+        while self._next is not None and len(self._held) < self._num_frames:
+            self._size = Size(height_px=self._next.shape[0], width_px=self._next.shape[1])
+            width, height = scaled_size(self._size.width_px, self._size.height_px, _MAX_SHORT_SIDE_PX)
+            self._held.append(scale_frames(self._next[None], Size(height_px=height, width_px=width))[0])
+            self._next = next(self._coming, None)
+        is_last = self._next is None
+        return _Piece(frames=np.stack(self._held), size=self._size, start=start, first=first, is_last=is_last)
 
 
-def _shifted(wanted: Wanted, start: int, *, stop: int, is_first: bool) -> Wanted:
-    """What is asked of the frames of a piece, counted from its start; its first frame was asked of the one before."""
-    first = start if is_first else start + 1
-    return Wanted(
-        labels=wanted.labels,
-        boxes=tuple(
-            FrameBox(frame=one.frame - start, box=one.box) for one in wanted.boxes if first <= one.frame < stop
-        ),
-        points=tuple(
-            FramePoint(frame=one.frame - start, point=one.point) for one in wanted.points if first <= one.frame < stop
-        ),
-    )
+def _tell_of_loss(place: str, frame: int) -> None:
+    """Of what the user has marked; what was found by its name is looked for all the time."""
+    if place:
+        _log.warning(
+            "what is at %s is not found after frame %d; give a box where it comes back, if it does", place, frame
+        )
 
 
-def _carried(followed: Sequence[FollowedObject], size: Size) -> Iterator[Detection]:
-    """Where the objects of a piece are on its last frame: the first of the next."""
-    for one in followed:
-        mask = decode_mask(one.masks[-1], height_px=size.height_px, width_px=size.width_px)
-        if box := bounding_box(mask):
-            yield Detection(frame=0, box=box, label=one.label(()), score=1.0)
-
-
-def _union(followed: Sequence[FollowedObject], size: Size, frames: range) -> Iterator[Masks]:
-    for frame in frames:
-        mask = np.zeros((size.height_px, size.width_px), bool)
-        for one in followed:
-            mask |= decode_mask(one.masks[frame], height_px=size.height_px, width_px=size.width_px)
-        yield mask
+def _union(followed: Sequence[tuple[FollowedObject, str]], piece: _Piece, frame: int) -> Masks:
+    """Of all objects on a frame of the video."""
+    mask = np.zeros((piece.size.height_px, piece.size.width_px), bool)
+    for one, _ in followed:
+        mask |= decode_mask(one.masks[frame - piece.start], **asdict(piece.size))
+    return mask
 
 
 def _is_in(mask: Masks, box: BoxXyxy) -> bool:
