@@ -243,6 +243,35 @@ def test_edit_asks_a_server_and_checks_its_answer(film, weights, config, capsys)
     assert (video.parent / "out.mp4").read_bytes() == (video.parent / "plain.mp4").read_bytes()
 
 
+def test_stopped_run_goes_on_with_the_prompt_that_a_server_gave(film, weights, config, monkeypatch, capsys):
+    video, _ = film
+    colours = ["blue", "green"]
+    with serving() as server, serving() as moved:
+        for one in (server, moved):
+            one.choose = lambda prompt, number: says(f"A {colours[number]} ball moves over the ground to the right.")
+
+        def choice(one, **options):
+            return {"name": "openai", "options": {"base_url": one.base_url, "model": "m", **options}}
+
+        def edit(one, words="make it {bright}", **options):
+            captioner = f"captioner={json.dumps(choice(one, **options))}"
+            return inpaint(film, weights, config, "--edit", words, "--prompt", "a red ball", "--set", captioner)
+
+        with monkeypatch.context() as patched:
+            patched.setattr("vpdata.inpaint.command._Progress.on_step", stop_in_the_second_window)
+            assert edit(server) == 130
+        assert edit(moved, "make it dark") == 1
+        assert 'model.asked.words.edit: "make it {bright}" before, "make it dark" now' in capsys.readouterr().err
+        assert edit(moved, model="other") == 1
+        assert 'model.asked.captioner.name: "openai m" before, "openai other" now' in capsys.readouterr().err
+        num_asked = len(moved.asked)
+        assert edit(moved) == 0
+        assert (len(server.asked), len(moved.asked)) == (1, num_asked)
+    plain = ["--prompt", "A blue ball moves over the ground to the right."]
+    assert inpaint(film, weights, config, *plain, output="plain.mp4") == 0
+    assert (video.parent / "out.mp4").read_bytes() == (video.parent / "plain.mp4").read_bytes()
+
+
 def test_command_and_call_make_the_same_frames(film, weights, config):
     video, masks = film
     lossless = ["--set", "output.encode.crf=0", "--set", "mask.dilate_px=0", "--set", "output.feather_px=0"]

@@ -6,11 +6,13 @@ import hashlib
 import json
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vpdata import models
 from vpdata.config import fill, read_yaml, to_plain, with_overrides
 from vpdata.errors import ConfigError, StorageError
 from vpdata.inpaint.any_length import Frames, Request
@@ -20,7 +22,7 @@ from vpdata.inpaint.inpainter import Inpainter
 from vpdata.inpaint.input_mask import open_mask
 from vpdata.inpaint.input_video import VideoInput, open_video
 from vpdata.inpaint.objects import ObjectFinder
-from vpdata.inpaint.options import InpaintOptions, Wanted
+from vpdata.inpaint.options import InpaintOptions, Wanted, Words
 from vpdata.inpaint.output_paths import check_distinct, check_place
 from vpdata.inpaint.output_video import check_output
 from vpdata.inpaint.prompts import check_frames, warn_of_unused
@@ -75,10 +77,16 @@ def run(options: InpaintOptions, settings: InpaintSettings) -> str:
         windows = plan_windows(video.num_frames, window_frames=49, overlap_frames=9, stride_t=4)
         write(_NothingToMake(), video, mask, options.output, size=video.size, windows=windows, made_by={})
         return f"the mask is empty: {options.output} is the video as it was"
-    prompts = PromptWriter(settings.captioner).prompts(
-        options.words, video.frames(), mask.frames(), num_frames=video.num_frames
-    )
-    inpainter = Inpainter(_as_begun(settings, options))
+    begun = {} if options.redo else (WorkFolder(options.output).made_by() or {}).get("model", {})
+    asked = _asked(options.words, settings)
+    if asked is not None and begun.get("asked") == asked:
+        prompts = {int(frame): text for frame, text in begun["prompts"].items()}
+        _log.info("going on with the prompt %s", "; ".join(prompts.values()))
+    else:
+        prompts = PromptWriter(settings.captioner).prompts(
+            options.words, video.frames(), mask.frames(), num_frames=video.num_frames
+        )
+    inpainter = Inpainter(_as_begun(settings, begun))
     windows = inpainter.windows(video.num_frames)
     warn_of_unused(prompts, windows)
     progress = _Progress(len(windows), num_steps=settings.sampling.num_steps)
@@ -89,7 +97,7 @@ def run(options: InpaintOptions, settings: InpaintSettings) -> str:
         options.output,
         size=inpainter.model_size(video.shown_size),
         windows=windows,
-        made_by=inpainter.identity(prompts, first_frame=picture),
+        made_by=inpainter.identity(prompts, first_frame=picture) | {"asked": asked},
         on_window=progress.on_window,
     )
     if found is not None:
@@ -110,16 +118,25 @@ def _check_files(options: InpaintOptions) -> None:
     )
 
 
-def _as_begun(settings: InpaintSettings, options: InpaintOptions) -> InpaintSettings:
+def _asked(words: Words, settings: InpaintSettings) -> dict[str, Any] | None:
+    """What a captioner writes the prompt by, beside video and mask, as JSON gives it back; None where none does.
+
+    A server that is asked again may answer otherwise, and be paid again: a run that goes on keeps its prompt.
+    """
+    if settings.captioner is None or not (words.remove or words.replace or words.edit):
+        return None
+    facts = {"words": to_plain(words), "captioner": to_plain(models.describe("captioner", settings.captioner))}
+    return json.loads(json.dumps(facts))
+
+
+def _as_begun(settings: InpaintSettings, begun: Mapping[str, Any]) -> InpaintSettings:
     """With the VAE's tiling of the windows that are finished, where it is not set.
 
     It changes pixels, and would else follow the GPU's free memory, which another process may have taken meanwhile.
     """
-    begun = None if options.redo else WorkFolder(options.output).made_by()
-    if begun is None or settings.memory.vae_tiling is not None:
+    if settings.memory.vae_tiling is not None:
         return settings
-    tiling = begun.get("model", {}).get("vae_tiling")
-    return replace(settings, memory=replace(settings.memory, vae_tiling=tiling))
+    return replace(settings, memory=replace(settings.memory, vae_tiling=begun.get("vae_tiling")))
 
 
 class _NothingToMake:
