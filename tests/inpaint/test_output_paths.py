@@ -28,6 +28,25 @@ def test_publishing_that_fails_leaves_the_target_as_it_was(tmp_path):
     assert os.listdir(tmp_path) == ["out.mp4"]
 
 
+def test_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    synced = []
+    fsync, replace = os.fsync, os.replace
+
+    def recorded(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def checked(old: Path, new: Path) -> None:
+        assert synced == [os.stat(old).st_ino]
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    monkeypatch.setattr(os, "replace", checked)
+    with publishing(tmp_path / "out.mp4") as aside:
+        aside.write_bytes(b"made")
+    assert os.listdir(tmp_path) == ["out.mp4"]
+
+
 def test_each_file_is_made_on_its_own_disk(tmp_path):
     """No file can be renamed from one disk to another."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as other:

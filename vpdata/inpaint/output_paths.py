@@ -53,6 +53,9 @@ def publishing(target: Path) -> Iterator[Path]:
     aside = target.with_name(f".{target.name}.aside{target.suffix}")
     try:
         yield aside
+        # Else a power cut may leave an empty file of that name, after the work that it was made from was removed.
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
         os.replace(aside, target)
     except (OSError, FFmpegError) as error:
         raise StorageError(f"cannot write {target}: {error.strerror or error}") from error
