@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from vpdata.errors import BackendError, ConfigError
 from vpdata.inpaint.any_length import Frames, Masks
 from vpdata.inpaint.fit import Size, scale_frames
+from vpdata.inpaint.pictures import read_picture
 from vpdata.models.gpu import torch_device, torch_dtype
 from vpdata.models.torch_settings import Device, Dtype
 from vpdata.models.weights import local_weights
@@ -45,12 +46,7 @@ class FirstFrameSettings:
 
 def read_image(path: str | Path) -> Frames:
     """`[H, W, 3]` uint8 RGB of a picture file; ConfigError where it is none."""
-    data = np.frombuffer(_bytes(path), np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if picture is None:
-        raise ConfigError(f"{path} is no picture that can be read; wanted a PNG or JPEG")
-    if picture.shape[0] * picture.shape[1] > _MAX_PIXELS:
-        raise ConfigError(f"{path} has {picture.shape[0] * picture.shape[1]} pixels, wanted at most {_MAX_PIXELS}")
+    picture = read_picture(Path(path), cv2.IMREAD_COLOR, max_pixels=_MAX_PIXELS)
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8)
 
 
@@ -136,10 +132,3 @@ def _is_pipeline(folder: Path) -> bool:
     if not (folder / "model_index.json").is_file():
         raise BackendError(f"{folder} has no model_index.json, wanted the folder of a whole pipeline of diffusers")
     return True
-
-
-def _bytes(path: str | Path) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read the picture {path}: {error.strerror or error}") from error

@@ -18,7 +18,8 @@ from vpdata.dataset.label_maps import LabelMaps
 from vpdata.errors import ConfigError, RejectItem
 from vpdata.inpaint.any_length import Frames, Masks
 from vpdata.inpaint.fit import Size
-from vpdata.inpaint.input_video import open_video
+from vpdata.inpaint.input_video import MAX_PIXELS, open_video
+from vpdata.inpaint.pictures import read_picture
 from vpdata.media.masks import decode_mask
 
 _LOSSLESS = (".png", ".bmp", ".tif", ".tiff")
@@ -111,9 +112,7 @@ def _images(paths: Sequence[Path]) -> MaskFile:
 
 
 def _image(path: Path) -> Masks:
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ConfigError(f"the mask {path} is no image that can be read")
+    pixels = read_picture(path, cv2.IMREAD_UNCHANGED, max_pixels=MAX_PIXELS)
     if pixels.ndim == 3:
         pixels = pixels[..., :3].max(axis=2)
     return pixels > (0 if path.suffix.lower() in _LOSSLESS else _HALF)

@@ -1,0 +1,37 @@
+"""Picture files of the user. Their size is looked at before they are decoded: 100 kB of PNG may become gigabytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from vpdata.errors import ConfigError
+
+
+def read_picture(path: Path, flags: int, *, max_pixels: int) -> NDArray[Any]:
+    """As OpenCV decodes it by its `flags`: `[H, W]` or `[H, W, C]`, BGR. ConfigError where it is too large or none."""
+    no_picture = f"{path} is no image that can be read; wanted a picture, such as a PNG or JPEG"
+    try:
+        with Image.open(path) as header:
+            width, height = header.size
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except Image.DecompressionBombError as error:
+        raise ConfigError(f"{path} has too many pixels, wanted at most {max_pixels}") from error
+    except (UnidentifiedImageError, ValueError) as error:
+        raise ConfigError(no_picture) from error
+    except OSError as error:
+        raise ConfigError(f"cannot read the picture {path}: {error.strerror or error}") from error
+    if width * height > max_pixels:
+        raise ConfigError(f"{path} has {width} x {height} pixels, wanted at most {max_pixels}")
+    try:
+        picture = cv2.imdecode(data, flags)
+    except cv2.error as error:
+        raise ConfigError(no_picture) from error
+    if picture is None:
+        raise ConfigError(no_picture)
+    return picture
