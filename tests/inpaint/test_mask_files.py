@@ -58,6 +58,18 @@ def test_image_of_object_numbers_is_the_union_of_the_objects(dtype, tmp_path):
     assert np.array_equal(read(tmp_path), one | other)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_image_with_transparent_pixels_is_refused(dtype, tmp_path):
+    mask, full = moving()[0], np.iinfo(dtype).max
+    pixels = np.repeat(mask[..., None] * full, 4, axis=2).astype(dtype)
+    cv2.imwrite(str(tmp_path / "mask.png"), pixels)
+    with pytest.raises(ConfigError, match=r"mask.png has transparent pixels.*white on black"):
+        read(tmp_path / "mask.png")
+    pixels[..., 3] = full
+    cv2.imwrite(str(tmp_path / "mask.png"), pixels)
+    assert np.array_equal(read(tmp_path / "mask.png")[0], mask)
+
+
 def test_single_image_is_one_mask(tmp_path):
     cv2.imwrite(str(tmp_path / "mask.png"), moving()[0].astype(np.uint8) * 255)
     assert np.array_equal(read(tmp_path / "mask.png"), moving()[:1])

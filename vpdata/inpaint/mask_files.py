@@ -44,7 +44,7 @@ def open_mask_file(path: Path, *, size_if_empty: Size) -> MaskFile:
     """By kind of file; several objects become their union. ConfigError for one that cannot be read.
 
     - a folder of numbered images, or one image: in PNG, BMP and TIFF every pixel that is not black is masked, in lossy
-      images every pixel that is brighter than half;
+      images every pixel that is brighter than half; transparent pixels are refused;
     - `.json`: our `masks.json`, `{"tracks": [{"masks": [RLE, ...]}, ...]}`; or a list with one RLE per frame, or with
       one list of RLEs per frame. RLE is COCO's, `{"size": [height, width], "counts": "..."}`, or null for no mask;
     - `.npz`: integers or bool `[frames, height, width]`, every number but 0 is masked;
@@ -114,6 +114,11 @@ def _images(paths: Sequence[Path]) -> MaskFile:
 def _image(path: Path) -> Masks:
     pixels = read_picture(path, cv2.IMREAD_UNCHANGED, max_pixels=MAX_PIXELS)
     if pixels.ndim == 3:
+        if pixels.shape[2] == 4 and (pixels[..., 3] < np.iinfo(pixels.dtype).max).any():
+            raise ConfigError(
+                f"the mask {path} has transparent pixels, which may mean the object or what is around it; give the "
+                "object in white on black"
+            )
         pixels = pixels[..., :3].max(axis=2)
     return pixels > (0 if path.suffix.lower() in _LOSSLESS else _HALF)
 
