@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 from collections.abc import Sequence
 from fractions import Fraction
@@ -77,6 +78,12 @@ def write_video(
             container.mux(sound.encode(tone))
             container.mux(sound.encode())
     return path
+
+
+def unreadable(path: Path) -> None:
+    """A socket: it is there, and nobody may open it as a file, the superuser neither. The path must be short."""
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
 
 
 def probed(path: Path) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from tests.inpaint.footage import decoded, numbered, numbers_of, probed, write_video
+from tests.inpaint.footage import decoded, numbered, numbers_of, probed, unreadable, write_video
 from vpdata.errors import ConfigError, StorageError
 from vpdata.inpaint.fit import Size
 from vpdata.inpaint.input_video import open_video
@@ -82,6 +83,20 @@ def test_file_that_is_no_video_is_refused(tmp_path):
         open_video(tmp_path / "in.mp4")
     with pytest.raises(ConfigError, match=r"there is no video .*none\.mp4"):
         open_video(tmp_path / "none.mp4")
+
+
+def test_folder_is_refused_with_the_way_to_a_video(tmp_path):
+    (tmp_path / "frames").mkdir()
+    with pytest.raises(ConfigError, match=r"got the folder .*frames, wanted a video file.*ffmpeg -framerate"):
+        open_video(tmp_path / "frames")
+
+
+def test_file_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = Path("in.mp4")
+    unreadable(path)
+    with pytest.raises(ConfigError, match=r"cannot read the video .*in.mp4: No such device"):
+        open_video(path)
 
 
 def test_video_of_sound_alone_is_refused(tmp_path):

@@ -1,11 +1,12 @@
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from tests.inpaint.footage import write_video
+from tests.inpaint.footage import unreadable, write_video
 from vpdata.errors import ConfigError
 from vpdata.inpaint.fit import Size
 from vpdata.inpaint.mask_files import open_mask_file
@@ -170,6 +171,20 @@ def test_npz_of_something_else_is_refused(arrays, tmp_path):
     np.savez(tmp_path / "masks.npz", **arrays)
     with pytest.raises(ConfigError, match=r"masks.npz: masks.npz cannot be read"):
         read(tmp_path / "masks.npz")
+
+
+@pytest.mark.parametrize("name", ["mask.npz", "mask.json", "mask.mp4", "mask.png"])
+def test_file_that_cannot_be_opened_is_named(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    unreadable(Path(name))
+    with pytest.raises(ConfigError, match=rf"cannot read the .*{name}: No such device"):
+        read(Path(name))
+
+
+def test_array_in_a_file_of_its_own_is_refused_with_the_kind_that_is_read(tmp_path):
+    np.save(tmp_path / "mask.npy", moving())
+    with pytest.raises(ConfigError, match=r"mask.npy, wanted an .npz"):
+        read(tmp_path / "mask.npy")
 
 
 def test_mask_that_is_not_there_is_named(tmp_path):

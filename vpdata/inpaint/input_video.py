@@ -91,6 +91,11 @@ class VideoInput:
 def open_video(path: Path) -> VideoInput:
     """Decode a video once to count its frames. ConfigError for one that is damaged, HDR, or of no known kind."""
     with _named_errors(path):
+        if path.is_dir():
+            raise ConfigError(
+                f"got the folder {path}, wanted a video file; of numbered pictures ffmpeg makes one: "
+                f"ffmpeg -framerate 24 -i '{path}/%05d.jpg' -crf 10 video.mp4"
+            )
         probe(path, max_pixels=MAX_PIXELS, max_duration_s=float("inf"))
         source = StoredFrames(path, max_pixels=MAX_PIXELS)
         frames = iter(source)
@@ -110,7 +115,7 @@ def open_video(path: Path) -> VideoInput:
         raise ConfigError(
             f"{path}: {source.damage} after frame {len(stamps) - 1}; cut it there, or repair it with ffmpeg"
         )
-    with path.open("rb") as file:
+    with _named_errors(path), path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return VideoInput(
         path=path,
@@ -156,3 +161,5 @@ def _named_errors(path: Path) -> Iterator[None]:
         raise ConfigError(f"{path}: {error.detail}{got_wanted}") from error
     except FFmpegError as error:
         raise ConfigError(f"{path}: a frame cannot be converted: {error.strerror}") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read the video {path}: {error.strerror or error}") from error

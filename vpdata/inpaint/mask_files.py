@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -50,17 +51,21 @@ def open_mask_file(path: Path, *, size_if_empty: Size) -> MaskFile:
     - `.npz`: integers or bool `[frames, height, width]`, every number but 0 is masked;
     - anything else is a video: pixels brighter than half are masked.
     """
-    if not path.exists():
-        raise ConfigError(f"there is no mask {path}")
     suffix = path.suffix.lower()
-    if path.is_dir():
-        return _images(_numbered(path))
+    with _named_errors(path):
+        if not path.exists():
+            raise ConfigError(f"there is no mask {path}")
+        paths = _numbered(path) if path.is_dir() else None
+    if paths:
+        return _images(paths)
     if suffix in _LOSSLESS + _LOSSY:
         return _images([path])
     if suffix == ".json":
         return _run_lengths(path, size_if_empty)
     if suffix == ".npz":
         return _label_maps(path)
+    if suffix == ".npy":
+        raise ConfigError(f"got the mask {path}, wanted an .npz, which np.savez_compressed writes of the same array")
     video = open_video(path)
     return MaskFile(
         frames=lambda: (_is_bright(frame) for frame in video.frames()),
@@ -125,7 +130,9 @@ def _image(path: Path) -> Masks:
 
 def _run_lengths(path: Path, size_if_empty: Size) -> MaskFile:
     try:
-        per_frame = _by_frame(json.loads(path.read_text(encoding="utf-8")))
+        with _named_errors(path):
+            text = path.read_text(encoding="utf-8")
+        per_frame = _by_frame(json.loads(text))
         sizes = {tuple(map(int, one["size"])) for frame in per_frame for one in frame}
         if len(sizes) > 1:
             raise ValueError(f"it has masks of several sizes: {sorted(sizes)[:3]}")
@@ -168,17 +175,23 @@ def _by_frame(data: Any) -> list[list[dict[str, Any]]]:
 
 
 def _label_maps(path: Path) -> MaskFile:
-    try:
+    with _named_errors(path):
         maps = LabelMaps(path)
-    except RejectItem as error:
-        raise ConfigError(f"the mask {path}: {error.detail}; wanted {error.wanted}") from error
 
     def frames() -> Iterator[Masks]:
-        try:
+        with _named_errors(path):
             for labels in maps.read(0, maps.num_frames):
                 yield labels != 0
-        except RejectItem as error:
-            raise ConfigError(f"the mask {path}: {error.detail}") from error
 
     size = Size(height_px=maps.height_px, width_px=maps.width_px)
     return MaskFile(frames=frames, num_frames=maps.num_frames, size=size)
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except RejectItem as error:
+        raise ConfigError(f"the mask {path}: {error.detail}; wanted {error.wanted}") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read the mask {path}: {error.strerror or error}") from error

@@ -34,10 +34,10 @@ def check_distinct(written: Mapping[str, Path | None], read: Mapping[str, Path |
 
 def check_place(path: Path) -> None:
     """ConfigError for a file that could not be written: a folder, or one in a folder that takes none."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ConfigError(f"got the output {path}, which is a folder; wanted the name of a file")
     folder = real_path(path).parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ConfigError(f"got the output {path}, but there is no folder {folder}")
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -64,6 +64,7 @@ def publishing(target: Path) -> Iterator[Path]:
 
 
 def _is_same(path: Path, other: Path) -> bool:
-    if path.exists() and other.exists():
+    # In a folder that nobody may look into, `Path.exists` is an error.
+    if os.path.exists(path) and os.path.exists(other):
         return path.samefile(other)
     return real_path(path) == real_path(other)
