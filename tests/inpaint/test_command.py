@@ -1,5 +1,6 @@
 import json
 import shutil
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 pytest.importorskip("peft")
 
 from tests.caption_server import says, serving
-from tests.inpaint.footage import decoded, probed, write_video
+from tests.inpaint.footage import decoded, numbered, numbers_of, probed, write_video
 from tests.inpaint.trained import SMALL, save_adapter, save_encoder
 from vpdata.cli import main
 from vpdata.config import to_plain
@@ -198,6 +199,20 @@ def test_empty_mask_copies_the_video_and_loads_no_weights(film, weights, config,
     assert inpaint(film, damaged, config, "--prompt", "a red ball") == 0
     assert "the mask is empty" in capsys.readouterr().out
     assert (video.parent / "out.mp4").read_bytes() == video.read_bytes()
+
+
+def test_empty_mask_in_another_container_holds_no_window_of_the_video(tmp_path, weights, config):
+    frames = numbered(60, height=400, width=600)
+    video = write_video(tmp_path / "in.mp4", frames)
+    (tmp_path / "masks").mkdir()
+    for index in range(60):
+        cv2.imwrite(str(tmp_path / f"masks/{index:03d}.png"), np.zeros((400, 600), np.uint8))
+    tracemalloc.start()
+    assert inpaint((video, None), weights, config, "--prompt", "a red ball", output="out.mkv") == 0
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 15 * frames[0].nbytes
+    assert numbers_of(decoded(tmp_path / "out.mkv")) == list(range(60))
 
 
 def test_object_is_found_by_a_box_and_followed(film, weights, config):

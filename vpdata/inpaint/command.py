@@ -18,6 +18,7 @@ from vpdata.errors import ConfigError, StorageError
 from vpdata.inpaint.any_length import Frames, Request
 from vpdata.inpaint.edit import PromptWriter
 from vpdata.inpaint.first_frame import check_aspect, read_image
+from vpdata.inpaint.fit import Size
 from vpdata.inpaint.inpainter import Inpainter
 from vpdata.inpaint.input_mask import open_mask
 from vpdata.inpaint.input_video import VideoInput, open_video
@@ -75,7 +76,9 @@ def run(options: InpaintOptions, settings: InpaintSettings) -> str:
     )
     if not mask.num_holes:
         windows = plan_windows(video.num_frames, window_frames=49, overlap_frames=9, stride_t=4)
-        write(_NothingToMake(), video, mask, options.output, size=video.size, windows=windows, made_by={})
+        # What a model would see is held by the window, and without a hole it is seen in the raw output alone.
+        size = video.size if options.raw_output else Size(height_px=16, width_px=16)
+        write(_NothingToMake(), video, mask, options.output, size=size, windows=windows, made_by={})
         return f"the mask is empty: {options.output} is the video as it was"
     begun = {} if options.redo else (WorkFolder(options.output).made_by() or {}).get("model", {})
     asked = _asked(options.words, settings)
