@@ -69,3 +69,15 @@ def test_files_are_compared_by_where_they_are(tmp_path, monkeypatch):
 def test_trying_a_place_leaves_nothing(tmp_path):
     check_place(tmp_path / "out.mp4")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("letter", ["a", "ä"])
+def test_name_that_leaves_no_room_for_those_beside_it_is_refused_first(letter, tmp_path):
+    """Linux takes 255 bytes, and what is found is kept as `.NAME.objects.json` until the output is there."""
+    stem = letter * (237 // len(letter.encode()))
+    longest = tmp_path / f"{'b' * (237 - len(stem.encode()))}{stem}.mp4"
+    check_place(longest)
+    assert os.listdir(tmp_path) == []
+    longest.with_name(f".{longest.name}.objects.json").touch()
+    with pytest.raises(ConfigError, match="name has 242 bytes; wanted a shorter one"):
+        check_place(longest.with_name(f"b{longest.name}"))

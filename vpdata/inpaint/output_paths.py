@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -33,16 +34,23 @@ def check_distinct(written: Mapping[str, Path | None], read: Mapping[str, Path |
 
 
 def check_place(path: Path) -> None:
-    """ConfigError for a file that could not be written: a folder, or one in a folder that takes none."""
+    """ConfigError for a file that could not be written: a folder, a long name, or one in a folder that takes none."""
     if os.path.isdir(path):
         raise ConfigError(f"got the output {path}, which is a folder; wanted the name of a file")
     folder = real_path(path).parent
     if not os.path.isdir(folder):
         raise ConfigError(f"got the output {path}, but there is no folder {folder}")
+    name = real_path(path).name
     try:
-        with tempfile.TemporaryFile(dir=folder):
+        # As long as the longest name beside an output, `.NAME.objects.json`.
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}", suffix=".json"):
             pass
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ConfigError(
+                f"got the output {path}, whose name has {len(os.fsencode(name))} bytes; wanted a shorter one, which "
+                "leaves 14 bytes for names of files beside it"
+            ) from error
         raise ConfigError(f"got the output {path}, but nothing can be written to {folder}: {error.strerror}") from error
 
 
