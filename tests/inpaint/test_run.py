@@ -237,7 +237,7 @@ inpaint(Painter(), open_video(Path({str(source.path)!r})), Path({str(tmp_path / 
     assert (tmp_path / "out.mp4").read_bytes() == whole_run
 
 
-def test_stop_while_the_output_is_put_together_leaves_no_part_of_it(source, whole_run, tmp_path, monkeypatch):
+def test_stop_while_the_output_is_put_together_leaves_no_part_of_it(source, whole_run, tmp_path, monkeypatch, caplog):
     def full(old: str, new: str) -> None:
         if str(new).endswith("out.mp4"):
             raise OSError(28, "No space left on device")
@@ -249,8 +249,11 @@ def test_stop_while_the_output_is_put_together_leaves_no_part_of_it(source, whol
     monkeypatch.undo()
     assert os.listdir(tmp_path) == [".out.mp4.work"]
     rest = Painter()
-    inpaint(rest, source, tmp_path / "out.mp4")
+    with caplog.at_level(logging.INFO):
+        inpaint(rest, source, tmp_path / "out.mp4")
     assert not rest.painted
+    assert "all 4 windows are finished: putting" in caplog.text
+    assert "going on at" not in caplog.text
     assert (tmp_path / "out.mp4").read_bytes() == whole_run
 
 

@@ -79,9 +79,11 @@ def inpaint_file(
     with work.opened(everything, redo=redo):
         previous = work.finished()
         num_finished = previous.window.index + 1 if previous else 0
-        if previous:
-            logger.info("going on at window %d of %d", num_finished + 1, len(windows))
         rest = windows[num_finished:]
+        if previous and rest:
+            logger.info("going on at window %d of %d", num_finished + 1, len(windows))
+        elif previous:
+            logger.info("all %d windows are finished: putting %s together", len(windows), output)
         streams = _Streams(video, mask, first=rest[0].start if rest else 0)
         for made in inpaint_any_length(model, streams.frames(size), streams.masks(size), rest, previous=previous):
             own = _own_frames(made, windows)
