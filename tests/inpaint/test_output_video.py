@@ -102,6 +102,15 @@ def test_audio_whose_time_stands_still_is_refused_first(tmp_path):
         check_output(tmp_path / "out.mp4", open_video(tmp_path / "in.flv"))
 
 
+@pytest.mark.parametrize(
+    ("codec", "name", "ways"), [("libopus", "out.mov", ".mp4 or .mkv"), ("pcm_s16le", "out.mp4", ".mov or .mkv")]
+)
+def test_audio_that_is_not_taken_is_refused_with_the_containers_that_take_it(codec, name, ways, tmp_path):
+    video = open_video(write_video(tmp_path / "in.mkv", numbered(20), audio=codec))
+    with pytest.raises(ConfigError, match=rf"cannot be copied into {name[3:]}: .*; name an output that ends in {ways}"):
+        check_output(tmp_path / name, video)
+
+
 @pytest.mark.parametrize("num_frames", [19, 21])
 def test_pieces_that_do_not_add_up_are_refused(num_frames, video, tmp_path):
     pieces = pieces_of(video, numbered(21), [num_frames], tmp_path)

@@ -58,24 +58,29 @@ def check_output(path: Path, video: VideoInput) -> None:
     check_distinct({"output": path}, {"input": video.path})
     if not video.has_audio:
         return
-    with (
-        av.open(io.BytesIO(), "w", format=_FORMATS[path.suffix.lower()]) as container,
-        open_source(video.path) as source,
-    ):
-        codec = "unknown"
+    with open_source(video.path) as source:
+        suffix = path.suffix.lower()
+        if refusal := _audio_refusal(source, suffix):
+            others = [other for other in _FORMATS if other != suffix and not _audio_refusal(source, other)]
+            way_out = f"name an output that ends in {' or '.join(others)}, or convert" if others else "convert"
+            raise ConfigError(f"the audio of {video.path} {refusal}; {way_out} the audio first")
+        _check_rising(source, video.path)
+
+
+def _audio_refusal(source: InputContainer, suffix: str) -> str | None:
+    """Which audio the container of a suffix does not take, and why; None where it takes all."""
+    codec = "unknown"
+    with av.open(io.BytesIO(), "w", format=_FORMATS[suffix]) as container:
         try:
             for stream in source.streams.audio:
                 codec = stream.codec_context.name if stream.codec_context else "unknown"
-                if path.suffix.lower() == ".mp4" and codec.startswith("pcm"):
+                if suffix == ".mp4" and codec.startswith("pcm"):
                     raise ValueError("players misread it there")
                 container.add_stream_from_template(stream)
             container.start_encoding()
         except (FFmpegError, ValueError) as error:
-            raise ConfigError(
-                f"the audio of {video.path} ({codec}) cannot be copied into {path.suffix}: {error}; "
-                "name an output that ends in .mov or .mkv, or convert the audio first"
-            ) from error
-        _check_rising(source, video.path)
+            return f"({codec}) cannot be copied into {suffix}: {error}"
+    return None
 
 
 def _check_rising(source: InputContainer, path: Path) -> None:
