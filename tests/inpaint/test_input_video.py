@@ -1,3 +1,4 @@
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.inpaint.footage import decoded, numbered, numbers_of, probed, unreadable, write_video
+from tests.inpaint.footage import FFMPEG, decoded, numbered, numbers_of, probed, unreadable, write_video
 from vpdata.errors import ConfigError, StorageError
 from vpdata.inpaint.fit import Size
 from vpdata.inpaint.input_video import open_video
@@ -59,6 +60,22 @@ def test_colours_follow_the_matrix_of_the_video(colour, tmp_path):
     picture[:] = 180, 60, 90
     video = open_video(write_video(tmp_path / "in.mp4", picture, colour=colour))
     assert np.abs(np.stack(list(video.frames())).astype(int) - picture).max() <= 3
+
+
+def test_frames_that_change_their_size_are_told_of(tmp_path, caplog):
+    for name, offset_s, height in (("one", "0", 48), ("other", "1", 96)):
+        write_video(tmp_path / f"{name}.mp4", numbered(10, height=height))
+        command = [FFMPEG, "-v", "error", "-i", str(tmp_path / f"{name}.mp4"), "-c", "copy"]
+        subprocess.run([*command, "-output_ts_offset", offset_s, str(tmp_path / f"{name}.ts")], check=True)
+    open_video(tmp_path / "one.ts")
+    assert not caplog.records
+    (tmp_path / "in.ts").write_bytes((tmp_path / "one.ts").read_bytes() + (tmp_path / "other.ts").read_bytes())
+    video = open_video(tmp_path / "in.ts")
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.endswith("frame 10 has 64 x 96 px, the frames before 64 x 48: all are scaled to that size")
+    frames = np.stack(list(video.frames()))
+    assert frames.shape == (20, 48, 64, 3)
+    assert numbers_of(frames) == [*range(10), *range(10)]
 
 
 @pytest.mark.parametrize("transfer", [16, 18])

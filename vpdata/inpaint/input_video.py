@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from vpdata.inpaint.any_length import Frames
 from vpdata.inpaint.fit import Size
 from vpdata.media.normalise import Geometry, UprightRgb, matrix_of
 from vpdata.media.video import StoredFrames, open_source, probe, video_stream_of
+
+_log = logging.getLogger(__name__)
 
 MAX_PIXELS = 8192 * 4352
 """Of a frame: 8K."""
@@ -102,7 +105,14 @@ def open_video(path: Path) -> VideoInput:
         first = next(frames)
         geometry = Geometry.of(first, None)
         stamps, durations = [first.pts], [first.duration]
+        is_one_size = True
         for frame in frames:
+            if is_one_size and (frame.width, frame.height) != (first.width, first.height):
+                is_one_size = False
+                _log.warning(
+                    "%s: frame %d has %d x %d px, the frames before %d x %d: all are scaled to that size",
+                    *(path, len(stamps), frame.width, frame.height, first.width, first.height),
+                )
             stamps.append(frame.pts)
             durations.append(frame.duration)
         with open_source(path) as container:
