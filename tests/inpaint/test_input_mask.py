@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from tests.inpaint.footage import numbered, write_video
 from vpdata.errors import ConfigError
@@ -125,6 +126,26 @@ def test_dilated_mask_grows_on_all_sides(video, tmp_path):
     distances = np.hypot(rows - 24, columns - 32)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (21, 27, 29, 35)
     assert distances.max() < 3.7
+
+
+def test_mask_grows_over_the_frame_where_it_reaches_and_is_looked_at_nowhere_else(video, tmp_path, monkeypatch):
+    corner, middle = np.zeros((20, 48, 64), bool), np.zeros((20, 48, 64), bool)
+    corner[:, :5, 60:] = True
+    middle[:10, 20:24, 30:40] = middle[:, 23, 38] = True
+    sizes = set()
+    dilate, disc = cv2.dilate, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
+
+    def looked_at(mask, kernel):
+        sizes.add(mask.shape)
+        return dilate(mask, kernel)
+
+    monkeypatch.setattr(cv2, "dilate", looked_at)
+    for masks in (corner, middle):
+        grown = read(saved(tmp_path, masks), video, dilate_px=3)
+        assert all(
+            np.array_equal(one, ndimage.binary_dilation(own, disc)) for one, own in zip(grown, masks, strict=True)
+        )
+    assert sizes == {(8, 7), (10, 16), (7, 7)}
 
 
 def test_empty_mask_is_told(video, tmp_path):
