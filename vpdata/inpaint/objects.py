@@ -201,7 +201,7 @@ class ObjectFinder:
                 _tell_of_loss(one.place, one.frame)
         # A round follows one of them at least, so that none is left out.
         settings = replace(self._settings.follow, max_objects=len(known) + len(named) + 1, max_rounds=len(named) + 1)
-        followed = follow_objects(named, track=track, settings=settings, known=known, **asdict(piece.size))
+        followed = follow_objects(named, known, track=track, settings=settings, **asdict(piece.size))
         return list(zip(followed, [*places, *[""] * (len(followed) - len(known))], strict=True))
 
     def _handed_on(self, followed: Sequence[tuple[FollowedObject, str]], piece: _Piece) -> list[_Asked]:

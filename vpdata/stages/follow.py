@@ -77,12 +77,13 @@ class FollowedObject:
 
 def follow_objects(
     detections: Sequence[Detection],
+    known: Sequence[FollowedObject] = (),
+    /,
     *,
     track: Callable[[Sequence[BoxPrompt]], Sequence[ObjectMasks]],
     settings: FollowSettings,
     height_px: int,
     width_px: int,
-    known: Sequence[FollowedObject] = (),
 ) -> list[FollowedObject]:
     """The objects of a clip in the order in which they were found, after those that are known already.
 
