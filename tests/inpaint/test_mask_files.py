@@ -101,7 +101,7 @@ def test_images_of_several_sizes_are_refused(tmp_path):
 
 def test_image_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "0.png").write_bytes(b"no image")
-    with pytest.raises(ConfigError, match=r"0.png is no image"):
+    with pytest.raises(ConfigError, match=r"0.png is no picture"):
         read(tmp_path)
 
 

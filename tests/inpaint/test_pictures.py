@@ -30,7 +30,7 @@ def read_mask(path):
 @pytest.mark.parametrize("read", [read_image, read_mask])
 @pytest.mark.parametrize(
     ("width", "height", "wanted"),
-    [(9000, 9000, "9000 x 9000"), (40_000, 40_000, "too many"), (2_000_000, 2, "no image")],
+    [(9000, 9000, "9000 x 9000"), (40_000, 40_000, "too many"), (2_000_000, 2, "no picture")],
 )
 def test_picture_is_not_decoded_where_it_is_too_large(width, height, wanted, read, tmp_path, monkeypatch):
     """OpenCV raises an error of its own for the last two."""
@@ -39,7 +39,7 @@ def test_picture_is_not_decoded_where_it_is_too_large(width, height, wanted, rea
     decode = cv2.imdecode
 
     def checked(*arguments):
-        assert wanted == "no image", "it was decoded"
+        assert wanted == "no picture", "it was decoded"
         return decode(*arguments)
 
     monkeypatch.setattr(cv2, "imdecode", checked)
@@ -52,5 +52,5 @@ def test_picture_that_cannot_be_read_is_named(read, tmp_path):
     whole = cv2.imencode(".png", np.zeros((48, 64), np.uint8))[1].tobytes()
     for name, data in (("text.png", b"no picture"), ("empty.png", b""), ("cut.png", whole[:20])):
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(ConfigError, match=rf"{name}( is no image that can be read|: Truncated)"):
+        with pytest.raises(ConfigError, match=rf"{name}( is no picture that can be read|: Truncated)"):
             read(tmp_path / name)

@@ -15,7 +15,7 @@ from vpdata.errors import ConfigError
 
 def read_picture(path: Path, flags: int, *, max_pixels: int) -> NDArray[Any]:
     """As OpenCV decodes it by its `flags`: `[H, W]` or `[H, W, C]`, BGR. ConfigError where it is too large or none."""
-    no_picture = f"{path} is no image that can be read; wanted a picture, such as a PNG or JPEG"
+    no_picture = f"{path} is no picture that can be read, wanted such as a PNG or JPEG"
     try:
         with Image.open(path) as header:
             width, height = header.size
