@@ -16,6 +16,7 @@ from vpdata.errors import ConfigError
 from vpdata.inpaint.any_length import Frames, Masks
 from vpdata.inpaint.fit import Size, scale_frames
 from vpdata.inpaint.options import Wanted
+from vpdata.inpaint.pieces import Film, Piece
 from vpdata.media.clips import scaled_size
 from vpdata.media.masks import bounding_box, decode_mask, mask_iou
 from vpdata.models.ports import BoxPrompt, BoxXyxy, Detector, KeyFrame, MaskTracker
@@ -24,8 +25,6 @@ from vpdata.stages.follow import FollowedObject, FollowSettings, follow_objects
 
 _log = logging.getLogger(__name__)
 
-_MAX_SHORT_SIDE_PX = 720
-"""Frames are held at this size at most."""
 _BOXED = "object"
 """The label of what the user has boxed."""
 _ARTICLES = ("the ", "a ", "an ")
@@ -69,26 +68,6 @@ class _Asked:
     is_handed_on: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Piece:
-    """Frames of the video that are searched together."""
-
-    frames: Frames
-    """At the size that they are searched at."""
-    size: Size
-    """Of the video."""
-    start: int
-    """The number of its first frame in the video."""
-    first: int
-    """The first frame that is masked here; those before it are held again for what was last seen on them."""
-    is_last: bool
-
-    @property
-    def stop(self) -> int:
-        """The number of the frame behind its last."""
-        return self.start + len(self.frames)
-
-
 class ObjectFinder:
     """Loads detector and tracker once. A box or a point is followed from the piece of video that it is in."""
 
@@ -107,7 +86,7 @@ class ObjectFinder:
         """
         labels = tuple(dict.fromkeys(_plain(label) for label in wanted.labels))
         missing = dict.fromkeys(labels)
-        film = _Film(frames, self._settings.piece_frames)
+        film = Film(frames, self._settings.piece_frames)
         found_any = is_last = False
         first, handed_on = 0, []
         while not is_last:
@@ -129,13 +108,13 @@ class ObjectFinder:
         for label in missing:
             _log.warning("%r was not found in the video; the mask is of the other objects alone", label)
 
-    def _named(self, piece: _Piece, labels: tuple[str, ...], *, fps: float) -> list[Detection]:
+    def _named(self, piece: Piece, labels: tuple[str, ...], *, fps: float) -> list[Detection]:
         """What the detector finds of the labels, now and then; frames are counted from the start of the piece."""
         step = max(1, round(self._settings.interval_s * fps))
         frames = range(piece.first - piece.start, len(piece.frames), step)
         return self._detected(piece, frames, labels, fps=fps) if labels else []
 
-    def _asked(self, piece: _Piece, wanted: Wanted, labels: tuple[str, ...], *, fps: float) -> list[_Asked]:
+    def _asked(self, piece: Piece, wanted: Wanted, labels: tuple[str, ...], *, fps: float) -> list[_Asked]:
         """What is boxed or pointed at on frames that no piece before has held."""
         new = range(piece.first + 1 if piece.start else 0, piece.stop)
         asked = []
@@ -158,9 +137,7 @@ class ObjectFinder:
                 asked.append(_Asked(frame=one.frame, box=smallest.box, label=smallest.label, place=place))
         return asked
 
-    def _detected(
-        self, piece: _Piece, frames: Sequence[int], labels: tuple[str, ...], *, fps: float
-    ) -> list[Detection]:
+    def _detected(self, piece: Piece, frames: Sequence[int], labels: tuple[str, ...], *, fps: float) -> list[Detection]:
         images = piece.frames
         steps = [round(offset_s * fps) for offset_s in self._detector.context_s]
         around = [[min(max(frame + step, 0), len(images) - 1) for step in steps] for frame in frames]
@@ -177,7 +154,7 @@ class ObjectFinder:
         ]
 
     def _followed(
-        self, piece: _Piece, asked: Sequence[_Asked], named: Sequence[Detection]
+        self, piece: Piece, asked: Sequence[_Asked], named: Sequence[Detection]
     ) -> list[tuple[FollowedObject, str]]:
         """What is asked for, each for itself, with its place, and what is named and covered by none of that."""
         if not asked and not named:
@@ -204,7 +181,7 @@ class ObjectFinder:
         followed = follow_objects(named, known, track=track, settings=settings, **asdict(piece.size))
         return list(zip(followed, [*places, *[""] * (len(followed) - len(known))], strict=True))
 
-    def _handed_on(self, followed: Sequence[tuple[FollowedObject, str]], piece: _Piece) -> list[_Asked]:
+    def _handed_on(self, followed: Sequence[tuple[FollowedObject, str]], piece: Piece) -> list[_Asked]:
         """Where the objects were last seen. Of those that are hidden half a piece, at most, is held again."""
         earliest = piece.stop - max(1, self._settings.piece_frames // 2)
         handed_on: list[_Asked] = []
@@ -221,7 +198,7 @@ class ObjectFinder:
                 handed_on.append(_Asked(frame=frame, box=box, label=label, place=place, is_handed_on=True))
         return handed_on
 
-    def _is_same(self, mask: Masks, counts: str, piece: _Piece) -> bool:
+    def _is_same(self, mask: Masks, counts: str, piece: Piece) -> bool:
         """Whether two masks are of a thing that was boxed twice, or found anew where it came back.
 
         Each piece would go on with both, so that their number would grow with the video.
@@ -238,31 +215,6 @@ class ObjectFinder:
         return f"{names} was not found in the video{knows}; give --box or --point, other words, or a --mask"
 
 
-class _Film:
-    """A video in pieces that hold frames of the one before; no frame is held longer than it is needed."""
-
-    def __init__(self, frames: Iterable[Frames], num_frames: int) -> None:
-        """`num_frames` of a piece, at most."""
-        self._coming = iter(frames)
-        self._next = next(self._coming, None)
-        self._num_frames = num_frames
-        self._start = 0
-        self._held: list[Frames] = []
-        self._size = Size(height_px=0, width_px=0)
-
-    def piece(self, start: int, *, first: int) -> _Piece:
-        """The frames from `start` on, which the piece before must have held if any had."""
-        del self._held[: start - self._start]
-        self._start = start
-        while self._next is not None and len(self._held) < self._num_frames:
-            self._size = Size(height_px=self._next.shape[0], width_px=self._next.shape[1])
-            width, height = scaled_size(self._size.width_px, self._size.height_px, _MAX_SHORT_SIDE_PX)
-            self._held.append(scale_frames(self._next[None], Size(height_px=height, width_px=width))[0])
-            self._next = next(self._coming, None)
-        is_last = self._next is None
-        return _Piece(frames=np.stack(self._held), size=self._size, start=start, first=first, is_last=is_last)
-
-
 def _tell_of_loss(place: str, frame: int) -> None:
     """Of what the user has marked; what was found by its name is looked for all the time."""
     if place:
@@ -271,7 +223,7 @@ def _tell_of_loss(place: str, frame: int) -> None:
         )
 
 
-def _union(followed: Sequence[tuple[FollowedObject, str]], piece: _Piece, frame: int) -> Masks:
+def _union(followed: Sequence[tuple[FollowedObject, str]], piece: Piece, frame: int) -> Masks:
     """Of all objects on a frame of the video."""
     mask = np.zeros((piece.size.height_px, piece.size.width_px), bool)
     for one, _ in followed:
