@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import httpx
@@ -11,6 +12,9 @@ import pytest
 pytest.importorskip("gradio")
 pytest.importorskip("peft")
 
+from gradio_client import Client, handle_file
+
+from tests.app.conftest import NUM_FRAMES, Film
 from vpdata.app.command import running
 from vpdata.app.limits import LimitSettings
 from vpdata.cli import main
@@ -24,6 +28,11 @@ def port_of(url: str) -> int:
     port = urlsplit(url).port
     assert port
     return port
+
+
+def opened(url: str) -> Client:
+    """A page without a browser."""
+    return Client(url, verbose=False, download_files=False, analytics_enabled=False)
 
 
 def test_page_listens_on_loopback_alone(url: str) -> None:
@@ -46,6 +55,18 @@ def test_other_site_cannot_have_a_browser_upload(url: str, origin: str | None, s
     named = {} if origin is None else {"Origin": url.rstrip("/") if origin == "own" else origin}
     sent = httpx.post(f"{url}gradio_api/upload", files={"files": ("a.mp4", b"film")}, headers=named, timeout=TIMEOUT_S)
     assert sent.status_code == status
+
+
+@pytest.mark.slow
+def test_pages_that_upload_the_same_file_each_have_it(url: str, film: Film) -> None:
+    # The server keeps equal uploads as one file.
+    def facts(page: Client) -> str:
+        page.predict(handle_file(film.path), api_name="/claim")
+        return page.predict(api_name="/take_in")[1]
+
+    pages = [opened(url) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert [f"{NUM_FRAMES} frames" in told for told in pool.map(facts, pages)] == [True] * 4
 
 
 @pytest.mark.parametrize("path", ["/etc/hostname", "/etc/../etc/hostname", "../../../../etc/hostname", __file__])

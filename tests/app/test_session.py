@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from vpdata.app.session import Cancelled, Sessions
+from vpdata.errors import ConfigError
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def test_every_page_has_files_of_its_own_which_go_with_it(sessions: Sessions) ->
     assert not one.folder.exists()
     assert other.folder.exists()
     sessions.close_all()
-    assert list(sessions.root.iterdir()) == []
+    assert list(sessions.folder.iterdir()) == []
 
 
 def test_newest_file_of_a_kind_replaces_the_older_under_another_name(sessions: Sessions) -> None:
@@ -56,6 +58,40 @@ def test_only_what_was_uploaded_is_taken(sessions: Sessions, tmp_path: Path) -> 
     assert [sessions.upload_at(str(path)) for path in refused] == [None] * len(refused)
     assert sessions.upload_at(None) is None
     assert sessions.upload_at("in\0.mp4") is None
+
+
+def test_two_pages_with_one_upload_hold_it_each(sessions: Sessions) -> None:
+    uploaded = sessions.root / "3fe1" / "in.mp4"
+    uploaded.parent.mkdir()
+    uploaded.write_text("film")
+    one, other = sessions.of("one"), sessions.of("other")
+    one.claim(uploaded)
+    other.claim(uploaded)
+    uploaded.unlink()
+    assert one.take_claimed().read_text() == "film"
+    sessions.close("one")
+    assert other.take_claimed().read_text() == "film"
+    with pytest.raises(ConfigError, match="upload a video first"):
+        other.take_claimed()
+
+
+def test_newest_upload_is_taken_in_and_older_ones_go(sessions: Sessions, tmp_path: Path) -> None:
+    session = sessions.of("one")
+    for text in ("older", "newer"):
+        (tmp_path / text).write_text(text)
+        session.claim(tmp_path / text)
+    assert session.take_claimed().read_text() == "newer"
+    assert len(list(session.folder.iterdir())) == 1
+
+
+def test_upload_is_copied_where_it_cannot_be_linked(sessions: Sessions) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        if Path(folder).stat().st_dev == sessions.root.stat().st_dev:
+            pytest.skip("no second disk here")
+        uploaded = Path(folder) / "in.mp4"
+        uploaded.write_text("film")
+        sessions.of("one").claim(uploaded)
+    assert sessions.of("one").take_claimed().read_text() == "film"
 
 
 def test_stop_ends_the_running_job_and_not_the_next(sessions: Sessions) -> None:

@@ -31,11 +31,8 @@ def sessions(tmp_path: Path) -> Sessions:
 
 def with_object(studio: Studio, session: Session, film: Film) -> Session:
     """A session that has taken in the film and found its object."""
-    folder = session.folder.parent / f"upload of {session.folder.name}"
-    folder.mkdir()
-    (folder / "in.mp4").write_bytes(film.path.read_bytes())
-    studio.take_in(session, folder / "in.mp4", lambda done, what: None)
-    assert not folder.exists()
+    session.claim(film.path)
+    studio.take_in(session, lambda done, what: None)
     x, y = film.point(0)
     wanted = Wanted(points=(FramePoint(frame=0, point=(x * WIDTH, y * HEIGHT)),))
     _, num_holes = studio.find(session, wanted, lambda done, what: None)
@@ -74,6 +71,33 @@ def test_stopped_job_leaves_no_file(studio: Studio, sessions: Sessions, film) ->
         studio.make(session, Words(remove=True), stop_in_the_second_window)
     stopping.join()
     assert {path.name for path in session.folder.iterdir()} == before
+
+
+def test_same_file_again_stops_the_one_that_is_read_and_is_read_itself(
+    studio: Studio, sessions: Sessions, film: Film
+) -> None:
+    session = sessions.of("one")
+    session.claim(film.path)
+    again: list[threading.Thread] = []
+
+    def stop_and_take_in() -> None:
+        session.stop()
+        studio.take_in(session, lambda done, what: None)
+
+    def drop_it_again(done: float, what: str) -> None:
+        if not again:
+            session.claim(film.path)
+            again.append(threading.Thread(target=stop_and_take_in))
+            again[0].start()
+        time.sleep(0.05)
+
+    with pytest.raises(Cancelled):
+        studio.take_in(session, drop_it_again)
+    again[0].join()
+    assert session.video is not None
+    assert len(list(session.video.frames())) == NUM_FRAMES
+    with pytest.raises(ConfigError, match="nothing new"):
+        studio.take_in(session, lambda done, what: None)
 
 
 def test_nothing_is_made_without_a_mask(studio: Studio, sessions: Sessions) -> None:

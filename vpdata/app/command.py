@@ -61,6 +61,7 @@ def running(app: AppSettings, inpaint: InpaintSettings, *, host: str, port: int)
     with tempfile.TemporaryDirectory(prefix="vpdata-app-", ignore_cleanup_errors=True) as root:
         # Read when Gradio is imported and when components are made. Nothing else of Gradio's may leave this machine.
         os.environ |= {"GRADIO_TEMP_DIR": root, "GRADIO_ANALYTICS_ENABLED": "False"}
+        from gradio import set_static_paths
         from gradio.themes import Default
         from starlette.middleware import Middleware
         from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -69,7 +70,9 @@ def running(app: AppSettings, inpaint: InpaintSettings, *, host: str, port: int)
         from vpdata.app.handlers import Handlers
         from vpdata.app.page import build_page, read_asset
 
-        sessions = Sessions(Path(root))
+        sessions = Sessions(Path(root).resolve())
+        # Gradio would remove the pages' files as if they were uploads that nobody took.
+        set_static_paths([sessions.folder])
         studio = Studio(inpaint, app.limits)
         page = build_page(Handlers(studio, sessions), app, wants_first_frame=studio.wants_first_frame)
         # A web site whose name was pointed at this machine is refused, and so is one that sends its visitors' browsers.

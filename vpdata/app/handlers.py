@@ -70,16 +70,16 @@ class Handlers:
         self._sessions = sessions
 
     @in_words
-    def upload(
-        self,
-        sent: Any,
-        request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> tuple[Any, ...]:
+    def claim(self, sent: Any, request: gr.Request) -> None:
+        """The page has uploaded a file, which it holds from now on."""
+        self._session(request).claim(self._uploaded(sent))
+
+    @in_words
+    def take_in(self, request: gr.Request, progress: gr.Progress = gr.Progress()) -> tuple[Any, ...]:  # noqa: B008
         """Outputs: dropzone, facts, frame, picture, first frame, object step, fill step, result step."""
         session = self._session(request)
         session.stop()
-        video = self._studio.take_in(session, self._uploaded(sent), progress)
+        video = self._studio.take_in(session, progress)
         facts = (
             f"**{video.size.width_px} × {video.size.height_px} px**, {video.num_frames} frames, "
             f"{float(video.num_frames / video.average_fps):.1f} s, {float(video.average_fps):.4g} fps"
@@ -155,9 +155,9 @@ class Handlers:
         return "Finished.", pair, str(output), gr.Column(visible=True)
 
     @in_words
-    def take_first_frame(self, sent: Any, request: gr.Request) -> None:
-        """The page has uploaded a picture."""
-        self._studio.take_first_frame(self._session(request), self._uploaded(sent))
+    def take_first_frame(self, sent: Any, request: gr.Request) -> str:
+        """Output: first frame, the picture that the page has uploaded."""
+        return str(self._studio.take_first_frame(self._session(request), self._uploaded(sent)))
 
     def drop_first_frame(self, request: gr.Request) -> None:
         """The picture was taken away."""

@@ -12,6 +12,9 @@ from gradio.components import Component
 from vpdata.app.handlers import BOX, DESCRIBE, MAX_WORDS, POINT, REMOVE, REPLACE, Handlers
 from vpdata.app.limits import AppSettings
 
+UNCLAIMED_S = 60
+"""So long the server keeps an upload, of which a page makes a file of its own at once."""
+
 
 def read_asset(name: str) -> str:
     """A file beside this one."""
@@ -20,7 +23,7 @@ def read_asset(name: str) -> str:
 
 def build_page(handlers: Handlers, settings: AppSettings, *, wants_first_frame: bool) -> gr.Blocks:
     """All components and their events. `wants_first_frame` shows a place for that picture."""
-    with gr.Blocks(title="vpdata", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+    with gr.Blocks(title="vpdata", analytics_enabled=False, delete_cache=(UNCLAIMED_S // 2, UNCLAIMED_S)) as page:
         gr.Markdown("# Inpaint a video", elem_id="title")
         with gr.Row(equal_height=False):
             with gr.Column(min_width=320):
@@ -32,18 +35,26 @@ def build_page(handlers: Handlers, settings: AppSettings, *, wants_first_frame: 
                     overlay, what, text, first_frame, make, stop_making, made = _fill_step(wants_first_frame)
                 with gr.Column(visible=False, elem_id="result") as result_step:
                     compare, download = _result_step()
-        dropzone.upload(
-            handlers.upload,
+        claimed = dropzone.upload(
+            handlers.claim,
             dropzone,
-            [dropzone, facts, frame, picture, first_frame, object_step, fill_step, result_step],
-            concurrency_limit=2,
+            concurrency_limit=None,  # at once, since the server keeps an upload for UNCLAIMED_S only
             preprocess=False,  # whose check of the path is not ours, and which leaves a file behind
+            show_progress="hidden",
+        )
+        claimed.success(
+            handlers.take_in,
+            outputs=[dropzone, facts, frame, picture, first_frame, object_step, fill_step, result_step],
+            concurrency_limit=2,
+            trigger_mode="multiple",  # the next upload stops the one that is being read
             show_progress_on=facts,
         )
         frame.input(handlers.show_frame, frame, picture, trigger_mode="always_last", show_progress="hidden")
         picture.select(handlers.click, [frame, how], picture, show_progress="hidden")
         forget.click(handlers.forget_clicks, frame, picture, show_progress="hidden")
-        first_frame.upload(handlers.take_first_frame, first_frame, preprocess=False, show_progress="hidden")
+        first_frame.upload(
+            handlers.take_first_frame, first_frame, first_frame, preprocess=False, show_progress="hidden"
+        )
         first_frame.clear(handlers.drop_first_frame)
         what.change(lambda chosen: gr.Textbox(visible=chosen != REMOVE), what, text, show_progress="hidden")
         _job(find, stop_finding, found, handlers, handlers.find, [names], [found, overlay, fill_step, result_step])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 import threading
@@ -9,10 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vpdata.errors import ConfigError
 from vpdata.inpaint.input_video import VideoInput
 from vpdata.inpaint.options import FrameBox, FramePoint
-
-_PREFIX = "session-"
 
 
 class Cancelled(Exception):  # noqa: N818  it names an outcome, not a fault
@@ -24,7 +24,7 @@ class Session:
 
     def __init__(self, root: Path) -> None:
         # The name cannot be guessed, and nothing of it comes from the browser.
-        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+        self.folder = Path(tempfile.mkdtemp(prefix="session-", dir=root))
         self.video: VideoInput | None = None
         self.preview: Path | None = None
         """The video as any browser plays it, frame for frame."""
@@ -35,9 +35,9 @@ class Session:
         self.boxes: list[FrameBox] = []
         self.corner: FramePoint | None = None
         """The first corner of a box whose second is not clicked yet."""
-        self.shown: set[Path] = set()
-        """Uploads that the page goes on to show, from where the server put them: they go with the session."""
-        self._num_files = 0
+        self._numbers = itertools.count(1)
+        self._claimed: Path | None = None
+        self._claiming = threading.Lock()
         self._busy = threading.Lock()
         self._stopped = threading.Event()
 
@@ -48,8 +48,27 @@ class Session:
         """
         for older in self.folder.glob(f"{kind}-*"):
             older.unlink()
-        self._num_files += 1
-        return self.folder / f"{kind}-{self._num_files}{suffix}"
+        return self.folder / f"{kind}-{next(self._numbers)}{suffix}"
+
+    def claim(self, uploaded: Path) -> None:
+        """Keep an upload for the next job. The server keeps equal ones of all pages as one file, and not for long."""
+        path = self.folder / f"upload-{next(self._numbers)}"
+        try:
+            path.hardlink_to(uploaded)
+        except OSError:  # the disk knows no links
+            shutil.copyfile(uploaded, path)
+        with self._claiming:
+            older, self._claimed = self._claimed, path
+        if older is not None:
+            older.unlink()
+
+    def take_claimed(self) -> Path:
+        """The newest upload, which becomes the session's video. ConfigError where there is none."""
+        with self._claiming:
+            claimed, self._claimed = self._claimed, None
+        if claimed is None:
+            raise ConfigError("There is nothing new to take in: upload a video first.")
+        return claimed.rename(self.new_file("video", ""))
 
     def forget_clicks(self) -> None:
         """Begin anew to say where the object is."""
@@ -78,15 +97,17 @@ class Session:
     def close(self) -> None:
         """Stop, and remove every file."""
         self.stop()
-        for folder in (self.folder, *(path.parent for path in self.shown)):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Sessions:
     """The open pages, by the name that the server gives each."""
 
     def __init__(self, root: Path) -> None:
+        """`root` is where the server puts uploads."""
         self.root = root
+        self.folder = root / "pages"
+        self.folder.mkdir()
         self._sessions: dict[str, Session] = {}
         self._changing = threading.Lock()
 
@@ -94,7 +115,7 @@ class Sessions:
         """The session of a page; a new one for a name that was not seen yet."""
         with self._changing:
             if name not in self._sessions:
-                self._sessions[name] = Session(self.root)
+                self._sessions[name] = Session(self.folder)
             return self._sessions[name]
 
     def close(self, name: str) -> None:
@@ -113,9 +134,6 @@ class Sessions:
         """The file at a path that a browser sent; None where that is no file that was uploaded, or one of a session."""
         if not isinstance(path, str) or "\0" in path:
             return None
-        real, root = Path(path).resolve(), self.root.resolve()
-        if not real.is_file() or root not in real.parents:
-            return None
-        # The server puts each upload into a folder of its own.
-        folder, *names = real.relative_to(root).parts
-        return real if len(names) == 1 and not folder.startswith(_PREFIX) else None
+        real = Path(path).resolve()
+        # The server puts an upload into a folder that is named by what is in it; those of sessions lie deeper.
+        return real if real.is_file() and real.parent.parent == self.root.resolve() else None

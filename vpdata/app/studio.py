@@ -57,13 +57,12 @@ class Studio:
         """Whether the user must give the first frame filled."""
         return self._inpainter.spec.takes_first_frame and self._settings.first_frame is None
 
-    def take_in(self, session: Session, uploaded: Path, tell: Tell) -> VideoInput:
-        """Move an upload into the session and make its preview. ConfigError for one that is not accepted."""
-        with session.job(), _removed_at_last(uploaded):
+    def take_in(self, session: Session, tell: Tell) -> VideoInput:
+        """Begin anew with the upload that the session has claimed. ConfigError for one that is not accepted."""
+        with session.job():
+            path = session.take_claimed()
             session.video = session.preview = session.mask = session.first_frame = None
             session.forget_clicks()
-            path = session.new_file("video", "")
-            path.hardlink_to(uploaded)
             check_upload(path, self._limits)
             video = open_video(path)
             session.preview = _preview(session, "before", video.frames(), video, tell)
@@ -94,14 +93,14 @@ class Studio:
             session.mask = path
         return overlay, hole.num_holes
 
-    def take_first_frame(self, session: Session, uploaded: Path) -> None:
-        """The picture of the first frame with its hole filled. ConfigError where it is no picture."""
+    def take_first_frame(self, session: Session, uploaded: Path) -> Path:
+        """The session's own copy of the first frame with its hole filled. ConfigError where it is no picture."""
         session.first_frame = None
-        session.shown.add(uploaded)
-        read_image(uploaded)
-        path = session.new_file("first-frame", "")
-        path.hardlink_to(uploaded)
+        image = read_image(uploaded)
+        path = session.new_file("first-frame", ".png")
+        path.write_bytes(cv2.imencode(".png", image[..., ::-1])[1].tobytes())
         session.first_frame = path
+        return path
 
     def make(self, session: Session, words: Words, tell: Tell) -> tuple[Path, Path]:
         """Fill the hole; the finished file, and its preview. ConfigError for words or a frame that cannot be used."""
@@ -153,15 +152,6 @@ def _output_of(session: Session, video: VideoInput) -> Path:
     except ConfigError:
         return output.with_suffix(".mkv")
     return output
-
-
-@contextmanager
-def _removed_at_last(uploaded: Path) -> Iterator[None]:
-    """The browser shows what it has uploaded until the page has taken it in. The server gave it a folder of its own."""
-    try:
-        yield
-    finally:
-        shutil.rmtree(uploaded.parent, ignore_errors=True)
 
 
 @contextmanager
