@@ -50,7 +50,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
     return Film(path=path, masks=made.masks[0])
 
 
-def settings_with(folder: Path, tiny: TinyName) -> tuple[AppSettings, InpaintSettings]:
+def settings_with(folder: Path, tiny: TinyName, *, grace_s: int = 60) -> tuple[AppSettings, InpaintSettings]:
     """Of a page on a tiny backbone, with narrow limits."""
     save_encoder(folder / "encoder", tiny, weight=0.1)
     config = folder / "app.yaml"
@@ -58,7 +58,7 @@ def settings_with(folder: Path, tiny: TinyName) -> tuple[AppSettings, InpaintSet
         f"backbone: {{tiny: {tiny}, device: cpu, dtype: float32}}\n"
         "sampling: {num_steps: 4, guidance: 1.0}\n"
         "windows: {num_frames: 17, overlap_frames: 5, area_px: 6000}\n"
-        f"app: {{limits: {{max_mb: 1, max_duration_s: 3, max_pixels: {HEIGHT * WIDTH}}}}}\n"
+        f"app: {{grace_s: {grace_s}, limits: {{max_mb: 1, max_duration_s: 3, max_pixels: {HEIGHT * WIDTH}}}}}\n"
     )
     return load_settings(str(config), weights=str(folder / "encoder"), overrides=[])
 

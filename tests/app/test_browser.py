@@ -199,7 +199,7 @@ def test_first_frame_is_taken_and_goes_with_the_page(
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # so that the page of the other tests has its own back
     cv2.imwrite(str(tmp_path / "first.png"), np.full((HEIGHT, WIDTH, 3), (0, 255, 0), np.uint8))
     (tmp_path / "text.png").write_text("no picture")
-    settings = settings_with(tmp_path, "wan-i2v")
+    settings = settings_with(tmp_path, "wan-i2v", grace_s=5)
     with running(*settings, host="127.0.0.1", port=free_port()) as url:
         with_film(page, url, film)
         find(page, film)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -14,7 +17,7 @@ pytest.importorskip("peft")
 
 from gradio_client import Client, handle_file
 
-from tests.app.conftest import NUM_FRAMES, Film
+from tests.app.conftest import NUM_FRAMES, Film, free_port, settings_with
 from vpdata.app.command import running
 from vpdata.app.limits import LimitSettings
 from vpdata.cli import main
@@ -67,6 +70,29 @@ def test_pages_that_upload_the_same_file_each_have_it(url: str, film: Film) -> N
     pages = [opened(url) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         assert [f"{NUM_FRAMES} frames" in told for told in pool.map(facts, pages)] == [True] * 4
+
+
+@pytest.mark.slow
+def test_page_cut_off_for_a_moment_goes_on_and_uploads_go(
+    film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # so that the page of the other tests has its own back
+    grace_s = 3
+    with running(*settings_with(tmp_path, "wan", grace_s=grace_s), host="127.0.0.1", port=free_port()) as url:
+        root = Path(os.environ["GRADIO_TEMP_DIR"])
+        page = opened(url)
+        with httpx.stream("GET", f"{url}gradio_api/heartbeat/{page.session_hash}", timeout=TIMEOUT_S) as beating:
+            beats = beating.iter_lines()  # which ends the connection when it goes
+            assert "ALIVE" in next(beats)
+            page.predict(handle_file(film.path), api_name="/claim")
+            page.predict(api_name="/take_in")
+        time.sleep(grace_s / 3)
+        shown = page.predict(3, api_name="/show_frame")
+        time.sleep(2 * grace_s)
+        assert httpx.get(shown["url"], timeout=TIMEOUT_S).status_code == 200
+        page.predict(4, api_name="/show_frame")
+        assert {path.parts[len(root.parts)] for path in root.rglob("*") if path.is_file()} == {"pages"}
+    assert not root.exists()
 
 
 @pytest.mark.parametrize("path", ["/etc/hostname", "/etc/../etc/hostname", "../../../../etc/hostname", __file__])

@@ -12,11 +12,13 @@ import pytest
 from vpdata.app.session import Cancelled, Sessions
 from vpdata.errors import ConfigError
 
+GRACE_S = 0.5
+
 
 @pytest.fixture
 def sessions(tmp_path: Path) -> Sessions:
     (tmp_path / "root").mkdir()
-    return Sessions(tmp_path / "root")
+    return Sessions(tmp_path / "root", grace_s=GRACE_S)
 
 
 def test_every_page_has_files_of_its_own_which_go_with_it(sessions: Sessions) -> None:
@@ -29,6 +31,31 @@ def test_every_page_has_files_of_its_own_which_go_with_it(sessions: Sessions) ->
     assert other.folder.exists()
     sessions.close_all()
     assert list(sessions.folder.iterdir()) == []
+
+
+def test_page_that_was_left_is_closed_after_a_while(sessions: Sessions) -> None:
+    left, open_one = sessions.of("left"), sessions.of("open")
+    sessions.leave("left")
+    assert left.folder.exists()
+    deadline = time.monotonic() + 20
+    while left.folder.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert open_one.folder.exists()
+    assert sessions.of("left") is not left
+
+
+def test_page_that_was_only_cut_off_keeps_its_files(sessions: Sessions) -> None:
+    session = sessions.of("one")
+    sessions.leave("one")
+    assert sessions.of("one") is session
+    time.sleep(3 * GRACE_S)
+    assert sessions.of("one") is session
+    assert session.folder.exists()
+    # It is closed in the end like any other, and by the end of the server at once.
+    sessions.leave("one")
+    sessions.close_all()
+    assert not session.folder.exists()
 
 
 def test_newest_file_of_a_kind_replaces_the_older_under_another_name(sessions: Sessions) -> None:

@@ -26,7 +26,7 @@ def studio(settings) -> Studio:
 
 @pytest.fixture
 def sessions(tmp_path: Path) -> Sessions:
-    return Sessions(tmp_path)
+    return Sessions(tmp_path, grace_s=60)
 
 
 def with_object(studio: Studio, session: Session, film: Film) -> Session:

@@ -70,7 +70,7 @@ def running(app: AppSettings, inpaint: InpaintSettings, *, host: str, port: int)
         from vpdata.app.handlers import Handlers
         from vpdata.app.page import build_page, read_asset
 
-        sessions = Sessions(Path(root).resolve())
+        sessions = Sessions(Path(root).resolve(), grace_s=app.grace_s)
         # Gradio would remove the pages' files as if they were uploads that nobody took.
         set_static_paths([sessions.folder])
         studio = Studio(inpaint, app.limits)

@@ -169,9 +169,9 @@ class Handlers:
         return "Stopped. Nothing was kept of the stopped job."
 
     def leave(self, request: gr.Request) -> None:
-        """The page was closed."""
+        """The page's connection has ended."""
         if request.session_hash:
-            self._sessions.close(request.session_hash)
+            self._sessions.leave(request.session_hash)
 
     def _session(self, request: gr.Request) -> Session:
         if not request.session_hash:

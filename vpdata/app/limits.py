@@ -32,10 +32,13 @@ class AppSettings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     max_waiting: int = 8
     """So many jobs may wait for their turn; one runs at a time."""
+    grace_s: int = 60
+    """Files that no page holds are kept for so long: those of a page whose connection has ended, and uploads."""
 
     def __post_init__(self) -> None:
-        if self.max_waiting < 1:
-            raise ValueError(f"max_waiting: got {self.max_waiting}, wanted at least 1")
+        for name in ("max_waiting", "grace_s"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, wanted at least 1")
 
 
 def check_upload(path: Path, limits: LimitSettings) -> None:

@@ -12,9 +12,6 @@ from gradio.components import Component
 from vpdata.app.handlers import BOX, DESCRIBE, MAX_WORDS, POINT, REMOVE, REPLACE, Handlers
 from vpdata.app.limits import AppSettings
 
-UNCLAIMED_S = 60
-"""So long the server keeps an upload, of which a page makes a file of its own at once."""
-
 
 def read_asset(name: str) -> str:
     """A file beside this one."""
@@ -23,7 +20,8 @@ def read_asset(name: str) -> str:
 
 def build_page(handlers: Handlers, settings: AppSettings, *, wants_first_frame: bool) -> gr.Blocks:
     """All components and their events. `wants_first_frame` shows a place for that picture."""
-    with gr.Blocks(title="vpdata", analytics_enabled=False, delete_cache=(UNCLAIMED_S // 2, UNCLAIMED_S)) as page:
+    grace_s = settings.grace_s
+    with gr.Blocks(title="vpdata", analytics_enabled=False, delete_cache=(max(1, grace_s // 2), grace_s)) as page:
         gr.Markdown("# Inpaint a video", elem_id="title")
         with gr.Row(equal_height=False):
             with gr.Column(min_width=320):
@@ -38,7 +36,7 @@ def build_page(handlers: Handlers, settings: AppSettings, *, wants_first_frame: 
         claimed = dropzone.upload(
             handlers.claim,
             dropzone,
-            concurrency_limit=None,  # at once, since the server keeps an upload for UNCLAIMED_S only
+            concurrency_limit=None,  # at once, since the server keeps an upload for `grace_s` only
             preprocess=False,  # whose check of the path is not ours, and which leaves a file behind
             show_progress="hidden",
         )

@@ -14,6 +14,9 @@ from vpdata.errors import ConfigError
 from vpdata.inpaint.input_video import VideoInput
 from vpdata.inpaint.options import FrameBox, FramePoint
 
+_CUT_OFF_S = 86_400
+"""A page that was only cut off is kept for so long after its last request: Gradio's page (6.31) connects no more."""
+
 
 class Cancelled(Exception):  # noqa: N818  it names an outcome, not a fault
     """The user has stopped the job."""
@@ -103,25 +106,40 @@ class Session:
 class Sessions:
     """The open pages, by the name that the server gives each."""
 
-    def __init__(self, root: Path) -> None:
-        """`root` is where the server puts uploads."""
+    def __init__(self, root: Path, *, grace_s: float) -> None:
+        """`root` is where the server puts uploads; `grace_s` how long a page without a connection may be silent."""
         self.root = root
         self.folder = root / "pages"
         self.folder.mkdir()
+        self._grace_s = grace_s
         self._sessions: dict[str, Session] = {}
+        self._ends: dict[str, threading.Timer] = {}
         self._changing = threading.Lock()
 
     def of(self, name: str) -> Session:
-        """The session of a page; a new one for a name that was not seen yet."""
+        """The session of a page that asks for something; a new one for a name that was not seen yet."""
         with self._changing:
             if name not in self._sessions:
                 self._sessions[name] = Session(self.folder)
+            elif name in self._ends:
+                self._end_after(_CUT_OFF_S, name)
             return self._sessions[name]
 
-    def close(self, name: str) -> None:
-        """The page was closed."""
+    def leave(self, name: str) -> None:
+        """The page's connection has ended: it was closed, or cut off for a moment, which its next request shows."""
         with self._changing:
+            if name in self._sessions:
+                self._end_after(self._grace_s, name)
+
+    def close(self, name: str, *, at: threading.Timer | None = None) -> None:
+        """Remove the session; for a timer, only where that is still the one that ends it."""
+        with self._changing:
+            if at is not None and self._ends.get(name) is not at:
+                return
             session = self._sessions.pop(name, None)
+            timer = self._ends.pop(name, None)
+        if timer is not None:
+            timer.cancel()
         if session is not None:
             session.close()
 
@@ -129,6 +147,14 @@ class Sessions:
         """The server ends."""
         for name in list(self._sessions):
             self.close(name)
+
+    def _end_after(self, wait_s: float, name: str) -> None:
+        if name in self._ends:
+            self._ends[name].cancel()
+        timer = threading.Timer(wait_s, lambda: self.close(name, at=timer))
+        timer.daemon = True  # the server may end meanwhile
+        self._ends[name] = timer
+        timer.start()
 
     def upload_at(self, path: object) -> Path | None:
         """The file at a path that a browser sent; None where that is no file that was uploaded, or one of a session."""
