@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from gradio_client import Client, handle_file
 
 from tests.app.conftest import NUM_FRAMES, Film, free_port, settings_with
 from vpdata.app.command import running
-from vpdata.app.limits import LimitSettings
+from vpdata.app.limits import AppSettings, LimitSettings
 from vpdata.cli import main
 from vpdata.errors import StorageError
 
@@ -50,14 +51,34 @@ def test_site_whose_name_points_here_is_refused(url: str) -> None:
     assert httpx.get(url, headers=evil, timeout=TIMEOUT_S).status_code == 400
 
 
+def sent_from(url: str, *, origin: str | None, host: str | None = None) -> int:
+    """Status of an upload that a browser sends for a page of `origin`."""
+    headers = {name: value for name, value in (("Origin", origin), ("Host", host)) if value is not None}
+    files = {"files": ("a.mp4", b"film")}
+    return httpx.post(f"{url}gradio_api/upload", files=files, headers=headers, timeout=TIMEOUT_S).status_code
+
+
 @pytest.mark.parametrize(
     ("origin", "status"),
     [("http://evil.example", 403), ("null", 403), ("http://127.0.0.1:1", 403), ("own", 200), (None, 200)],
 )
 def test_other_site_cannot_have_a_browser_upload(url: str, origin: str | None, status: int) -> None:
-    named = {} if origin is None else {"Origin": url.rstrip("/") if origin == "own" else origin}
-    sent = httpx.post(f"{url}gradio_api/upload", files={"files": ("a.mp4", b"film")}, headers=named, timeout=TIMEOUT_S)
-    assert sent.status_code == status
+    assert sent_from(url, origin=url.rstrip("/") if origin == "own" else origin) == status
+
+
+def test_open_page_answers_its_own_site_alone(settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # so that the page of the other tests has its own back
+    app, inpaint = settings
+    app = replace(app, allowed_hosts=("inpaint.example.org",))
+    with running(app, inpaint, host="0.0.0.0", port=free_port()) as url:
+        assert sent_from(url, origin="http://evil.example") == 403
+        assert sent_from(url, origin="null") == 403
+        assert sent_from(url, origin="http://evil.example", host="evil.example") == 400
+        assert sent_from(url, origin="http://10.0.0.5:7860", host="10.0.0.5:7860") == 200
+        # A proxy that passes the name on, and one that does not.
+        assert sent_from(url, origin="https://inpaint.example.org", host="inpaint.example.org") == 200
+        assert sent_from(url, origin="https://inpaint.example.org") == 200
+        assert sent_from(url, origin="https://evil.example", host="inpaint.example.org") == 403
 
 
 @pytest.mark.slow
@@ -111,6 +132,12 @@ def test_port_in_use_is_said(url: str, settings) -> None:
 def test_command_without_weights_says_which_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["app"]) == 1
     assert "give --weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["https://inpaint.example.org", "inpaint.example.org:443", "Inpaint.example.org", ""])
+def test_host_that_no_browser_would_send_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="wanted such as inpaint"):
+        AppSettings(allowed_hosts=(name,))
 
 
 def test_limit_of_nothing_is_refused() -> None:

@@ -55,8 +55,9 @@ def running(app: AppSettings, inpaint: InpaintSettings, *, host: str, port: int)
     if host not in _LOOPBACK:
         _log.warning(
             "the page is served on %s: whoever reaches this machine can upload videos to it and use its GPU; "
-            "there is no password",
+            "there is no password. It answers to this machine's addresses and to localhost%s",
             host,
+            "".join(f", {name}" for name in app.allowed_hosts) or "; for names set app.allowed_hosts",
         )
     with tempfile.TemporaryDirectory(prefix="vpdata-app-", ignore_cleanup_errors=True) as root:
         # Read when Gradio is imported and when components are made. Nothing else of Gradio's may leave this machine.
@@ -64,9 +65,8 @@ def running(app: AppSettings, inpaint: InpaintSettings, *, host: str, port: int)
         from gradio import set_static_paths
         from gradio.themes import Default
         from starlette.middleware import Middleware
-        from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-        from vpdata.app.guards import SameOriginMiddleware
+        from vpdata.app.guards import KnownSitesMiddleware
         from vpdata.app.handlers import Handlers
         from vpdata.app.page import build_page, read_asset
 
@@ -75,11 +75,7 @@ def running(app: AppSettings, inpaint: InpaintSettings, *, host: str, port: int)
         set_static_paths([sessions.folder])
         studio = Studio(inpaint, app.limits)
         page = build_page(Handlers(studio, sessions), app, wants_first_frame=studio.wants_first_frame)
-        # A web site whose name was pointed at this machine is refused, and so is one that sends its visitors' browsers.
-        guards = [
-            Middleware(TrustedHostMiddleware, allowed_hosts=list(_LOOPBACK)),
-            Middleware(SameOriginMiddleware),
-        ]
+        guard = Middleware(KnownSitesMiddleware, host=host, allowed_hosts=app.allowed_hosts)
         try:
             # launch() and not mount_gradio_app(): only launched pages refuse paths that nobody uploaded.
             page.launch(
@@ -97,7 +93,7 @@ def running(app: AppSettings, inpaint: InpaintSettings, *, host: str, port: int)
                 max_file_size=app.limits.max_mb * 1_000_000,
                 theme=Default(font="system-ui", font_mono="ui-monospace"),
                 css=read_asset("page.css"),
-                app_kwargs={"middleware": guards} if host in _LOOPBACK else None,
+                app_kwargs={"middleware": [guard]},
             )
         except OSError as error:
             raise StorageError(f"cannot serve on {host}, port {port}: {error}; try another --port") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from vpdata.errors import ConfigError, Reason, RejectItem
 from vpdata.media.video import probe
@@ -34,8 +35,15 @@ class AppSettings:
     """So many jobs may wait for their turn; one runs at a time."""
     grace_s: int = 60
     """Files that no page holds are kept for so long: those of a page whose connection has ended, and uploads."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names by which a proxy or other machines reach the page, beside localhost and addresses."""
 
     def __post_init__(self) -> None:
+        for name in self.allowed_hosts:
+            if urlsplit(f"//{name}").hostname != name:
+                raise ValueError(
+                    f"allowed_hosts: got {name}, wanted such as inpaint.example.org, in small letters without a port"
+                )
         for name in ("max_waiting", "grace_s"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, wanted at least 1")
