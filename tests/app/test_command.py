@@ -17,6 +17,9 @@ pytest.importorskip("gradio")
 pytest.importorskip("peft")
 
 from gradio_client import Client, handle_file
+from gradio_client.client import Job
+from gradio_client.exceptions import AppError
+from gradio_client.utils import Status
 
 from tests.app.conftest import NUM_FRAMES, Film, free_port, settings_with
 from vpdata.app.command import running
@@ -37,6 +40,13 @@ def port_of(url: str) -> int:
 def opened(url: str) -> Client:
     """A page without a browser."""
     return Client(url, verbose=False, download_files=False, analytics_enabled=False)
+
+
+def wait_until(job: Job, status: Status) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while job.status().code is not status:
+        assert time.monotonic() < deadline, f"is {job.status().code}"
+        time.sleep(0.05)
 
 
 def test_page_listens_on_loopback_alone(url: str) -> None:
@@ -114,6 +124,34 @@ def test_page_cut_off_for_a_moment_goes_on_and_uploads_go(
         page.predict(4, api_name="/show_frame")
         assert {path.parts[len(root.parts)] for path in root.rglob("*") if path.is_file()} == {"pages"}
     assert not root.exists()
+
+
+@pytest.mark.slow
+def test_jobs_that_may_wait_are_bounded_and_hold_up_no_click(
+    settings, film: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # so that the page of the other tests has its own back
+    app, inpaint = settings
+    inpaint = replace(inpaint, sampling=replace(inpaint.sampling, num_steps=200))
+    with running(replace(app, max_waiting=1), inpaint, host="127.0.0.1", port=free_port()) as url:
+        at_work, waiting, third = (opened(url) for _ in range(3))
+        for page in (at_work, waiting, third):
+            page.predict(handle_file(film.path), api_name="/claim")
+            page.predict(api_name="/take_in")
+        at_work.predict("moving object", api_name="/find")
+        at_work.predict(api_name="/begin")
+        making = at_work.submit("Fill it with", "a red ball", api_name="/make")
+        wait_until(making, Status.PROGRESS)
+        waiting.predict(api_name="/begin")
+        finding = waiting.submit("moving object", api_name="/find")
+        wait_until(finding, Status.IN_QUEUE)
+        assert third.predict(3, api_name="/show_frame")
+        with pytest.raises(AppError, match="Jobs of 1 other pages wait"):
+            third.predict(api_name="/begin")
+        assert not making.done()
+        at_work.predict(api_name="/cancel")
+        finding.result()
+        third.predict(api_name="/begin")
 
 
 @pytest.mark.parametrize("path", ["/etc/hostname", "/etc/../etc/hostname", "../../../../etc/hostname", __file__])

@@ -74,7 +74,8 @@ def running(app: AppSettings, inpaint: InpaintSettings, *, host: str, port: int)
         # Gradio would remove the pages' files as if they were uploads that nobody took.
         set_static_paths([sessions.folder])
         studio = Studio(inpaint, app.limits)
-        page = build_page(Handlers(studio, sessions), app, wants_first_frame=studio.wants_first_frame)
+        handlers = Handlers(studio, sessions, max_waiting=app.max_waiting)
+        page = build_page(handlers, app, wants_first_frame=studio.wants_first_frame)
         guard = Middleware(KnownSitesMiddleware, host=host, allowed_hosts=app.allowed_hosts)
         try:
             # launch() and not mount_gradio_app(): only launched pages refuse paths that nobody uploaded.

@@ -65,9 +65,10 @@ def refusal(text: str) -> gr.Error:
 class Handlers:
     """Bound to the page's events by `page.py`, where their outputs are named in the same order."""
 
-    def __init__(self, studio: Studio, sessions: Sessions) -> None:
+    def __init__(self, studio: Studio, sessions: Sessions, *, max_waiting: int) -> None:
         self._studio = studio
         self._sessions = sessions
+        self._max_waiting = max_waiting
 
     @in_words
     def claim(self, sent: Any, request: gr.Request) -> None:
@@ -129,9 +130,19 @@ class Handlers:
         return self._picture(session, _on_video(frame, session))
 
     @in_words
+    def begin(self, request: gr.Request) -> tuple[gr.Button, gr.Button]:
+        """Outputs: start, stop, as they are while a job waits and runs."""
+        session = self._session(request)
+        if (num_waiting := self._sessions.num_waiting(besides=session)) >= self._max_waiting:
+            raise refusal(f"Jobs of {num_waiting} other pages wait already: try again later.")
+        session.is_waiting = True
+        return gr.Button(interactive=False), gr.Button(visible=True)
+
+    @in_words
     def find(self, names: str, request: gr.Request, progress: gr.Progress = gr.Progress()) -> tuple[Any, ...]:  # noqa: B008
         """Outputs: status, overlay, fill step, result step."""
         session = self._session(request)
+        session.is_waiting = False
         labels = tuple(name.strip() for name in names[:MAX_WORDS].split(",") if name.strip())
         wanted = Wanted(labels=labels, boxes=tuple(session.boxes), points=tuple(session.points))
         if not wanted:
@@ -150,6 +161,7 @@ class Handlers:
     ) -> tuple[Any, ...]:
         """Outputs: status, compare, download, result step."""
         session = self._session(request)
+        session.is_waiting = False
         output, after = self._studio.make(session, _words(what, text[:MAX_WORDS].strip()), progress)
         pair = {"before": _url(session.preview), "after": _url(after)}
         return "Finished.", pair, str(output), gr.Column(visible=True)
@@ -165,7 +177,9 @@ class Handlers:
 
     def cancel(self, request: gr.Request) -> str:
         """Output: status. Answers when the job has ended."""
-        self._session(request).stop()
+        session = self._session(request)
+        session.is_waiting = False
+        session.stop()
         return "Stopped. Nothing was kept of the stopped job."
 
     def leave(self, request: gr.Request) -> None:

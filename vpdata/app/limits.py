@@ -32,7 +32,7 @@ class AppSettings:
 
     limits: LimitSettings = field(default_factory=LimitSettings)
     max_waiting: int = 8
-    """So many jobs may wait for their turn; one runs at a time."""
+    """So many pages may have a job wait for its turn; one runs at a time."""
     grace_s: int = 60
     """Files that no page holds are kept for so long: those of a page whose connection has ended, and uploads."""
     allowed_hosts: tuple[str, ...] = ()

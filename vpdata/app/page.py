@@ -66,7 +66,8 @@ def build_page(handlers: Handlers, settings: AppSettings, *, wants_first_frame: 
             [made, compare, download, result_step],
         )
         page.unload(handlers.leave)
-    page.queue(max_size=settings.max_waiting, api_open=False)
+    # Without Gradio's max_size, which counts clicks and uploads too.
+    page.queue(api_open=False)
     return page
 
 
@@ -143,14 +144,14 @@ def _job(
 ) -> None:
     """Work in the queue, begun by one button and stopped by another, which is there meanwhile."""
 
-    def running(is_running: bool) -> Callable[[], tuple[gr.Button, gr.Button]]:
-        return lambda: (gr.Button(interactive=not is_running), gr.Button(visible=is_running))
+    def over() -> tuple[gr.Button, gr.Button]:
+        return gr.Button(interactive=True), gr.Button(visible=False)
 
-    begun = start.click(running(True), outputs=[start, stop], queue=False, show_progress="hidden")
-    job = begun.then(work, inputs, outputs, concurrency_id="models", concurrency_limit=1, show_progress_on=status)
+    begun = start.click(handlers.begin, outputs=[start, stop], show_progress="hidden")
+    job = begun.success(work, inputs, outputs, concurrency_id="models", concurrency_limit=1, show_progress_on=status)
     # Not then(), which Gradio 6.31's page leaves out after an error.
     for ended in (job.success, job.failure):
-        ended(running(False), outputs=[start, stop], queue=False, show_progress="hidden")
+        ended(over, outputs=[start, stop], queue=False, show_progress="hidden")
     stopped = stop.click(handlers.cancel, outputs=status, queue=False, cancels=[job], show_progress="hidden")
     # What follows a cancelled job is cancelled with it.
-    stopped.then(running(False), outputs=[start, stop], queue=False, show_progress="hidden")
+    stopped.then(over, outputs=[start, stop], queue=False, show_progress="hidden")

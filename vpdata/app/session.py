@@ -38,6 +38,8 @@ class Session:
         self.boxes: list[FrameBox] = []
         self.corner: FramePoint | None = None
         """The first corner of a box whose second is not clicked yet."""
+        self.is_waiting = False
+        """For its turn at the models."""
         self._numbers = itertools.count(1)
         self._claimed: Path | None = None
         self._claiming = threading.Lock()
@@ -124,6 +126,11 @@ class Sessions:
             elif name in self._ends:
                 self._end_after(_CUT_OFF_S, name)
             return self._sessions[name]
+
+    def num_waiting(self, *, besides: Session) -> int:
+        """Of the other pages."""
+        with self._changing:
+            return sum(one.is_waiting for one in self._sessions.values() if one is not besides)
 
     def leave(self, name: str) -> None:
         """The page's connection has ended: it was closed, or cut off for a moment, which its next request shows."""
