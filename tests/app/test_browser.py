@@ -188,7 +188,7 @@ def test_unknown_name_is_answered_as_text(page: Page, url: str, film: Film) -> N
     page.wait_for(f"({TOAST}).includes('was not found')", timeout_s=PATIENCE_S)
     said = page.run(TOAST)
     assert "person, face and moving object" in said
-    assert "--" not in said
+    assert "give a box or a click, other words, or a mask file on the command line" in said
     assert not page.run("document.querySelector('.toast-wrap img')")
     assert not [one for one in page.problems if one.startswith("dialog")]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import html
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -58,7 +59,7 @@ def in_words(handler: Callable[P, R]) -> Callable[P, R]:
 def refusal(text: str) -> gr.Error:
     """A message that stays until it is closed. The page would take it as HTML."""
     for option, name in _NAMES_HERE.items():
-        text = text.replace(option, name)
+        text = re.sub(rf"(\ba )?{option}", name, text)
     return gr.Error(html.escape(text), title="This cannot be done", duration=None, print_exception=False)
 
 
