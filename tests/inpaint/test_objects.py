@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tests.fakes import COLOUR_OF, ColourDetector, ColourTracker, has_colour
+from vpdata.config import fill
 from vpdata.errors import ConfigError
 from vpdata.inpaint.objects import ObjectFinder, ObjectSettings
 from vpdata.inpaint.options import FrameBox, FramePoint, Wanted
@@ -80,6 +81,12 @@ def test_box_over_another_is_an_object_of_its_own():
 def test_every_object_that_is_detected_is_followed():
     masks = found(Wanted(labels=("person",)), film(3), detector=CrowdDetector(), tracker=StillTracker())
     assert (masks == boxed(*CROWD)).all()
+
+
+@pytest.mark.parametrize("bound", ["max_objects", "max_rounds"])
+def test_bounds_of_builds_are_refused_instead_of_ignored(bound):
+    with pytest.raises(ConfigError, match=rf"objects.*follow\.{bound} bounds builds alone"):
+        fill(ObjectSettings, {"follow": {bound: 1}}, where="objects")
 
 
 def test_what_is_boxed_and_named_is_followed_once():

@@ -45,7 +45,7 @@ class ObjectSettings:
     point_labels: tuple[str, ...] = ()
     """What a point may be on beside the named objects; detectors that find only what they are told need some."""
     follow: FollowSettings = field(default_factory=FollowSettings)
-    """Its `max_objects` and `max_rounds` bound builds alone: here all that is asked for is followed."""
+    """All that is asked for is followed, so `max_objects` and `max_rounds`, which bound builds, are refused."""
 
     def __post_init__(self) -> None:
         if self.interval_s <= 0 or self.piece_frames < 2:
@@ -53,6 +53,11 @@ class ObjectSettings:
                 f"got interval_s {self.interval_s} and piece_frames {self.piece_frames}, wanted more than 0 and at "
                 "least 2"
             )
+        for name in ("max_objects", "max_rounds"):
+            if getattr(self.follow, name) != getattr(FollowSettings(), name):
+                raise ValueError(
+                    f"follow.{name} bounds builds alone; here all that is asked for is followed: remove it"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
