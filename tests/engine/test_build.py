@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.engine.builds import NAMES, build, results, write_sources
-from tests.engine.tiny_stages import TinyCut, TinyFilter, TinyInputs
+from tests.engine.tiny_stages import TinyCut, TinyDetect, TinyFilter, TinyInputs
 from tests.s3_server import bucket, s3_endpoint  # noqa: F401  fixtures
 from vpdata.dataset import layout
 from vpdata.dataset.run import Run, read_rows
@@ -336,6 +336,23 @@ def test_rejects_of_one_reason_run_again(sources: Path, copied: Path, tmp_path: 
     summary = build(folder, copied, retry_rejects=Reason.EMPTY_FILE)
     assert summary.num_clips == 8 + 5
     assert Reason.EMPTY_FILE not in [reject.reason for reject in run_of(copied).rejects("cut")]
+
+
+def test_what_was_flushed_of_an_unfinished_part_goes_with_its_rejects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts the clips of the list that is made again."""
+    monkeypatch.setattr(dispatch, "ERROR_WAITS_S", ())
+    stages = [TinyCut(), TinyDetect(), TinyFilter()]
+    options = {"stages": stages, "engine": {"videos_per_part": 3, "clips_per_part": 4, "flush_every_s": 0.0}}
+    sources = write_sources(tmp_path / "sources", ["", "7", "3 detect:raise"])
+    with pytest.raises(RunError, match="a fault of ours"):
+        build(sources, tmp_path / "run", **options)
+    assert list((tmp_path / "run/2-detect/progress").glob("part-00000-01.*.json"))
+    write_sources(sources, ["2", "7", "3"])
+    build(sources, tmp_path / "run", retry_rejects=Reason.EMPTY_FILE, **options)
+    build(sources, tmp_path / "fresh", **options)
+    assert results(tmp_path / "run") == results(tmp_path / "fresh")
 
 
 def test_a_folder_with_other_things_is_refused(sources: Path, tmp_path: Path) -> None:

@@ -75,7 +75,9 @@ def _rejects(run: Run, stage: str, part: str) -> Iterator[Reject]:
 
 def _remove_part(run: Run, stage: str, part: str, *, with_sub_parts: bool) -> None:
     folder = run.stage_folder(stage)
-    for name in sorted(folder.names(), key=lambda name: name != layout.records_file(part)):
-        stem = name.partition(".")[0]
-        if stem == part or (with_sub_parts and layout.whole_part_of(stem) == part):
-            folder.remove(name)
+    # What was flushed goes first: it counts items of the list that is to be made again.
+    for one in (folder.child(layout.PROGRESS), folder):
+        for name in sorted(one.names(), key=lambda name: name != layout.records_file(part)):
+            stem = name.partition(".")[0]
+            if stem == part or (with_sub_parts and layout.whole_part_of(stem) == part):
+                one.remove(name)
