@@ -6,8 +6,12 @@ import os
 import pickle
 import resource
 import tempfile
+import tracemalloc
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pyarrow.csv import write_csv
 
 from tests.sources.web_server import answer
 from vpdata.errors import ConfigError, Reason, RejectItem, StorageError
@@ -321,6 +325,34 @@ def test_a_source_no_longer_in_the_list_is_gone(tmp_path):
     write(tmp_path, "a.mp4", "b.mp4")
     (source,) = listed(tmp_path, "a.mp4").sources()
     assert rejected(listed(tmp_path, "b.mp4"), source).reason is Reason.SOURCE_GONE
+
+
+def test_sources_of_a_long_list_open_in_any_order(tmp_path):
+    last = 25_000
+    long = listed(
+        tmp_path, *(f"{number}.mp4,{number:05d}" for number in range(last + 1) if number != 7), header="uri,id"
+    )
+    write(tmp_path, "0.mp4", "12345.mp4", f"{last}.mp4")
+    worker = pickle.loads(pickle.dumps(long))
+    for number in (12345, 0, last, 12345):
+        assert opened(worker, Source(id=f"{number:05d}", uri=f"{number}.mp4")) == b"video"
+    for id in ("00007", "99999"):
+        assert rejected(worker, Source(id=id, uri=f"{id}.mp4")).detail == "the input no longer names it"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_worker_does_not_hold_a_long_list(tmp_path, suffix):
+    """Of 30 MB of captions, for a worker's memory is set by its videos."""
+    write(tmp_path, "0.mp4")
+    table = pa.table({"uri": [f"{number}.mp4" for number in range(15_000)], "caption": ["long " * 400] * 15_000})
+    (write_csv if suffix == "csv" else pq.write_table)(table, tmp_path / f"list.{suffix}")
+    worker, source = Input(str(tmp_path / f"list.{suffix}"), DEFAULTS), Source(id=video_id("0.mp4"), uri="0.mp4")
+    tracemalloc.start()
+    try:
+        assert opened(worker, source) == b"video"
+        assert tracemalloc.get_traced_memory()[1] < 15e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_download_lives_as_long_as_the_block_and_keeps_the_suffix(web, settings):

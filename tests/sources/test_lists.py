@@ -12,7 +12,12 @@ import pytest
 
 from vpdata.errors import ConfigError
 from vpdata.records import clip_id, is_valid_id
-from vpdata.sources.lists import ListRow, read_list
+from vpdata.sources import lists
+from vpdata.sources.lists import ListRow
+
+
+def read_list(data: bytes, *, name: str) -> list[ListRow]:
+    return list(lists.read_list(io.BytesIO(data), name=name))
 
 
 def parquet(**columns) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
 import os
 import tempfile
+import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +22,12 @@ from vpdata.sources.settings import SourceSettings
 from vpdata.storage import scratch
 
 _log = logging.getLogger(__name__)
+
+_NUM_HELD = 10_000
+"""So many locators of a list a worker holds: all of it may be more than the memory of `cut`. They follow one another in
+the order of ids, as the parts of a run do, so a worker reads a list of a million rows a hundred times (22 s each).
+"""
+_AFTER_ALL_IDS = "~"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +59,9 @@ class Input:
         if self._scheme in ("http", "https") and is_list(self.name):
             raise ConfigError(f"{self.name}: lists are read from a disk, s3 or gs; download it and give its path")
         self._settings = settings
+        self._lock = threading.Lock()
+        self._held: tuple[str, str, Mapping[str, str]] = (_AFTER_ALL_IDS, "", {})
+        """What a worker knows of a list: from which id to which, both included, and the locators between."""
 
     name: str
     """The input without its folder, user info and signature: safe to print and to store."""
@@ -141,9 +152,7 @@ class Input:
     @cached_property
     def _found(self) -> list[_Found]:
         if self._is_list:
-            data = local.read(self._uri) if self._scheme == "file" else stores.read(self._uri)
-            rows = ((f"{self.name}, row {row.number}", row) for row in read_list(data, name=self.name))
-            return _without_repeats((self._resolved(row, where) for where, row in rows), self.name)
+            return _without_repeats(map(self._resolved, self._rows()), self.name)
         if not self._is_local_folder:
             refuse_other_lists(self.name)
         locators, ignored = [self._uri], []
@@ -153,7 +162,12 @@ class Input:
             locators, ignored = stores.find(self._uri)
         self._tell(ignored)
         rows = (ListRow(number=0, uri=locator) for locator in locators)
-        return _without_repeats((self._resolved(row, self.name) for row in rows), self.name)
+        return _without_repeats(map(self._resolved, rows), self.name)
+
+    def _rows(self) -> Iterator[ListRow]:
+        """Of a list."""
+        with local.opened(self._uri) if self._scheme == "file" else stores.opened(self._uri) as file:
+            yield from read_list(file, name=self.name)
 
     def _tell(self, ignored: Iterable[str]) -> None:
         """Warn of what was passed over, but for hidden files, such as those that file managers leave."""
@@ -170,9 +184,12 @@ class Input:
         example = uris.canonical_path(min(seen))
         _log.warning("%s: passed over what is no video: %s, such as %r%s", self.name, counts, example, hint)
 
-    def _resolved(self, row: ListRow, where: str) -> _Found:
+    def _resolved(self, row: ListRow, *, follow_links: bool = True) -> _Found:
+        where = f"{self.name}, row {row.number}" if row.number else self.name
         try:
             canonical, locator = self._canonical_and_locator(row.uri)
+            if follow_links and uris.scheme_of(locator) == "file" and not self._settings.allow_outside_links:
+                local.refuse_outside_link(locator, root=self._root)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from error
         source = Source(
@@ -204,7 +221,7 @@ class Input:
                 raise ConfigError(f"got the path {path!r}, wanted one relative to the list's folder, or a URL")
             canonical = uris.canonical_object(f"{self._root}/{path}")
             return canonical, canonical
-        relative = local.relative_to_root(path, root=self._root, settings=self._settings)
+        relative = local.relative_to_root(path, root=self._root)
         return uris.canonical_path(relative), relative
 
     @cached_property
@@ -223,12 +240,26 @@ class Input:
 
     def _locator(self, source: Source) -> str:
         # Only a list, or a name that had to be escaped, is looked up: a worker need not list a million objects again.
-        if self._is_list or "\\" in source.uri:
-            locator = self._locators.get(source.id)
-            if locator is None:
-                raise RejectItem(Reason.SOURCE_GONE, "the input no longer names it", got=self.name)
-            return locator
-        return self._uri if self._scheme in ("http", "https") else source.uri
+        if not self._is_list and "\\" not in source.uri:
+            return self._uri if self._scheme in ("http", "https") else source.uri
+        locator = (self._held_locators(source.id) if self._is_list else self._locators).get(source.id)
+        if locator is None:
+            raise RejectItem(Reason.SOURCE_GONE, "the input no longer names it", got=self.name)
+        return locator
+
+    def _held_locators(self, id: str) -> Mapping[str, str]:
+        """Locators of some sources of the list, that of `id` among them if the list names it."""
+        with self._lock:
+            first, last, held = self._held
+            if not first <= id <= last:
+                listed = (self._resolved(row, follow_links=False) for row in self._rows())
+                rows = heapq.nsmallest(
+                    _NUM_HELD, ((one.source.id, one.locator) for one in listed if one.source.id >= id)
+                )
+                last = rows[-1][0] if len(rows) == _NUM_HELD else _AFTER_ALL_IDS
+                held = dict(rows)
+                self._held = id, last, held
+            return held
 
 
 def _without_repeats(found: Iterable[_Found], name: str) -> list[_Found]:

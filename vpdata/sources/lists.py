@@ -7,7 +7,9 @@ import io
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +25,8 @@ _PUBLISHED_NAMES = {"link": "uri", "videoId": "id"}
 """Columns of the published pexels.csv, read as it is."""
 _OTHER_LISTS = (".txt", ".tsv", ".json", ".jsonl", ".ndjson", ".xlsx")
 _READ = frozenset((*_COLUMNS, *_PUBLISHED_NAMES))
+_ROWS_AT_ONCE, _BUFFER_BYTES = 4096, 1 << 20
+"""Of a Parquet list, whose only row group may hold all of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +56,13 @@ def refuse_other_lists(name: str) -> None:
         )
 
 
-def read_list(data: bytes, *, name: str) -> list[ListRow]:
-    """Rows of the list file `name`, told by its suffix; ConfigError names the row that is wrong."""
+def read_list(file: BinaryIO, *, name: str) -> Iterator[ListRow]:
+    """Rows of the list file `name`, told by its suffix, a few at a time; ConfigError names the row that is wrong."""
     is_csv = name.lower().endswith(".csv")
-    header, rows = _read_csv(data, name) if is_csv else _read_parquet(data, name)
+    header, rows = _read_csv(file, name) if is_csv else _read_parquet(file, name)
     positions = _positions(header, name)
-    return [_row(number, [values[at] for at in positions.values()], positions, name) for number, values in rows]
+    for number, values in rows:
+        yield _row(number, [values[at] for at in positions.values()], positions, name)
 
 
 def _positions(header: Sequence[str], name: str) -> dict[str, int]:
@@ -88,43 +93,70 @@ def _row(number: int, values: list[str | None], positions: dict[str, int], name:
     return row
 
 
-def _read_csv(data: bytes, name: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+def _read_csv(file: BinaryIO, name: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    lines = _csv_lines(file, name)
+    header = [column.strip() for column in next(lines, ())]
+    if not header:
+        raise ConfigError(f"{name} is empty, wanted a header with the column uri")
+    if len(header) == 1 and any(sign in header[0] for sign in ";\t|"):
+        raise ConfigError(f"{name}: got the header {header[0]!r}, wanted commas between its columns and between values")
+
+    def rows() -> Iterator[tuple[int, list[str]]]:
+        for number, line in enumerate(lines, start=1):
+            if len(line) != len(header):
+                raise ConfigError(
+                    f"{name}, row {number}: got {len(line)} values, wanted {len(header)}; quote values that hold a "
+                    "comma"
+                )
+            yield number, line
+
+    return header, rows()
+
+
+def _csv_lines(file: BinaryIO, name: str) -> Iterator[list[str]]:
+    """Values of each line that has any."""
+    reader = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""), strict=True)
     try:
-        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        yield from filter(None, reader)
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{name} is not in UTF-8: {error}") from error
-    try:
-        lines = [line for line in reader if line]
+        raise ConfigError(f"{name} is not in UTF-8 somewhere behind line {reader.line_num}: {error.reason}") from error
     except csv.Error as error:
         raise ConfigError(
             f"{name}, line {reader.line_num}: not CSV: {error}; wanted quotes in pairs, and values of at most "
             f"{csv.field_size_limit()} characters"
         ) from error
-    if not lines:
-        raise ConfigError(f"{name} is empty, wanted a header with the column uri")
-    header = [column.strip() for column in lines[0]]
-    if len(header) == 1 and any(sign in header[0] for sign in ";\t|"):
-        raise ConfigError(f"{name}: got the header {header[0]!r}, wanted commas between its columns and between values")
-    for number, line in enumerate(lines[1:], start=1):
-        if len(line) != len(header):
-            raise ConfigError(
-                f"{name}, row {number}: got {len(line)} values, wanted {len(header)}; quote values that hold a comma"
-            )
-    return header, enumerate(lines[1:], start=1)
 
 
-def _read_parquet(data: bytes, name: str) -> tuple[list[str], Iterator[tuple[int, list[str | None]]]]:
-    try:
+def _read_parquet(file: BinaryIO, name: str) -> tuple[list[str], Iterator[tuple[int, list[str | None]]]]:
+    with _named_damage(name):
         # On this thread only, for the reason that `dataset.run.read_table` gives.
-        table = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False).read(use_threads=False)
-        table.validate(full=True)
+        parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER_BYTES)
+        header = list(parquet.schema_arrow.names)
+    read = sorted(_READ.intersection(header))
+
+    def in_batches() -> Iterator[tuple[int, list[str | None]]]:
+        first = 1
+        with _named_damage(name):
+            for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=read, use_threads=False):
+                batch.validate(full=True)
+                columns = {}
+                for column in read:
+                    values = batch.column(batch.schema.names.index(column)).to_pylist()
+                    rows = enumerate(values, start=first)
+                    columns[column] = [_text(value, f"{name}, row {at}, column {column}") for at, value in rows]
+                nothing = [None] * batch.num_rows
+                yield from enumerate(map(list, zip(*(columns.get(one, nothing) for one in header), strict=True)), first)
+                first += batch.num_rows
+
+    return header, in_batches()
+
+
+@contextmanager
+def _named_damage(name: str) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name} is not a Parquet file: {error}") from error
-    columns = []
-    for column, values in zip(table.column_names, table.columns, strict=True):
-        read = values.to_pylist() if column in _READ else [None] * table.num_rows
-        columns.append([_text(value, f"{name}, row {at}, column {column}") for at, value in enumerate(read, start=1)])
-    return list(table.column_names), enumerate(map(list, zip(*columns, strict=True)), start=1)
 
 
 def _text(value: object, where: str) -> str | None:

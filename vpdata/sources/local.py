@@ -6,7 +6,10 @@ import errno
 import glob
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from vpdata.errors import ConfigError, Reason, RejectItem, StorageError
 from vpdata.sources.settings import SourceSettings
@@ -45,31 +48,37 @@ def root_of(path: str) -> str:
     return "/".join(parts[: next(at for at, part in enumerate(parts) if glob.has_magic(part))]) or "/"
 
 
-def read(path: str) -> bytes:
-    """A whole file, such as a list."""
+@contextmanager
+def opened(path: str) -> Iterator[BinaryIO]:
+    """A file to be read, such as a list."""
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            yield file
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def relative_to_root(path: str, *, root: str, settings: SourceSettings) -> str:
-    """`path` (absolute, or relative to `root`) relative to `root`; ConfigError if it, or its link's end, is outside."""
+def relative_to_root(path: str, *, root: str) -> str:
+    """`path` (absolute, or relative to `root`) relative to `root`; ConfigError if it is outside."""
     remedy = "; a list names files in its own folder or below: put it into a folder that holds all of them"
     if ".." in path.split("/"):
         raise ConfigError(f"got the path {path!r}, wanted one without '..' below the input folder{remedy}")
     inside = os.path.normpath(os.path.join(root, path))
-    real_root = os.path.realpath(root)
     if os.path.commonpath([inside, root]) != root:
+        real_root = os.path.realpath(root)
         if os.path.commonpath([inside, real_root]) != real_root:
             raise ConfigError(f"got the path {path!r}, wanted one below the input folder{remedy}")
         inside = os.path.join(root, os.path.relpath(inside, real_root))
-    if not settings.allow_outside_links and not _is_below(os.path.realpath(inside), real_root):
+    return os.path.relpath(inside, root)
+
+
+def refuse_outside_link(relative: str, *, root: str) -> None:
+    """ConfigError where a path relative to `root` is, or leads through, a link to a place outside."""
+    if not _is_below(os.path.realpath(os.path.join(root, relative)), os.path.realpath(root)):
         raise ConfigError(
-            f"got the path {path!r}, a link that leads out of the input folder; for folders of your own set "
+            f"got the path {relative!r}, a link that leads out of the input folder; for folders of your own set "
             "source.allow_outside_links"
         )
-    return os.path.relpath(inside, root)
 
 
 def checked_file(relative: str, *, root: str, settings: SourceSettings) -> Path:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import has_magic
 from itertools import compress
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from fsspec.callbacks import Callback
 
 from vpdata.errors import Reason, RejectItem, StorageError
 from vpdata.sources.local import VIDEO_SUFFIXES
 from vpdata.sources.settings import SourceSettings
-from vpdata.storage import filesystem, store_errors
+from vpdata.storage import filesystem, scratch, store_errors
 
 
 def find(uri: str) -> tuple[list[str], list[str]]:
@@ -33,10 +34,13 @@ def find(uri: str) -> tuple[list[str], list[str]]:
     return list(compress(names, is_video)), [name for name, kept in zip(names, is_video, strict=True) if not kept]
 
 
-def read(uri: str) -> bytes:
-    """A whole object, such as a list file."""
-    with _named_errors("read", uri) as store:
-        return store.cat_file(uri)
+@contextmanager
+def opened(uri: str) -> Iterator[BinaryIO]:
+    """A local copy of an object, such as a list, to be read; it is removed afterwards."""
+    with tempfile.NamedTemporaryFile(prefix="vpdata-", dir=scratch()) as file:
+        with _named_errors("read", uri) as store:
+            store.get_file(uri, file.name)
+        yield file  # pyright: ignore[reportReturnType]  it has all of a BinaryIO
 
 
 def fetch(uri: str, target: Path, *, name: str, settings: SourceSettings) -> None:
