@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from vpdata.engine.work import Counts, PackedJob, Work
 from vpdata.engine.worker import Worker
-from vpdata.errors import BackendError
+from vpdata.errors import BackendError, ConfigError, RunError
 from vpdata.stages.base import Resources
 
 TORCH_OF_TWO_GPUS = """
@@ -48,6 +49,23 @@ class TellingJob:
 
     def run(self, work: Work, alive: Callable[[int], None]) -> Counts:
         raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class HungryJob:
+    """Takes more memory than it may, once it runs."""
+
+    resources: Resources
+    name = "pack"
+    has_items = False
+
+    def setup(self) -> None:
+        pass
+
+    def run(self, work: Work, alive: Callable[[int], None]) -> Counts:
+        held = b"x" * 1_000_000_000
+        time.sleep(60)
+        raise AssertionError(len(held))
 
 
 @pytest.fixture
@@ -138,5 +156,22 @@ def test_deaths_of_a_worker_come_with_the_result(tmp_path: Path) -> None:
         assert words == "last words of a worker: two lines of last words"
         assert death == "a worker died (exit status 3); going on one item at a time"
         assert worker.run("part-00001").notes == ()
+    finally:
+        worker.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads memory in /proc")
+@pytest.mark.parametrize(
+    ("memory_gb", "error", "message"),
+    [
+        (0.01, ConfigError, r"GB in use before its first item, .*; raise engine\.pack_memory_gb"),
+        (0.8, RunError, r"its worker died \(more than 0\.8 GB\), by no item's doing; raise engine\.pack_memory_gb"),
+    ],
+)
+def test_packing_names_the_setting_that_gives_it_memory(memory_gb: float, error: type, message: str) -> None:
+    worker = Worker(PackedJob.of(HungryJob(resources=Resources(memory_gb=memory_gb))))
+    try:
+        with pytest.raises(error, match=message):
+            worker.run("pack-plan.parquet")
     finally:
         worker.stop()

@@ -107,7 +107,10 @@ class Worker:
                 suspect = ending.num_durable
                 work = Work(name=name, careful=True, blame=self._blame(name))
             else:
-                raise RunError(f"stage {self._job.name}, {name}: its worker died ({ending.detail}), by no item's doing")
+                hint = f"; raise {_memory_setting(self._job)}" if ending.cause is _Cause.MEMORY else ""
+                raise RunError(
+                    f"stage {self._job.name}, {name}: its worker died ({ending.detail}), by no item's doing{hint}"
+                )
 
     def stop(self) -> None:
         """Kill the child; a `run` in another thread ends with a RunError."""
@@ -232,7 +235,7 @@ class _Child:
             self.kill()
             raise ConfigError(
                 f"stage {self._job.name}: got {held_gb:.2f} GB in use before its first item, wanted at most "
-                f"{limit_gb:g} GB; raise {self._job.name}.resources.memory_gb"
+                f"{limit_gb:g} GB; raise {_memory_setting(self._job)}"
             )
         return None
 
@@ -294,3 +297,7 @@ class _Child:
         except (OSError, IndexError):
             return 0.0
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e9
+
+
+def _memory_setting(job: PackedJob) -> str:
+    return f"{job.name}.resources.memory_gb" if job.has_items else "engine.pack_memory_gb"
