@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -69,6 +70,19 @@ def test_what_breaks_one_process_once_does_not_stop_the_build(tmp_path: Path, ca
     build(sources, tmp_path / "run", stages=[TinyCut(), OnceBroken(settings={"flag": f"{tmp_path}/x"}), TinyFilter()])
     assert len(kept(tmp_path / "run")) == 8
     assert "RuntimeError: CUDA error" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_clip_at_which_the_machine_runs_out_of_memory_is_named_and_not_charged(tmp_path: Path) -> None:
+    sources = write_sources(tmp_path / "sources", ["2", "3 detect:kill@1"])
+    with pytest.raises(RunError) as caught:
+        build_detecting(sources, tmp_path / "run")
+    clips = [record.id for record in Run(Folder(tmp_path / "run")).records("cut")]
+    killed = rf"killed 5 times from outside \(SIGKILL\), the last time at record {clips[3]};"
+    assert re.search(rf"{killed}.* fewer detect\.resources\.workers, or a lower memory_gb", str(caught.value))
+    # All before it is kept.
+    (piece,) = (tmp_path / "run/2-detect/progress").glob("part-00000.0000002-0000003.*.json")
+    assert clips[2] in piece.read_text()
 
 
 class SlowInput(Input):

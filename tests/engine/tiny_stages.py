@@ -1,13 +1,14 @@
 """Stages that decode nothing: a source is a text file whose words say what happens to it.
 
-A number is how many clips it gives. `abort`, `hang`, `compute`, `leak`, `exit` and `raise` happen to the stage named
-before the colon, as in `cut:abort`, or `filter:hang@1` for the clip at second 1 only.
+A number is how many clips it gives. `abort`, `hang`, `compute`, `leak`, `kill`, `exit` and `raise` happen to the stage
+named before the colon, as in `cut:abort`, or `filter:hang@1` for the clip at second 1 only.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -187,6 +188,9 @@ def _misbehave(deed: str) -> None:
         while True:
             held.append(bytearray(os.urandom(1 << 20)) * 16)
             time.sleep(0.02)
+    elif deed == "kill":
+        # As the kernel does when memory runs out.
+        os.kill(os.getpid(), signal.SIGKILL)
     elif deed == "exit":
         os._exit(3)
     elif deed == "raise":

@@ -27,6 +27,8 @@ from vpdata.stages.base import Resources
 
 OUT_OF_MEMORY_STATUS = 70
 """Exit status after a MemoryError."""
+AT_HAND = "at-hand"
+"""File in the scratch folder: id of the item that was begun last. What is killed cannot send it any more."""
 _PR_SET_PDEATHSIG = 1
 """Of <linux/prctl.h>."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)

@@ -7,10 +7,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 from vpdata.dataset import layout
 from vpdata.dataset.lease import LeaseProof
 from vpdata.dataset.run import Run, num_rows
+from vpdata.engine.child import AT_HAND
 from vpdata.engine.intake import Intake
 from vpdata.engine.part_output import PartOutput
 from vpdata.engine.prefetch import OpenMedia, Prefetch
@@ -23,7 +25,7 @@ from vpdata.stages.base import Inputs, Item, Rejected, Resources, Result, Row, S
 from vpdata.stages.caption import Caption
 from vpdata.stages.detect import Detect
 from vpdata.stages.rules import FilterSettings, judge
-from vpdata.storage import Folder
+from vpdata.storage import Folder, scratch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +77,13 @@ class StageJob:
                 self.stage.alive = lambda: alive(output.num_durable)
             if work.careful or work.alone:
                 stop = min(first + 1, len(items)) if work.alone else len(items)
+                at_hand = Path(scratch(), AT_HAND)
                 for index in range(first, stop):
+                    at_hand.write_text(items[index].id)
                     self._process(work, items, range(index, index + 1), output, alive)
                     output.flush()
                     alive(output.num_durable)
+                at_hand.unlink(missing_ok=True)
             else:
                 self._process(work, items, range(first, len(items)), output, alive)
             if work.alone:

@@ -1,7 +1,9 @@
 """A worker: keeps one child process at work, and finds out which item killed it.
 
 A death is charged to nobody at first. The part runs again carefully, one item at a time; when that child dies too, the
-item it died on runs alone in fresh child processes, and only if two of them die by its own doing is it rejected.
+item it died on runs alone in fresh child processes, and only if two of them die by its own doing is it rejected. A
+death from outside is never charged: the second one makes the part careful too, so that all but the item at hand is
+kept, and the last names that item.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from enum import Enum, auto
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from vpdata.engine.child import OUT_OF_MEMORY_STATUS, Failed
+from vpdata.engine.child import AT_HAND, OUT_OF_MEMORY_STATUS, Failed
 from vpdata.engine.gpus import VARIABLE as CUDA_VARIABLE
 from vpdata.engine.scratch import make_scratch, sweep_scratch
 from vpdata.engine.work import Blame, Counts, PackedJob, Work
@@ -54,6 +56,8 @@ class _Death:
     num_durable: int = 0
     """Items of the piece of work that were durable when it died; the next one is the first to suspect."""
     last_words: str = ""
+    at_hand: str = ""
+    """Id of the item that a careful child had begun; "" where it is not known."""
 
 
 class Worker:
@@ -100,6 +104,8 @@ class Worker:
             if ending.cause is _Cause.OUTSIDE:
                 num_outside += 1
                 self._bear_outside(name, num_outside, ending)
+                if num_outside > 1 and self._job.has_items and not work.careful:
+                    work = Work(name=name, careful=True)
             elif not work.careful and self._job.has_items:
                 self._tell(f"a worker died ({ending.detail}); going on one item at a time")
                 work = Work(name=name, careful=True)
@@ -144,10 +150,15 @@ class Worker:
 
     def _bear_outside(self, name: str, num_outside: int, death: _Death) -> None:
         if num_outside >= _MAX_OUTSIDE_DEATHS:
+            last = f", the last time at record {death.at_hand}" if death.at_hand else ""
+            way_out = f"a higher {_memory_setting(self._job)}, so that fewer run at once"
+            if self._job.has_items:
+                way_out = f"fewer {self._job.name}.resources.workers, or a lower memory_gb there, so that a record that"
+                way_out += " takes more is rejected"
             raise RunError(
                 f"stage {self._job.name}, {name}: its worker was killed {num_outside} times from outside "
-                f"({death.detail}); often the machine has run out of memory: use fewer workers and run the same "
-                "command again"
+                f"({death.detail}){last}; often the machine has run out of memory: run the same command again with "
+                f"{way_out}"
             )
         self._tell(f"a worker was killed from outside ({death.detail}); trying again")
         time.sleep(_BACK_OFF_S * 2 ** (num_outside - 1))
@@ -280,6 +291,8 @@ class _Child:
 
     def _found_dead(self, num_durable: int) -> _Death:
         status = self._process.wait()
+        at_hand = Path(self._scratch.name, AT_HAND)
+        record = at_hand.read_text() if at_hand.exists() else ""
         self._scratch.cleanup()
         self._output.seek(max(0, self._output.seek(0, os.SEEK_END) - 2000))
         words = self._output.read().decode("utf-8", "replace").strip()
@@ -288,7 +301,7 @@ class _Child:
         if status >= 0:
             return _Death(_Cause.CRASH, f"exit status {status}", num_durable, words)
         name = signal.Signals(-status).name
-        return _Death(_Cause.CRASH if -status in _OWN_SIGNALS else _Cause.OUTSIDE, name, num_durable, words)
+        return _Death(_Cause.CRASH if -status in _OWN_SIGNALS else _Cause.OUTSIDE, name, num_durable, words, record)
 
     def _memory_gb(self) -> float:
         """Resident memory; 0 where the system has no /proc, so that no limit holds there."""
