@@ -7,6 +7,7 @@ import hashlib
 import json
 import resource
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 from tests.engine.builds import NAMES, build, results, write_sources
 from tests.engine.tiny_stages import TinyCut, TinyDetect, TinyFilter, TinyInputs
 from tests.s3_server import bucket, s3_endpoint  # noqa: F401  fixtures
-from vpdata.dataset import layout
+from vpdata.dataset import layout, lease
 from vpdata.dataset.run import Run, read_rows
 from vpdata.dataset.shards import PackEntry
 from vpdata.engine import dispatch
@@ -319,6 +320,17 @@ def test_an_unfinished_run_is_not_cut_from_other_files_of_equal_paths(
     # All of them are cut again, so nothing is mixed.
     (copied / "1-cut" / "part-00001.parquet").unlink()
     assert build(others, copied, redo="cut").num_clips == 9
+
+
+def test_a_build_goes_on_right_after_its_driver_died_elsewhere(
+    finished: Path, sources: Path, copied: Path, caplog
+) -> None:
+    beat = time.time() - lease.DEAD_AFTER_S + 2
+    holder = {"host": "elsewhere", "pid": 7, "started": "1", "id": "dead", "beat_unix_s": beat}
+    (copied / layout.LEASE).write_text(json.dumps(holder))
+    assert build(sources, copied).num_clips == 8
+    assert "is in use by pid 7 on elsewhere; waiting for its next sign of life, or at most 120 s" in caplog.text
+    assert results(copied) == results(finished)
 
 
 def test_sources_that_a_list_names_otherwise_under_the_same_ids_are_told(tmp_path: Path, caplog) -> None:

@@ -117,8 +117,8 @@ def test_a_model_that_needs_more_than_its_memory_is_a_wrong_setting(tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_second_live_build_is_refused_and_works_once_the_first_is_killed(tmp_path: Path) -> None:
-    sources = write_sources(tmp_path / "sources", ["2"] * 4)
-    first = start_driver(sources, tmp_path / "run", sleep_s=0.2)
+    sources = write_sources(tmp_path / "sources", ["2"] * 8)
+    first = start_driver(sources, tmp_path / "run", sleep_s=2.0)
     try:
         _wait_for_line(first, "cut part")
         with pytest.raises(RunError, match=rf"is in use by pid {first.pid} on "):
@@ -129,7 +129,7 @@ def test_a_second_live_build_is_refused_and_works_once_the_first_is_killed(tmp_p
     second = start_driver(sources, tmp_path / "run")
     assert second.wait(120) == 0
     first.wait()
-    assert len(kept(tmp_path / "run")) == 8
+    assert len(kept(tmp_path / "run")) == 16
 
 
 def test_a_build_whose_lease_was_replaced_stops_before_its_next_write(tmp_path: Path) -> None:

@@ -101,7 +101,8 @@ def _take(proof: LeaseProof, *, waits: bool) -> None:
         if holder is not None and holder.is_alive():
             if waits and seen in (None, holder) and time.monotonic() < wait_until_s:
                 if seen is None:
-                    _log.info("%s: waiting for a sign of life of pid %d on %s", folder.uri, holder.pid, holder.host)
+                    what = "%s is in use by pid %d on %s; waiting for its next sign of life, or at most %.0f s"
+                    _log.warning(what, folder.uri, holder.pid, holder.host, 2 * DEAD_AFTER_S)
                 seen = holder
                 time.sleep(_POLL_S)
                 continue

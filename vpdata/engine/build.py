@@ -95,8 +95,8 @@ def build_run(
     refuse_missing(weights)
     run = Run(Folder(run_uri))
     _refuse_other_folders(run.folder)
-    with lease.hold(run.folder) as proof, Progress([*(stage.name for stage in stages), again.PACK]) as progress:
-        names = [stage.name for stage in stages]
+    names = [stage.name for stage in stages]
+    with lease.hold(run.folder, waits=True) as proof, Progress([*names, again.PACK]) as progress:
         kept = again.kept_stages(redo, names)
         # All that can be refused is refused before anything is removed.
         refuse_stripped(run, kept)
