@@ -12,7 +12,7 @@ import pytest
 from tests.runs import make_run
 from vpdata.dataset import layout
 from vpdata.dataset.export import export
-from vpdata.dataset.index import SCORE_NAMES
+from vpdata.dataset.index import SCORE_NAMES, read_index
 from vpdata.dataset.measures import EDGES
 from vpdata.dataset.run import parquet_bytes
 from vpdata.dataset.stats import collect, write_stats
@@ -124,6 +124,18 @@ def test_index_of_an_older_or_a_newer_release_is_counted(stats, run, tmp_path):
     run.folder.write(name, parquet_bytes(table.drop(["video_licence"])))
     with pytest.raises(RunError, match=r"vpdata-000001\.parquet lacks the column video_licence.*--redo pack"):
         collect(run)
+
+
+def test_any_reader_takes_a_score_that_one_index_is_older_than_for_null(run):
+    folder, names = run.folder.child("index"), run.folder.child("index").names()
+    old = pq.read_table(io.BytesIO(folder.read(names[1]))).drop(["motion"])
+    folder.write(names[1], parquet_bytes(old))
+    table = read_index(folder, names, ["motion", "id", "tracks.list.element.label"])
+    assert table.column_names == ["motion", "id", "tracks"]
+    assert [value is None for value in table["motion"].to_pylist()] == [False, False, True, True, False]
+    assert read_index(folder, names[1:2], ["motion"])["motion"].to_pylist() == [None, None]
+    with pytest.raises(RunError, match="lacks the column depth"):
+        read_index(folder, names, ["depth"])
 
 
 def test_text_names_every_reason(stats):

@@ -162,13 +162,7 @@ def _check_shard(run: Run, shard: int, planned: Sequence[str]) -> Iterator[Probl
 
 
 def _known_columns(table: pa.Table) -> pa.Table | None:
-    """An index without what later releases add to it, and null for scores that it is older than.
-
-    None where another column is missing, or one is of another type.
-    """
-    for name in index.SCORE_NAMES:
-        if name not in table.column_names:
-            table = table.append_column(index.SCHEMA.field(name), pa.nulls(table.num_rows, pa.float64()))
+    """An index without what later releases add to it; None where a column is missing, or one is of another type."""
     if not _holds(pa.struct(list(table.schema)), pa.struct(list(index.SCHEMA))):
         return None
     return table.select(index.SCHEMA.names).cast(index.SCHEMA)

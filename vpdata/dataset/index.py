@@ -13,6 +13,7 @@ import pyarrow as pa
 from vpdata import codec
 from vpdata.dataset import annotations, layout
 from vpdata.dataset.run import check_version, read_table
+from vpdata.errors import RunError
 from vpdata.records import Clip, Record, ScoreName, Track, Video
 from vpdata.storage import Folder
 
@@ -79,11 +80,36 @@ def row_of(record: Record, *, shard: int, offsets: Mapping[str, int], contents: 
 
 
 def read_index(folder: Folder, names: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
-    """The index files `names` of an index folder, one below the other; only `columns` are fetched."""
-    tables = []
-    for name in names:
-        table = read_table(folder, name, columns=columns)
-        check_version(table.schema, where=f"{folder.uri}/{name}")
-        tables.append(table)
-    kept = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
+    """The index files `names` of an index folder, one below the other; only `columns` are fetched.
+
+    Those may be parts of others (`tracks.list.element.label`). A score that a file is older than is null; RunError
+    where one of `columns` is missing otherwise.
+    """
+    tables = [_read(folder, name, columns) for name in names]
+    kept = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in _wholes(columns)])
     return pa.concat_tables(tables).replace_schema_metadata() if tables else kept.empty_table()
+
+
+def _read(folder: Folder, name: str, columns: Sequence[str] | None) -> pa.Table:
+    try:
+        table = read_table(folder, name, columns=columns)
+    except RunError:
+        if columns is None:
+            raise
+        # It lacks a column, or else this raises the same again.
+        found = read_table(folder, name).column_names
+        table = read_table(folder, name, columns=[one for one in columns if one.partition(".")[0] in found])
+    check_version(table.schema, where=f"{folder.uri}/{name}")
+    for score in SCORE_NAMES:
+        if score not in table.column_names and (columns is None or score in columns):
+            table = table.append_column(SCHEMA.field(score), pa.nulls(table.num_rows, pa.float64()))
+    if columns is None:
+        return table
+    if missing := [column for column in _wholes(columns) if column not in table.column_names]:
+        raise RunError(f"{folder.uri}/{name} lacks the column {missing[0]}; `--redo pack` makes the index anew")
+    return table.select(_wholes(columns))
+
+
+def _wholes(columns: Sequence[str]) -> list[str]:
+    """The columns that these are, or are parts of."""
+    return list(dict.fromkeys(column.partition(".")[0] for column in columns))

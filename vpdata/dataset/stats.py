@@ -16,9 +16,7 @@ from vpdata.dataset import index, layout
 from vpdata.dataset.measures import EDGES, Histogram, Tally
 from vpdata.dataset.printable import printable
 from vpdata.dataset.run import Run, num_rows, read_table
-from vpdata.errors import RunError
 from vpdata.records import SCHEMA_VERSION
-from vpdata.storage import Folder
 
 NO_LICENCE = "unknown"
 """Under this name are counted the clips whose source said nothing of a licence."""
@@ -157,22 +155,7 @@ def _index_tables(run: Run) -> Iterator[pa.Table]:
     columns += [f"tracks.list.element.{name}" for name in ("label", *_TRACK_MEASURES)]
     folder = run.folder.child(layout.INDEX)
     for name in folder.names(".parquet"):
-        yield _index_table(folder, name, columns)
-
-
-def _index_table(folder: Folder, name: str, columns: Sequence[str]) -> pa.Table:
-    """These columns and perhaps others; scores that the file is older than are null."""
-    try:
-        return read_table(folder, name, columns=columns)
-    except RunError:
-        # It lacks a column, or else this raises the same again.
-        table = index.read_index(folder, [name])
-    for score in index.SCORE_NAMES:
-        if score not in table.column_names:
-            table = table.append_column(score, pa.nulls(table.num_rows, pa.float64()))
-    if missing := [column for column in index.SCHEMA.names if column not in table.column_names]:
-        raise RunError(f"{folder.uri}/{name} lacks the column {missing[0]}; `--redo pack` makes the index anew")
-    return table
+        yield index.read_index(folder, [name], columns)
 
 
 def _measured(run: Run) -> dict[str, Tally]:
