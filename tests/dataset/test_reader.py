@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 import tarfile
@@ -13,7 +14,7 @@ import pytest
 import vpdata
 from tests.runs import HEIGHT_PX, NUM_FRAMES, WIDTH_PX, make_footage, make_run, make_source
 from vpdata.cli import main
-from vpdata.dataset import layout
+from vpdata.dataset import annotations, layout
 from vpdata.dataset.index import read_index
 from vpdata.dataset.reader import INDEX_COLUMNS, Dataset
 from vpdata.dataset.window import decode_window
@@ -171,6 +172,15 @@ def test_index_of_another_schema_version_is_refused(run):
     path.write_bytes(path.read_bytes().replace(b"vpdata.schema_version\x18\x011", b"vpdata.schema_version\x18\x019"))
     with pytest.raises(RunError, match="schema version 9"):
         vpdata.open_dataset(run.folder.uri)
+
+
+def test_what_a_later_release_adds_to_a_record_is_passed_over(dataset):
+    record = dataset[0].record
+    members = annotations.encode(record)
+    plain = json.loads(members["json"])
+    plain["scores"].append({"name": "depth", "value": 0.5, "model": "later 1"})
+    plain["clip"]["later"] = plain["later"] = 1
+    assert annotations.decode(json.dumps(plain).encode(), members["masks.json"], where="here") == record
 
 
 def test_shard_cut_short_is_a_clear_error(run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,11 @@ from pycocotools import mask as coco
 
 from vpdata import codec
 from vpdata.errors import RunError
-from vpdata.records import SCHEMA_VERSION, Record
+from vpdata.records import SCHEMA_VERSION, Record, ScoreName
 
 RECORD, MASKS, VIDEO = "json", "masks.json", "mp4"
 """Suffixes of a sample's members, in the order they have in a shard."""
+_SCORE_NAMES = typing.get_args(ScoreName)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,10 @@ def rles(record: Record) -> list[list[dict[str, Any]]]:
 
 
 def decode(record_json: bytes, masks_json: bytes, *, where: str) -> Record:
-    """Inverse of `encode`. RunError that begins with `where` for anything that does not fit together."""
+    """Inverse of `encode`; what a later release adds, be it a key or a score, is passed over.
+
+    RunError that begins with `where` for anything that does not fit together.
+    """
     try:
         plain = msgspec.json.decode(record_json)
         version = plain.pop("schema_version", None)
@@ -68,6 +73,7 @@ def decode(record_json: bytes, masks_json: bytes, *, where: str) -> Record:
             raise RunError(
                 f"{where}: got schema version {version}, wanted {SCHEMA_VERSION}; docs/format.md says how to convert"
             )
+        plain["scores"] = [score for score in plain.get("scores", ()) if score["name"] in _SCORE_NAMES]
         masks = codec.from_json(masks_json, _MaskFile).tracks
         tracks = plain["tracks"] or ()
         if [track["id"] for track in tracks] != [one.id for one in masks]:
