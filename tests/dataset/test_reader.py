@@ -117,7 +117,7 @@ def test_relative_paths_open(finished_run, monkeypatch):
 
 def test_run_that_still_lacks_a_shard_is_refused_but_its_shards_open(run):
     run.folder.remove("index/vpdata-000001.parquet")
-    with pytest.raises(RunError, match=r"2 of the 3 shards.*vpdata build"):
+    with pytest.raises(RunError, match=r"2 of the 3 shards.*`vpdata build` or `vpdata import` again"):
         vpdata.open_dataset(run.folder.uri)
     assert len(vpdata.open_dataset(f"{run.folder.uri}/shards")) == 3
 

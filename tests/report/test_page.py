@@ -96,7 +96,7 @@ def test_run_that_kept_nothing_still_has_a_report(tmp_path: Path) -> None:
 
 def test_unfinished_run_is_named(small_run: Run) -> None:
     small_run.folder.remove("pack-plan.parquet")
-    with pytest.raises(RunError, match="is not finished; run the same `vpdata build` again"):
+    with pytest.raises(RunError, match="is not finished; run the same `vpdata build` or `vpdata import` again"):
         write_report(small_run.folder, SETTINGS)
 
 

@@ -59,7 +59,7 @@ def _refuse_unfinished(root: Folder, *, num_packed: int) -> None:
     if num_packed < num_planned:
         raise RunError(
             f"{root.uri}: got {num_packed} of the {num_planned} shards that are planned; run the same `vpdata build` "
-            f"again, or open {root.uri}/{layout.SHARDS} to read those that are there"
+            f"or `vpdata import` again, or open {root.uri}/{layout.SHARDS} to read those that are there"
         )
 
 

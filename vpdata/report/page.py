@@ -76,7 +76,9 @@ def write_report(folder: Folder, settings: ReportSettings, *, single_file_sample
     run = Run(folder)
     stats = collect(run)
     if not folder.exists(layout.PACK_PLAN):
-        raise RunError(f"{folder.uri} is not finished; run the same `vpdata build` again, then the report")
+        raise RunError(
+            f"{folder.uri} is not finished; run the same `vpdata build` or `vpdata import` again, then the report"
+        )
     count = settings.max_clips if single_file_sample is None else single_file_sample
     ids = sample_clips(folder, count=count, seed=settings.seed)
     rejects = [reject_row(one) for one in sample_rejects(run, count=settings.max_rejects, seed=settings.seed)]
