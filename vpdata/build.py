@@ -100,9 +100,9 @@ def run(options: BuildOptions, config: BuildConfig, stages: Sequence[Stage]) -> 
         retry_rejects=options.retry_rejects,
     )
     folder = Folder(options.output_uri)
-    write_stats(Run(folder))
-    write_card(Run(folder))
-    write_report(folder, config.report)
+    stats = write_stats(Run(folder))
+    write_card(Run(folder), stats)
+    write_report(folder, config.report, stats=stats)
     print(summary)
     return 0
 

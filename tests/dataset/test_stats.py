@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow.parquet as pq
 import pytest
 
 from tests.runs import make_run
+from vpdata.codec import to_json
 from vpdata.dataset import layout
+from vpdata.dataset.card import card_text, write_card
 from vpdata.dataset.export import export
 from vpdata.dataset.index import SCORE_NAMES, read_index
 from vpdata.dataset.measures import EDGES
-from vpdata.dataset.run import parquet_bytes
+from vpdata.dataset.run import Run, parquet_bytes
 from vpdata.dataset.stats import collect, write_stats
 from vpdata.errors import RunError
+from vpdata.report import ReportSettings, write_report
+from vpdata.storage import Folder
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +98,46 @@ def test_score_that_nobody_measured_has_no_histogram(stats):
 def test_every_score_has_bins():
     assert set(SCORE_NAMES) <= set(EDGES)
     assert all(list(edges) == sorted(set(edges)) for edges in EDGES.values())
+
+
+class NotingFolder(Folder):
+    """Notes each file that is opened; with a barrier two of a stage must be at once."""
+
+    opened: ClassVar[list[str]] = []
+    barrier: ClassVar[threading.Barrier | None] = None
+
+    def child(self, name: str) -> Folder:
+        return NotingFolder(super().child(name).uri)
+
+    def size(self, name: str) -> int:
+        self.opened.append(f"{Path(self.uri).name}/{name}")
+        if self.barrier is not None and name in ("part-00000.parquet", "part-00001.parquet"):
+            self.barrier.wait(timeout=10)
+        return super().size(name)
+
+
+def test_each_file_is_opened_once_for_statistics_card_and_report(run):
+    noting = Run(NotingFolder(run.folder.uri))
+    NotingFolder.opened.clear()
+    stats = write_stats(noting)
+    parts = [name for name in NotingFolder.opened if "/part-" in name and ".rejects." not in name]
+    assert sorted(parts) == sorted(
+        f"{folder}/part-{number:05d}.parquet" for folder in layout.STAGE_FOLDERS.values() for number in range(3)
+    )
+    assert len(NotingFolder.opened) == len(set(NotingFolder.opened))
+    NotingFolder.opened.clear()
+    write_card(noting, stats)
+    write_report(noting.folder, ReportSettings(max_clips=0, max_rejects=0), stats=stats)
+    # The report draws its own samples of clips and rejects.
+    assert not [name for name in NotingFolder.opened if "/part-" in name and ".rejects." not in name]
+    assert run.folder.read(layout.STATS) == to_json(collect(run))
+    assert run.folder.read(layout.CARD) == card_text(run.config(), stats).encode()
+
+
+def test_parts_are_read_at_once(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "run", num_clips=4, clips_per_part=2)
+    monkeypatch.setattr(NotingFolder, "barrier", threading.Barrier(2))
+    assert collect(Run(NotingFolder(run.folder.uri))) == collect(run)
 
 
 def test_stats_file_says_the_same(finished_run, run):

@@ -89,9 +89,9 @@ _LIMITS = """\
 """
 
 
-def write_card(run: Run) -> None:
-    """Write the run's `README.md` from its `run.yaml` and its numbers."""
-    run.folder.write(layout.CARD, card_text(run.config(), collect(run)).encode("utf-8"))
+def write_card(run: Run, stats: Stats | None = None) -> None:
+    """Write the run's `README.md` from its `run.yaml` and its numbers, counted here where they are not given."""
+    run.folder.write(layout.CARD, card_text(run.config(), stats or collect(run)).encode("utf-8"))
 
 
 def card_text(config: Mapping[str, Any], stats: Stats, *, packaging: Packaging | None = None) -> str:

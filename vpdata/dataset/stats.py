@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +19,15 @@ from vpdata.dataset.measures import EDGES, Histogram, Tally
 from vpdata.dataset.printable import printable
 from vpdata.dataset.run import Run, num_rows, read_table
 from vpdata.records import SCHEMA_VERSION
+from vpdata.storage import Folder
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 NO_LICENCE = "unknown"
 """Under this name are counted the clips whose source said nothing of a licence."""
+_NUM_READERS, _MAX_AHEAD = 16, 64
+"""Files that are read at once, and that are read before the first of them is counted."""
 _TRACK_MEASURES = tuple(name.removeprefix("track.") for name in EDGES if name.startswith("track."))
 
 
@@ -73,21 +81,27 @@ def collect(run: Run) -> Stats:
     kept = _Kept()
     for table in _index_tables(run):
         kept.add(table)
-    shards = run.folder.child(layout.SHARDS)
+    shards, sources = run.folder.child(layout.SHARDS), run.stage_folder("source")
     names = shards.names(".tar")
+    num_sources = sum(_in_order(lambda part: num_rows(sources, layout.records_file(part)), run.parts("source")))
+    stages = {stage: _count_stage(run, stage) for stage in layout.STAGE_NAMES}
+    measured: dict[str, Tally] = {}
+    for stage in stages.values():
+        # Of the first stage in which a measure appears.
+        measured = stage.tallies | measured
     return Stats(
         schema_version=SCHEMA_VERSION,
-        funnel=tuple(_funnel(run)),
-        num_sources=_num_rows(run, "source"),
+        funnel=tuple(_funnel(run, stages, num_sources)),
+        num_sources=num_sources,
         num_videos=len(kept.videos),
         num_clips=kept.num_clips,
         num_tracks=sum(kept.labels.values()),
         num_shards=len(names),
-        num_bytes=sum(shards.size(name) for name in names),
+        num_bytes=sum(_in_order(shards.size, names)),
         hours=kept.seconds / 3600,
         labels=_by_count(kept.labels),
         licences=_by_count(kept.licences),
-        histograms=_histograms(_measured(run), kept.tallies),
+        histograms=_histograms(measured, kept.tallies),
     )
 
 
@@ -98,32 +112,72 @@ def write_stats(run: Run) -> Stats:
     return stats
 
 
-def _funnel(run: Run) -> Iterator[FunnelRow]:
-    num_in = _num_rows(run, "source")
-    for stage in layout.STAGE_NAMES:
-        if not run.parts(stage):
+def _in_order(read: Callable[[K], T], files: Sequence[K]) -> Iterator[T]:
+    """`read` of each file, in their order, many at once: a part in a bucket is little more than waiting."""
+    with ThreadPoolExecutor(_NUM_READERS) as pool:
+        for first in range(0, len(files), _MAX_AHEAD):
+            yield from pool.map(read, files[first : first + _MAX_AHEAD])
+
+
+@dataclass(slots=True)
+class _Counted:
+    """What is counted over the records of a part or a stage."""
+
+    num_parts: int = 0
+    num_records: int = 0
+    tallies: dict[str, Tally] = field(default_factory=dict)
+
+    def add(self, other: _Counted) -> None:
+        self.num_parts += other.num_parts
+        self.num_records += other.num_records
+        for name, tally in other.tallies.items():
+            total = _tally(self.tallies, name)
+            total.counts += tally.counts
+            total.num_missing += tally.num_missing
+
+
+def _count_stage(run: Run, stage: str) -> _Counted:
+    columns = ["clip.num_frames", "clip.fps", "scores.list.element.name", "scores.list.element.value"]
+    columns += [f"tracks.list.element.{name}" for name in _TRACK_MEASURES]
+    folder, counted = run.stage_folder(stage), _Counted()
+
+    def count_part(part: str) -> _Counted:
+        table = read_table(folder, layout.records_file(part), columns=columns)
+        found = _Counted(num_parts=1, num_records=table.num_rows)
+        _add_measures(found.tallies, table)
+        return found
+
+    for found in _in_order(count_part, run.parts(stage)):
+        counted.add(found)
+    return counted
+
+
+def _funnel(run: Run, stages: Mapping[str, _Counted], num_sources: int) -> Iterator[FunnelRow]:
+    num_in = num_sources
+    for name, stage in stages.items():
+        if not stage.num_parts:
             continue
-        num_out = _num_rows(run, stage)
-        dropped, dropped_tracks = _rejects(run, stage)
-        yield FunnelRow(stage=stage, num_in=num_in, num_out=num_out, dropped=dropped, dropped_tracks=dropped_tracks)
-        num_in = num_out
+        dropped, dropped_tracks = _rejects(run, name)
+        yield FunnelRow(
+            stage=name, num_in=num_in, num_out=stage.num_records, dropped=dropped, dropped_tracks=dropped_tracks
+        )
+        num_in = stage.num_records
     if run.folder.exists(layout.PACK_PLAN):
         num_out = num_rows(run.folder, layout.PACK_PLAN)
         dropped, _ = _rejects(run, "pack")
         yield FunnelRow(stage="pack", num_in=num_in, num_out=num_out, dropped=dropped, dropped_tracks={})
 
 
-def _num_rows(run: Run, stage: str) -> int:
-    folder = run.stage_folder(stage)
-    return sum(num_rows(folder, layout.records_file(part)) for part in run.parts(stage))
-
-
 def _rejects(run: Run, stage: str) -> tuple[dict[str, int], dict[str, int]]:
     """Numbers by reason: of whole items, and of single tracks."""
     items: Counter[str] = Counter()
     tracks: Counter[str] = Counter()
-    for folder, name in run.reject_files(stage):
-        for row in read_table(folder, name, columns=["reason", "track"]).to_pylist():
+
+    def read(file: tuple[Folder, str]) -> pa.Table:
+        return read_table(*file, columns=["reason", "track"])
+
+    for table in _in_order(read, run.reject_files(stage)):
+        for row in table.to_pylist():
             (items if row["track"] is None else tracks)[row["reason"]] += 1
     return _by_count(items), _by_count(tracks)
 
@@ -154,30 +208,10 @@ def _index_tables(run: Run) -> Iterator[pa.Table]:
     columns = ["video_id", "video_licence", "duration_s", *index.SCORE_NAMES]
     columns += [f"tracks.list.element.{name}" for name in ("label", *_TRACK_MEASURES)]
     folder = run.folder.child(layout.INDEX)
-    for name in folder.names(".parquet"):
-        yield index.read_index(folder, [name], columns)
+    return _in_order(lambda name: index.read_index(folder, [name], columns), folder.names(".parquet"))
 
 
-def _measured(run: Run) -> dict[str, Tally]:
-    """Tallies over the records of the first stage in which each measure appears."""
-    tallies: dict[str, Tally] = {}
-    for stage in layout.STAGE_NAMES:
-        new: dict[str, Tally] = {}
-        for table in _stage_tables(run, stage):
-            _add_stage(new, table)
-        tallies = new | tallies
-    return tallies
-
-
-def _stage_tables(run: Run, stage: str) -> Iterator[pa.Table]:
-    columns = ["clip.num_frames", "clip.fps", "scores.list.element.name", "scores.list.element.value"]
-    columns += [f"tracks.list.element.{name}" for name in _TRACK_MEASURES]
-    folder = run.stage_folder(stage)
-    for part in run.parts(stage):
-        yield read_table(folder, layout.records_file(part), columns=columns)
-
-
-def _add_stage(tallies: dict[str, Tally], table: pa.Table) -> None:
+def _add_measures(tallies: dict[str, Tally], table: pa.Table) -> None:
     clips = table["clip"].combine_chunks()
     seconds = [
         float(num_frames / Fraction(fps))

@@ -15,7 +15,7 @@ from typing import Any
 from vpdata.dataset import layout
 from vpdata.dataset.reader import open_dataset
 from vpdata.dataset.run import Run
-from vpdata.dataset.stats import collect
+from vpdata.dataset.stats import Stats, collect
 from vpdata.errors import ConfigError, RunError
 from vpdata.report.document import document
 from vpdata.report.drawing import TRACK_COLOURS, css_colour
@@ -65,16 +65,19 @@ class _Shown:
     media: ClipMedia
 
 
-def write_report(folder: Folder, settings: ReportSettings, *, single_file_sample: int | None = None) -> str:
+def write_report(
+    folder: Folder, settings: ReportSettings, *, single_file_sample: int | None = None, stats: Stats | None = None
+) -> str:
     """Write the report of a finished run; returns the name of the page in the run folder.
 
     With `single_file_sample` the page is `report-sample.html`: it holds that many clips (at most 50) and needs no other
-    file. Equal runs and settings give equal bytes. RunError where the run is not finished.
+    file. `stats` are the run's numbers, counted here where they are not given. Equal runs and settings give equal
+    bytes. RunError where the run is not finished.
     """
     if single_file_sample is not None and not 1 <= single_file_sample <= MAX_SINGLE_FILE_CLIPS:
         raise ConfigError(f"got --sample {single_file_sample}, wanted 1 to {MAX_SINGLE_FILE_CLIPS} clips in one file")
     run = Run(folder)
-    stats = collect(run)
+    stats = stats or collect(run)
     if not folder.exists(layout.PACK_PLAN):
         raise RunError(
             f"{folder.uri} is not finished; run the same `vpdata build` or `vpdata import` again, then the report"
