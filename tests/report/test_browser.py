@@ -57,6 +57,7 @@ def test_overview_shows_headline_funnel_and_histograms(page: Page, report_run: R
     motion = starting("figure", "motion")
     assert page.run(f"{motion}.textContent").startswith("motionat least 0.1")
     assert page.run(f"{motion}.querySelectorAll('.bound').length") == 1
+    assert "What was dropped at the stage that measured it is not counted" in page.run("document.body.textContent")
 
 
 def test_gallery_plays_loops_and_switches_the_masks(page: Page, report_run: Run) -> None:
