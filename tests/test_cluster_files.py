@@ -23,13 +23,16 @@ from vpdata.stages import STAGES
 ROOT = Path(__file__).resolve().parents[1]
 RAY_JOB = ROOT / "docs/cluster/rayjob.yaml"
 SLURM = ROOT / "docs/cluster/slurm.sh"
-MAX_UPLOAD_BYTES = 20 * 10**6
+MAX_UPLOAD_BYTES = 3 * 10**6
 LEFT_BEHIND = (
     ".git/objects/pack",
     ".venv/lib",
     "runs/demo/shards",
     "footage/demo",
     "weights/sam",
+    "latents/shards",
+    "my_videos",
+    ".cache",
     "vpdata/__pycache__",
 )
 
@@ -63,6 +66,7 @@ def checkout(tmp_path) -> Path:
     for folder in LEFT_BEHIND:
         (copy / folder).mkdir(parents=True)
         (copy / folder / "large.bin").write_bytes(os.urandom(1_000_000))
+    (copy / "mine.yaml").write_text("cut: {}")
     return copy
 
 
@@ -74,6 +78,7 @@ def test_a_jobs_upload_holds_the_code_and_little_else(checkout, tmp_path, includ
     create_package(str(checkout), package, include_gitignore=include_gitignore)
     names = set(zipfile.ZipFile(package).namelist())
     assert {"pipelines/build_vpdata.py", "configs/embedded.yaml", "vpdata/records.py"} <= names
+    assert "mine.yaml" in names
     assert not [name for name in names if name.endswith("large.bin")]
     assert package.stat().st_size < MAX_UPLOAD_BYTES
 
