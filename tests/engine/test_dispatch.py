@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from threading import Timer
 from typing import TypeVar
 
 import pytest
 
 from vpdata.engine import dispatch as module
-from vpdata.engine.dispatch import Dispatch, WorkerLost
+from vpdata.engine.crew import WorkerLost
+from vpdata.engine.dispatch import Dispatch
 from vpdata.engine.work import Counts, Job, OutOfRoomError, UnforeseenError, Work
 from vpdata.errors import BackendError, ConfigError, RunError, StorageError
 from vpdata.stages.base import Resources
@@ -42,6 +44,9 @@ class Told:
     stage: str
     number: int
     is_stopped: bool = False
+
+    def is_placed(self) -> bool:
+        return (self.stage, self.number) not in self.crew.pending
 
     def ready(self) -> Future[None]:
         if (self.stage, self.number) in self.crew.pending:
@@ -151,6 +156,7 @@ def test_workers_that_find_no_room_are_told_of(
         "stage cut: 1 of 2",
         "stage track: 2 of 3",
     ]
+    assert "the cluster has no room for 2 of them (each wants 1 cpu, 1 GB)" in max(told)
 
 
 PASSING = (StorageError("the server is down"), UnforeseenError("CUDA error"), OSError("cannot fork"))
@@ -186,3 +192,109 @@ def test_last_part_of_a_stage_is_waited_for() -> None:
     crew = Crew(at_part={PARTS[-1]: [StorageError("the server is down")] * 3})
     dispatch(crew)
     assert sorted(crew.done) == sorted((stage, part) for stage in ("cut", "track") for part in PARTS)
+
+
+@dataclass(eq=False)
+class Guest:
+    """A hand that needs a place, and does nothing before it has one."""
+
+    cluster: SmallCluster
+    stage: str
+    place: Future[None] = field(default_factory=Future)
+    is_lost: bool = False
+
+    def is_placed(self) -> bool:
+        return self.place.done()
+
+    def ready(self) -> Future[None]:
+        return self.place
+
+    def run(self, name: str) -> Future[Counts]:
+        if name == self.cluster.last_part:
+            self.cluster.lose_a_node(self.stage)
+        if not self.is_lost:
+            self.cluster.done.append((self.stage, name))
+        return _future(AT_WORK if self.is_lost else None, Counts(name=name, num_items=1, num_records=1, num_rejects=0))
+
+    def give_up(self) -> None:
+        if not self.is_placed():
+            self.place.set_exception(RunError("never got a place"))
+
+    def stop(self) -> None:
+        self.cluster.guests.remove(self)
+        self.cluster.fill()
+
+
+@dataclass(kw_only=True)
+class SmallCluster:
+    """It has few places, and gives a free one to whoever came last."""
+
+    num_places: int
+    last_part: str | None = None
+    """At which a node is lost that had all workers of the stage."""
+    guests: list[Guest] = field(default_factory=list)
+    done: list[tuple[str, str]] = field(default_factory=list)
+
+    def start(self, job: Job) -> Guest:
+        guest = Guest(self, job.name)
+        # Else a build that waits for good would hang the test.
+        timer = Timer(10.0, guest.give_up)
+        timer.daemon = True
+        timer.start()
+        self.guests.append(guest)
+        self.fill()
+        return guest
+
+    def fill(self) -> None:
+        placed = [guest for guest in self.guests if guest.is_placed()]
+        waiting = [guest for guest in self.guests if not guest.is_placed()]
+        for guest in waiting[::-1][: max(0, self.num_places - len(placed))]:
+            guest.place.set_result(None)
+
+    def lose_a_node(self, stage: str) -> None:
+        self.last_part = None
+        for guest in self.guests:
+            if guest.stage == stage and guest.is_placed():
+                guest.is_lost = True
+                self.num_places -= 1
+
+
+STAGES = [
+    NamedJob(name="cut"),
+    NamedJob(name="detect", resources=Resources(cpus=4, gpus=0.25)),
+    NamedJob(name="caption", resources=Resources(gpus=0.5)),
+]
+ALL = sorted((job.name, part) for job in STAGES for part in PARTS)
+
+
+def dispatch_all(cluster: SmallCluster, *, num_workers: int) -> None:
+    Dispatch(
+        cluster,
+        STAGES,
+        waiting={"cut": PARTS, "detect": [], "caption": []},
+        following=lambda stage, counts: [counts.name] if stage != "caption" else [],
+        staff=lambda left: {job.name: num_workers for job in left},
+        done=lambda stage, counts: None,
+    ).run()
+
+
+def test_stage_that_lost_all_workers_gets_the_room_of_idle_ones_behind_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "ROOM_WAIT_S", 0.1)
+    cluster = SmallCluster(num_places=6, last_part=PARTS[7])
+    dispatch_all(cluster, num_workers=2)
+    assert sorted(cluster.done) == ALL
+    assert not cluster.guests
+    told = [message for message in caplog.messages if "no room for any" in message]
+    assert len(told) == 1
+    assert told[0].startswith("stage cut: 13 part(s) wait, and the cluster has had no room for any of its 2 worker(s)")
+
+
+@pytest.mark.parametrize("num_places", [1, 2])
+def test_stages_take_turns_where_there_is_room_for_one_alone(monkeypatch: pytest.MonkeyPatch, num_places: int) -> None:
+    """Say because another build holds the rest."""
+    monkeypatch.setattr(module, "ROOM_WAIT_S", 0.1)
+    cluster = SmallCluster(num_places=num_places)
+    dispatch_all(cluster, num_workers=2)
+    assert sorted(cluster.done) == ALL

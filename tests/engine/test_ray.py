@@ -22,7 +22,7 @@ from ray.experimental import internal_kv
 
 from tests.engine.builds import build, results, start_driver, write_sources
 from tests.engine.tiny_stages import EndlessJob, OnceBroken, TinyCut, TinyDetect, TinyFilter
-from vpdata.engine.dispatch import WorkerLost
+from vpdata.engine.crew import WorkerLost
 from vpdata.engine.ray import RayCrew, connected
 from vpdata.errors import ConfigError
 from vpdata.stages.base import Resources

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from vpdata.engine.dispatch import Crew, Dispatch
+from vpdata.engine.crew import Crew
+from vpdata.engine.dispatch import Dispatch
 from vpdata.engine.plan import Node, make_plan
 from vpdata.engine.progress import Progress
 from vpdata.engine.work import Counts, Job

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Protocol
 
+from vpdata.engine.crew import Crew, Hand, WorkerLost
+from vpdata.engine.plan import need_text
 from vpdata.engine.work import Counts, Job, OutOfRoomError, UnforeseenError
 from vpdata.errors import RunError, StorageError, VpdataError
 
@@ -24,33 +25,10 @@ STORAGE_WAITS_S = (5.0, 30.0, 120.0)
 ERROR_WAITS_S = (1.0, 4.0, 16.0)
 """Before each new try of what nobody foresaw: short, since most of it comes again."""
 _WAIT_S = 1.0
+ROOM_WAIT_S = 60.0
+"""After which a stage without any worker gets the room of idle workers behind it: Ray starts a process in seconds."""
 SLOW_START_S = 300.0
-"""After which it is told, once a stage, that workers are not ready yet."""
-
-
-class WorkerLost(Exception):  # noqa: N818  nobody's error
-    """A worker vanished with its node or was killed from outside; raised by the futures of a `Hand`."""
-
-    def __init__(self, why: str, *, had_begun: bool) -> None:
-        """`had_begun`: it vanished at the piece of work that it was handed, not while it had nothing to do."""
-        super().__init__(why)
-        self.had_begun = had_begun
-
-
-class Hand(Protocol):
-    """One worker, wherever it runs."""
-
-    def ready(self) -> Future[None]: ...
-
-    def run(self, name: str) -> Future[Counts]: ...
-
-    def stop(self) -> None: ...
-
-
-class Crew(Protocol):
-    """Where workers come from."""
-
-    def start(self, job: Job) -> Hand: ...
+"""After which it is told, once until all are, that workers of a stage are not ready."""
 
 
 @dataclass(slots=True)
@@ -96,6 +74,8 @@ class Dispatch:
         self._losses: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
         self._told_slow: set[str] = set()
+        self._favoured: Job | None = None
+        """The one without a worker, for which workers of later ones were stopped."""
 
     def run(self) -> None:
         """Return when all is done; raises the first error that no item is to blame for and that does not pass.
@@ -110,6 +90,7 @@ class Dispatch:
                     continue
                 self._wake()
                 self._hand_out()
+                self._make_room()
                 self._tell_slow()
                 for future in self._finished():
                     self._settle(future, self._errands.pop(future))
@@ -155,21 +136,71 @@ class Dispatch:
                 name, hand = heapq.heappop(waiting), free.pop()
                 self._errands[hand.run(name)] = _Errand(job, hand, name)
 
-    def _tell_slow(self) -> None:
-        start = time.monotonic() - SLOW_START_S
-        slow = Counter(
-            errand.job.name for errand in self._errands.values() if not errand.name and errand.since_s < start
-        )
-        for stage in slow.keys() - self._told_slow:
-            self._told_slow.add(stage)
+    def _make_room(self) -> None:
+        """Give a stage that has parts but no worker the room that later stages hold and do not use.
+
+        Else a lost node that held all its workers would stop the run for good: those behind it get nothing to do, and
+        keep the room. They start again when it has one; until then a new one of theirs could be placed first.
+        """
+        starved = next(filter(self._is_starved, self._jobs), None)
+        if starved is None:
+            if self._favoured is not None:
+                self._favoured = None
+                self._hire()
+            return
+        later = self._jobs[self._jobs.index(starved) + 1 :]
+        if starved is not self._favoured:
+            self._favoured = starved
+            names = ", ".join(job.name for job in later)
             _log.warning(
-                "stage %s: %d of %d workers are not ready after %g minutes: the cluster has no room for them now, or "
-                "their models take long to load",
-                stage,
-                slow[stage],
-                len(self._hands[stage]),
-                SLOW_START_S / 60,
+                "stage %s: %d part(s) wait, and the cluster has had no room for any of its %d worker(s) for %g s (each "
+                "wants %s)%s",
+                starved.name,
+                len(self._waiting[starved.name]),
+                len(self._hands[starved.name]),
+                ROOM_WAIT_S,
+                need_text(starved.resources),
+                f"; idle workers of {names} are stopped until it has one" if later else "",
             )
+        for job in later:
+            idle, self._free[job.name] = self._free[job.name], []
+            unplaced = {future: one.hand for future, one in self._starting(job).items() if not one.hand.is_placed()}
+            for future in unplaced:
+                del self._errands[future]
+            for hand in (*idle, *unplaced.values()):
+                self._hands[job.name].remove(hand)
+                hand.stop()
+
+    def _is_starved(self, job: Job) -> bool:
+        if not self._waiting[job.name]:
+            return False
+        starting, start_s = self._starting(job).values(), time.monotonic() - ROOM_WAIT_S
+        return 0 < len(starting) == len(self._hands[job.name]) and not any(
+            errand.since_s > start_s or errand.hand.is_placed() for errand in starting
+        )
+
+    def _starting(self, job: Job) -> dict[Future, _Errand]:
+        return {future: errand for future, errand in self._errands.items() if errand.job is job and not errand.name}
+
+    def _tell_slow(self) -> None:
+        start_s = time.monotonic() - SLOW_START_S
+        for job in self._jobs:
+            starting = self._starting(job).values()
+            if not any(errand.since_s < start_s for errand in starting):
+                self._told_slow.discard(job.name)
+            elif job.name not in self._told_slow:
+                self._told_slow.add(job.name)
+                _log.warning(
+                    "stage %s: %d of %d workers are not ready after %g minutes, and %d part(s) wait: the cluster has "
+                    "no room for %d of them (each wants %s), the models of the others are still loading",
+                    job.name,
+                    len(starting),
+                    len(self._hands[job.name]),
+                    SLOW_START_S / 60,
+                    len(self._waiting[job.name]),
+                    sum(not errand.hand.is_placed() for errand in starting),
+                    need_text(job.resources),
+                )
 
     def _finished(self) -> set[Future]:
         """Wait for something to happen, but not past the next try."""

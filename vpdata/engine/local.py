@@ -70,6 +70,9 @@ class LocalHand:
         self._worker = Worker(PackedJob.of(job), gpus=gpus)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"worker-{job.name}")
 
+    def is_placed(self) -> bool:
+        return True
+
     def ready(self) -> Future[None]:
         return self._thread.submit(self._worker.ready)
 

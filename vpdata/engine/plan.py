@@ -119,7 +119,7 @@ def _refusal(stage: str, need: Resources, nodes: Sequence[Node]) -> str:
         way_out = f"add nodes with GPUs; without any, `{stage}.resources.gpus: 0` needs `device: cpu` for its models"
     setting = "engine.pack_memory_gb" if stage == "pack" else f"{stage}.resources"
     return (
-        f"stage {stage} can never run here: got nodes of {has}; wanted {need.workers or 1} x ({_need_text(need)})"
+        f"stage {stage} can never run here: got nodes of {has}; wanted {need.workers or 1} x ({need_text(need)})"
         f"{lacks}. Lower {setting}, or {way_out}"
     )
 
@@ -129,11 +129,12 @@ def _table(
 ) -> str:
     how = "all stages at once" if len(groups) == 1 else "stage by stage"
     lines = [f"plan: {how}, on {len(nodes)} node(s): " + "; ".join(_node_text(node) for node in nodes)]
-    lines += [f"  {stage:<8} {workers[stage]:>4} worker(s) x {_need_text(need)}" for stage, need in needs.items()]
+    lines += [f"  {stage:<8} {workers[stage]:>4} worker(s) x {need_text(need)}" for stage, need in needs.items()]
     return "\n".join(lines)
 
 
-def _need_text(need: Resources) -> str:
+def need_text(need: Resources) -> str:
+    """What one worker holds, for people."""
     text = f"{need.cpus:g} cpu, {need.memory_gb:g} GB"
     if need.gpus:
         text += f", {need.gpus:g} gpu" + (f" ({need.gpu_memory_gb:g} GB of its memory)" if need.gpu_memory_gb else "")

@@ -23,7 +23,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from vpdata.engine import preflight
 from vpdata.engine.cluster import Cluster
-from vpdata.engine.dispatch import WorkerLost
+from vpdata.engine.crew import WorkerLost
 from vpdata.engine.local import this_node
 from vpdata.engine.plan import Node, make_plan
 from vpdata.engine.settings import EngineSettings
@@ -202,6 +202,10 @@ class RayHand:
         options = {"num_cpus": need.cpus, "num_gpus": need.gpus, "memory": need.memory_gb * 1e9}
         actor = ray.remote(Worker).options(**options, max_restarts=0, max_task_retries=0)
         self._actor = actor.remote(PackedJob.of(job))
+        self._placed = self._actor.__ray_ready__.remote()  # type: ignore[attr-defined]  # every actor has it, but for the stub
+
+    def is_placed(self) -> bool:
+        return bool(ray.wait([self._placed], timeout=0)[0])
 
     def ready(self) -> Future[None]:
         return self._future_of(self._actor.ready.remote())

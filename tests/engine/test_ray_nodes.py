@@ -1,0 +1,77 @@
+"""Clusters of several nodes, all on this machine: what happens when one dies or comes late."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+
+import psutil
+import pytest
+from ray.cluster_utils import Cluster
+
+from tests.engine.builds import build, results, write_sources
+from tests.engine.tiny_stages import TinyCut, TinyDetect, TinyFilter
+from vpdata.engine import dispatch
+from vpdata.stages.base import Resources
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+ONE, TWO = (Resources(cpus=cpus, memory_gb=0.3, workers=1) for cpus in (1, 2))
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A head that holds no worker."""
+    # As a Ray that this process starts; it looks once for a token.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    # A node counts as dead after five such periods.
+    monkeypatch.setenv("RAY_health_check_period_ms", "1000")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with tempfile.TemporaryDirectory(prefix="ray") as short_folder:
+        monkeypatch.setenv("RAY_TMPDIR", short_folder)
+        cluster = Cluster()
+        add_node(cluster, num_cpus=0)
+        yield cluster
+        cluster.shutdown()
+
+
+def add_node(cluster: Cluster, *, num_cpus: int) -> psutil.Process:
+    """Its raylet, which is above all its workers."""
+    node = cluster.add_node(num_cpus=num_cpus, memory=4 * 10**9, object_store_memory=80 * 10**6)
+    (raylet,) = node.all_processes["raylet"]
+    return psutil.Process(raylet.process.pid)
+
+
+def test_node_that_takes_all_workers_of_a_stage_with_it_does_not_stop_the_build(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(dispatch, "ROOM_WAIT_S", 3.0)
+    sources = write_sources(tmp_path / "sources", ["2"] * 8)
+    stages = [TinyCut(resources=TWO, settings={"sleep_s": 0.5}), TinyDetect(resources=ONE), TinyFilter(resources=ONE)]
+    build(sources, tmp_path / "local", stages=stages, engine={"workers": 2})
+    raylets = [add_node(cluster, num_cpus=2) for _ in range(2)]
+
+    def lose_a_node() -> None:
+        while not (tmp_path / "run/1-cut/part-00000.parquet").exists():
+            time.sleep(0.05)
+        # The two small workers share a node, since there is no other room for them.
+        lost = min(raylets, key=num_actors)
+        for process in (lost, *lost.children(recursive=True)):
+            process.kill()
+
+    Thread(target=lose_a_node, daemon=True).start()
+    build(sources, tmp_path / "run", kind="ray", stages=stages, engine={"ray_address": cluster.address})
+    assert results(tmp_path / "run") == results(tmp_path / "local")
+    told = [message for message in caplog.messages if "no room for any" in message]
+    assert told[0].startswith("stage cut: 3 part(s) wait, and the cluster has had no room for any of its 1 worker(s)")
+    assert told[0].endswith("; idle workers of detect, filter are stopped until it has one")
+
+
+def num_actors(raylet: psutil.Process) -> int:
+    return sum(child.cmdline()[0].startswith("ray::Worker") for child in raylet.children() if child.cmdline())
