@@ -233,6 +233,7 @@ class SmallCluster:
     last_part: str | None = None
     """At which a node is lost that had all workers of the stage."""
     guests: list[Guest] = field(default_factory=list)
+    started: list[str] = field(default_factory=list)
     done: list[tuple[str, str]] = field(default_factory=list)
 
     def start(self, job: Job) -> Guest:
@@ -242,6 +243,7 @@ class SmallCluster:
         timer.daemon = True
         timer.start()
         self.guests.append(guest)
+        self.started.append(job.name)
         self.fill()
         return guest
 
@@ -276,6 +278,12 @@ def dispatch_all(cluster: SmallCluster, *, num_workers: int) -> None:
         staff=lambda left: {job.name: num_workers for job in left},
         done=lambda stage, counts: None,
     ).run()
+
+
+def test_workers_start_in_the_order_of_the_plan() -> None:
+    cluster = SmallCluster(num_places=6)
+    dispatch_all(cluster, num_workers=2)
+    assert cluster.started[:6] == ["caption", "caption", "detect", "detect", "cut", "cut"]
 
 
 def test_stage_that_lost_all_workers_gets_the_room_of_idle_ones_behind_it(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from vpdata.engine.crew import Crew, Hand, WorkerLost
-from vpdata.engine.plan import need_text
+from vpdata.engine.plan import need_text, placing_order
 from vpdata.engine.work import Counts, Job, OutOfRoomError, UnforeseenError
 from vpdata.errors import RunError, StorageError, VpdataError
 
@@ -100,14 +100,15 @@ class Dispatch:
                     hand.stop()
 
     def _hire(self) -> None:
-        wanted = self._staff(self._jobs)
-        num_waiting = 0
-        for job in self._jobs:
-            num_waiting += len(self._waiting[job.name])
-            # Until `cut` has run nobody knows its number of sub-parts, so only the first job is sure of what comes.
-            limit = num_waiting if job is self._jobs[0] else wanted[job.name]
-            while len(self._hands[job.name]) < min(wanted[job.name], limit):
-                self._start(job)
+        wanted = dict(self._staff(self._jobs))
+        # Until `cut` has run nobody knows its number of sub-parts, so only the first job is sure of what comes.
+        for first in self._jobs[:1]:
+            wanted[first.name] = min(wanted[first.name], len(self._waiting[first.name]))
+        jobs = {job.name: job for job in self._jobs}
+        # As the plan places them: Ray places each as it comes, and small shares of GPUs would leave no large ones.
+        for name in placing_order({name: job.resources for name, job in jobs.items()}):
+            while len(self._hands[name]) < wanted[name]:
+                self._start(jobs[name])
 
     def _start(self, job: Job, *, num_lost: int = 0) -> None:
         hand = self._crew.start(job)

@@ -49,6 +49,11 @@ def make_plan(needs: Mapping[str, Resources], nodes: Sequence[Node], *, at_once:
     return Plan(groups=groups, workers=workers, text=_table(needs, workers, groups, nodes))
 
 
+def placing_order(needs: Mapping[str, Resources]) -> list[str]:
+    """The stages, those with most GPU first: small shares of GPUs fit beside large ones, seldom the other way round."""
+    return sorted(needs, key=lambda stage: (-needs[stage].gpus, -needs[stage].cpus, -needs[stage].memory_gb))
+
+
 def _grown(needs: Mapping[str, Resources], least: Mapping[str, int], nodes: Sequence[Node]) -> dict[str, int]:
     """More workers as long as there is room, the next always for the stage that the others would wait for longest.
 
@@ -68,9 +73,9 @@ def _grown(needs: Mapping[str, Resources], least: Mapping[str, int], nodes: Sequ
 
 
 def _fits(needs: Mapping[str, Resources], workers: Mapping[str, int], nodes: Sequence[Node]) -> bool:
-    """Whether the workers can be placed, those with most GPU first, each on the first node with room."""
+    """Whether the workers can be placed, in the order of `placing_order`, each on the first node with room."""
     free = [_Free(node) for node in nodes]
-    for stage in sorted(needs, key=lambda name: (-needs[name].gpus, -needs[name].cpus, -needs[name].memory_gb)):
+    for stage in placing_order(needs):
         for _ in range(workers[stage]):
             if not any(node.place(needs[stage]) for node in free):
                 return False
