@@ -7,6 +7,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Thread
 
@@ -16,7 +17,8 @@ from ray.cluster_utils import Cluster
 
 from tests.engine.builds import build, results, write_sources
 from tests.engine.tiny_stages import TinyCut, TinyDetect, TinyFilter
-from vpdata.engine import dispatch
+from vpdata.engine import EngineSettings, dispatch, plan_text
+from vpdata.sources import Input, SourceSettings
 from vpdata.stages.base import Resources
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -75,3 +77,25 @@ def test_node_that_takes_all_workers_of_a_stage_with_it_does_not_stop_the_build(
 
 def num_actors(raylet: psutil.Process) -> int:
     return sum(child.cmdline()[0].startswith("ray::Worker") for child in raylet.children() if child.cmdline())
+
+
+def plan(run: Path, cluster: Cluster, **engine: float) -> str:
+    """The first line of a dry run."""
+    settings = EngineSettings(ray_address=cluster.address, **engine)
+    stages = [TinyCut(resources=TWO), TinyDetect(resources=ONE), TinyFilter(resources=ONE)]
+    source = Input(str(write_sources(run.parent / "sources", ["1"])), SourceSettings())
+    text = plan_text(str(run), source=source, stages=stages, engine=settings, kind="ray")
+    return next(line for line in text.splitlines() if line.startswith("plan"))
+
+
+def test_cluster_that_grows_is_waited_for_until_all_stages_fit_at_once(
+    cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_node(cluster, num_cpus=2)
+    assert plan(tmp_path / "run", cluster, wait_for_s=0.5).startswith("plan: stage by stage, on 2 node(s)")
+    assert "in 0.5 s the cluster has not grown to hold all stages at once" in caplog.messages
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(plan, tmp_path / "run", cluster, wait_for_s=60.0)
+        time.sleep(1.0)
+        add_node(cluster, num_cpus=2)
+        assert waiting.result().startswith("plan: all stages at once, on 3 node(s)")

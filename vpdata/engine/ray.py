@@ -123,9 +123,10 @@ def _with_ray_memory(node: Node) -> Node:
 
 @contextmanager
 def _room(needs: Mapping[str, Resources], *, wait_for_s: float) -> Iterator[None]:
-    """Ask an autoscaling cluster for one worker of each stage and wait; ConfigError with the numbers in the end.
+    """Ask an autoscaling cluster for room for all stages at once, and wait; in the end room for each alone will do.
 
-    The request holds while the block runs. It would outlive the build: nodes that nobody uses would stay for good.
+    ConfigError with the numbers where there is not even that. The request holds while the block runs. It would outlive
+    the build: nodes that nobody uses would stay for good.
     """
     from ray.autoscaler.sdk import request_resources
 
@@ -133,11 +134,16 @@ def _room(needs: Mapping[str, Resources], *, wait_for_s: float) -> Iterator[None
     has_asked = False
     try:
         while True:
+            is_late = time.monotonic() >= deadline
             try:
-                make_plan(needs, list(_nodes().values()))
-                break
+                if len(make_plan(needs, list(_nodes().values())).groups) == 1:
+                    break
+                if is_late:
+                    if has_asked:
+                        _log.warning("in %g s the cluster has not grown to hold all stages at once", wait_for_s)
+                    break
             except ConfigError:
-                if time.monotonic() >= deadline:
+                if is_late:
                     raise
             request_resources(bundles=[_bundle(need) for need in needs.values() for _ in range(need.workers or 1)])
             has_asked = True
