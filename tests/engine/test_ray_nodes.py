@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from ray.cluster_utils import Cluster
 
 from tests.engine.builds import build, results, write_sources
 from tests.engine.tiny_stages import TinyCut, TinyDetect, TinyFilter
-from vpdata.engine import EngineSettings, dispatch, plan_text
+from vpdata.engine import EngineSettings, dispatch, plan_text, ray
+from vpdata.errors import BackendError
 from vpdata.sources import Input, SourceSettings
 from vpdata.stages.base import Resources
 
@@ -79,11 +81,18 @@ def num_actors(raylet: psutil.Process) -> int:
     return sum(child.cmdline()[0].startswith("ray::Worker") for child in raylet.children() if child.cmdline())
 
 
-def plan(run: Path, cluster: Cluster, **engine: float) -> str:
+class HangingInput(Input):
+    """No node but the driver's gets past it, as when a disk hangs."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return time.sleep, (60.0,)
+
+
+def plan(run: Path, cluster: Cluster, *, kind: type[Input] = Input, **engine: float) -> str:
     """The first line of a dry run."""
     settings = EngineSettings(ray_address=cluster.address, **engine)
     stages = [TinyCut(resources=TWO), TinyDetect(resources=ONE), TinyFilter(resources=ONE)]
-    source = Input(str(write_sources(run.parent / "sources", ["1"])), SourceSettings())
+    source = kind(str(write_sources(run.parent / "sources", ["1"])), SourceSettings())
     text = plan_text(str(run), source=source, stages=stages, engine=settings, kind="ray")
     return next(line for line in text.splitlines() if line.startswith("plan"))
 
@@ -99,3 +108,16 @@ def test_cluster_that_grows_is_waited_for_until_all_stages_fit_at_once(
         time.sleep(1.0)
         add_node(cluster, num_cpus=2)
         assert waiting.result().startswith("plan: all stages at once, on 3 node(s)")
+
+
+def test_node_that_has_just_died_or_hangs_is_named(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_node(cluster, num_cpus=2)
+    monkeypatch.setattr(ray, "VISIT_S", 5.0)
+    with pytest.raises(BackendError, match=f"no answer from {socket.gethostname()}, .* in 5 s: does a disk hang there"):
+        plan(tmp_path / "run", cluster, kind=HangingInput)
+    add_node(cluster, num_cpus=2).kill()
+    monkeypatch.setattr(ray, "VISIT_S", 60.0)
+    with pytest.raises(BackendError, match=f"{socket.gethostname()}, a node of the cluster, cannot be used: .*"):
+        plan(tmp_path / "run", cluster)

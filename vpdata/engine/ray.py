@@ -17,7 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import ray
-from ray.exceptions import ActorUnavailableError, GetTimeoutError, OutOfMemoryError, RayActorError, RayTaskError
+from ray.exceptions import (
+    ActorUnavailableError,
+    GetTimeoutError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+)
 from ray.util.metrics import Counter
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -39,6 +46,8 @@ _OBJECT_STORE_BYTES = 80 * 10**6
 """The least that Ray accepts: nothing is put there."""
 _QUIET = {"log_to_driver": False, "logging_level": logging.ERROR}
 _WAIT_S = 5.0
+VISIT_S = 300.0
+"""For a node to look at the run, a source and the weights: seconds, but Python may come from a slow disk."""
 _CONNECT_S = 2.0
 
 
@@ -159,25 +168,41 @@ def _bundle(need: Resources) -> dict[str, float]:
 
 
 def _visit_all(errand: preflight.Errand) -> list[Node]:
-    """Send the errand to every node; RunError that names what a node cannot do."""
+    """Send the errand to every node; RunError that names what a node cannot do, BackendError one that cannot answer."""
     nodes = _nodes()
+    hosts = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes()}
     errand = replace(errand, num_nodes=len(nodes))
     preflight.refuse_relative(errand.run.uri, num_nodes=len(nodes))
     errand.run.write(errand.probe, b"")
     try:
         visit = ray.remote(preflight.visit)
-        places = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
-        answers = [
-            visit.options(num_cpus=0, max_retries=1, scheduling_strategy=place).remote(errand) for place in places
-        ]
-        findings = ray.get(answers)
-    except RayTaskError as error:
-        raise BackendError(f"a node of the cluster cannot run vpdata: {error.cause}") from error
+        answers = {}
+        for node in nodes:
+            place = NodeAffinitySchedulingStrategy(node, soft=False)
+            answers[node] = visit.options(num_cpus=0, max_retries=1, scheduling_strategy=place).remote(errand)
+        _, late = ray.wait(list(answers.values()), num_returns=len(answers), timeout=VISIT_S)
+        if late:
+            names = ", ".join(sorted(hosts[node] for node, answer in answers.items() if answer in late))
+            raise BackendError(
+                f"no answer from {names} in {VISIT_S:g} s: does a disk hang there that holds the run, the input or the "
+                "weights? Mend that, or take the node out of the cluster"
+            )
+        findings = [_answer(answer, hosts[node]) for node, answer in answers.items()]
     finally:
         errand.run.remove(errand.probe)
     preflight.refuse_differences(findings)
     pairs = zip(nodes.values(), findings, strict=True)
     return [replace(node, gpu_memory_gb=found.gpu_memory_gb) for node, found in pairs]
+
+
+def _answer(answer: ray.ObjectRef, host: str) -> preflight.Findings:
+    try:
+        return ray.get(answer)
+    except RayTaskError as error:
+        raise BackendError(f"{host}, a node of the cluster, cannot run vpdata: {error.cause}") from error
+    except RayError as error:
+        what = str(error).splitlines()[0]
+        raise BackendError(f"{host}, a node of the cluster, cannot be used: {what} If it died, start again") from error
 
 
 def _reporter() -> Callable[[str, Counts], None]:
