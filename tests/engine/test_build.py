@@ -282,6 +282,27 @@ def test_an_unfinished_run_is_not_cut_from_another_input(sources: Path, copied: 
     assert build(tmp_path / "moved", copied).num_clips == 8
 
 
+def test_one_replaced_file_does_not_stop_others_from_being_added(copied: Path, tmp_path: Path, caplog) -> None:
+    caplog.set_level("INFO")
+    more = write_sources(tmp_path / "more", [*TEXTS, "1"])
+    (more / NAMES[0]).write_text("2 better")
+    assert build(more, copied, add_sources=True).num_sources == 7
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    (one,) = [text for text in warned if "sources of more" in text]
+    assert f"1 of 4 sources of more are other files than those that were cut, such as '{NAMES[0]}' with 8 bytes" in one
+    assert "6 of 7 sources of more are in this run already" in caplog.text
+    caplog.clear()
+    build(more, copied, add_sources=True)
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any("7 of 7 sources of more are in this run already" in text for text in warned)
+
+
+def test_a_finished_run_needs_no_part_of_its_stages(sources: Path, copied: Path) -> None:
+    part = copied / "1-cut" / "part-00000.parquet"
+    part.write_bytes(part.read_bytes()[:-30])
+    assert build(sources, copied).num_clips == 8
+
+
 def test_other_videos_of_equal_paths_are_not_left_out_unseen(
     sources: Path, finished: Path, copied: Path, tmp_path: Path, caplog
 ) -> None:
@@ -294,6 +315,7 @@ def test_other_videos_of_equal_paths_are_not_left_out_unseen(
     assert results(copied) == results(finished)
     # Of equal sizes they cannot be told from the same files in another place.
     write_sources(other_day, [*TEXTS, "1"])
+    caplog.set_level("INFO")
     build(other_day, copied, add_sources=True)
     assert "6 of 7 sources of other day are in this run already" in caplog.text
     assert run_of(copied).parts("cut")[-1] == "part-00003"
@@ -303,8 +325,6 @@ def test_an_unfinished_run_is_not_cut_from_other_files_of_equal_paths(
     sources: Path, finished: Path, copied: Path, tmp_path: Path, caplog
 ) -> None:
     others = write_sources(tmp_path / "others", [f"{text} other" for text in ("2", "0", "3", "1", "1", "2")])
-    build(others, copied)
-    assert "4 of 4 sources of others are other files than those that were cut" in caplog.text
     for name in ("index", "shards"):
         shutil.rmtree(copied / name)
     (copied / "pack-plan.parquet").unlink()

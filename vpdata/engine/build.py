@@ -19,7 +19,7 @@ from vpdata.dataset.lease import LeaseProof
 from vpdata.dataset.run import Run, num_rows, read_table
 from vpdata.engine import again, fingerprint
 from vpdata.engine.cluster import Cluster, run_jobs
-from vpdata.engine.freeze import compare_input, freeze_sources, refuse_other_files, with_shape_of
+from vpdata.engine.freeze import compare_added, compare_input, freeze_sources, with_shape_of
 from vpdata.engine.intake import FromSources, FromStage, Intake
 from vpdata.engine.local import local_cluster
 from vpdata.engine.loss import refuse_stripped
@@ -105,7 +105,7 @@ def build_run(
         if not add_sources:
             compare_input(run, source, is_recut=not kept)
         elif kept:
-            refuse_other_files(run, source)
+            compare_added(run, source)
         if add_sources or redo is not None or retry_rejects is not None:
             _plan(kind, engine, run, source, stages, weights)
         if redo is not None:

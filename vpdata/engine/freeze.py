@@ -62,7 +62,8 @@ def new_sources(run: Run, source: Input) -> list[Source]:
     listed = source.sources()
     known = [one for one in listed if one.id in uris]
     if known:
-        _log.warning(
+        _log.log(
+            logging.INFO if len(known) < len(listed) else logging.WARNING,
             "%d of %d sources of %s are in this run already by their ids, such as %r, and are left out; "
             "if they are other videos, %s",
             *(len(known), len(listed), source.name, known[0].uri, _APART),
@@ -70,24 +71,29 @@ def new_sources(run: Run, source: Input) -> list[Source]:
     return [one for one in listed if one.id not in uris]
 
 
-def refuse_other_files(run: Run, source: Input) -> None:
-    """RunError where the input has other files under the ids of sources that were cut: to append them adds nothing."""
+def compare_added(run: Run, source: Input) -> None:
+    """Warn of other files that the input has under the ids of sources that were cut: to append them adds nothing.
+
+    RunError where it has nothing else under such ids.
+    """
     uris = _frozen_uris(run)
     others, num_compared = _other_files(run, source, [one for one in source.sources() if one.id in uris])
     if others:
         what = _other_than_cut(source, others, num_compared)
-        raise RunError(
-            f"{run.folder.uri}: {what}, and would be left out. An id is of the path below the input: {_APART}"
-        )
+        if len(others) == num_compared:
+            raise RunError(
+                f"{run.folder.uri}: {what}, and would be left out. An id is of the path below the input: {_APART}"
+            )
+        _log.warning("%s; the clips of those stay. If they are other videos, %s", what, _APART)
 
 
 def compare_input(run: Run, source: Input, *, is_recut: bool) -> None:
     """Warn of sources that the input names and a run with a frozen list does not hold, or holds otherwise.
 
     RunError where sources are still to be read and the input names none that the run holds, as each of them would be
-    rejected, or has nothing but other files under the ids of those that were cut. `is_recut` says that all are cut
-    anew, so that no clip of another file stays. Where listing takes long (folders of object storage), and on a new run,
-    nothing is compared.
+    rejected, or has nothing but other files under the ids of those that were cut; files are compared there alone.
+    `is_recut` says that all are cut anew, so that no clip of another file stays. Where listing takes long (folders of
+    object storage), and on a new run, nothing is compared.
     """
     if source.is_slow_to_list or not run.stage_folder("source").exists(layout.STAGE_STATE):
         return
@@ -98,11 +104,11 @@ def compare_input(run: Run, source: Input, *, is_recut: bool) -> None:
         return
     uris = _frozen_uris(run)
     known = [one for one in listed if one.id in uris]
-    is_left = is_recut or not set(run.parts("source")) <= set(run.parts("cut"))
+    is_uncut = not set(run.parts("source")) <= set(run.parts("cut"))
     if len(known) < len(listed):
         what = f"{len(listed) - len(known)} of {len(listed)} sources of {source.name} are not in this run, such as "
         what += repr(next(one.uri for one in listed if one.id not in uris))
-        if not known and is_left:
+        if not known and (is_recut or is_uncut):
             raise RunError(
                 f"{run.folder.uri}: {what}, and none that is; give the --input that it was begun with, another "
                 "--output, or --add-sources to append them"
@@ -111,12 +117,12 @@ def compare_input(run: Run, source: Input, *, is_recut: bool) -> None:
     if moved := [one for one in known if one.uri != uris[one.id]]:
         what = f"{len(moved)} of {len(listed)} sources of {source.name} have another uri than in this run, such as"
         _log.warning("%s %r, there %r; they are taken for the same videos", what, moved[0].uri, uris[moved[0].id])
-    if is_recut:
+    if is_recut or not is_uncut:
         return
     others, num_compared = _other_files(run, source, known)
     if others:
         what = _other_than_cut(source, others, num_compared)
-        if is_left and len(others) == num_compared:
+        if len(others) == num_compared:
             raise RunError(
                 f"{run.folder.uri}: {what}; give the --input that it was begun with, or build into another --output"
             )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from vpdata.dataset import layout
 from vpdata.dataset.run import Run
 from vpdata.engine.again import kept_stages, parts_with
-from vpdata.engine.freeze import compare_input, new_sources, refuse_other_files
+from vpdata.engine.freeze import compare_added, compare_input, new_sources
 from vpdata.engine.loss import refuse_loss, refuse_stripped
 from vpdata.errors import Reason
 from vpdata.sources import Input
@@ -28,7 +28,7 @@ def changes_of(
     if not add_sources:
         compare_input(run, source, is_recut=not kept)
     elif kept:
-        refuse_other_files(run, source)
+        compare_added(run, source)
     num_shards = len(run.folder.child(layout.INDEX).names(".parquet"))
     packed = f"{num_shards} shard(s) with their index and plan" if num_shards else "no shard"
     if redo is not None:
