@@ -24,8 +24,9 @@ from vpdata.dataset.check import check
 from vpdata.dataset.export import export
 from vpdata.dataset.import_videopainter import import_videopainter
 from vpdata.dataset.label_maps import LabelMaps
+from vpdata.dataset.run import read_rows
 from vpdata.errors import ConfigError, RunError
-from vpdata.records import video_id
+from vpdata.records import Source, video_id
 
 COLUMNS = ("path", "start_frame", "end_frame", "fps", "mask_id", "caption")
 PEXELS, VIDEOVO = "000000001523_856207.mp4", "000005000000.0.mp4"
@@ -249,7 +250,10 @@ def test_bad_line_of_sources_is_refused_by_its_number(exported, tmp_path, change
 
 def test_sources_without_a_column_are_refused(exported, tmp_path):
     write_sources(exported, [{"path": "a", "id": "b"}])
-    with pytest.raises(ConfigError, match="got no column attribution, caption"):
+    with pytest.raises(ConfigError, match="got no column attribution, caption.*the file is optional: move it away"):
+        import_videopainter(exported, tmp_path / "run")
+    (exported / "sources.csv").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="got no readable CSV.*the file is optional: move it away"):
         import_videopainter(exported, tmp_path / "run")
 
 
@@ -279,7 +283,7 @@ PACKED = ("pack-plan.parquet", "index/vpdata-000000.parquet", "shards/vpdata-000
     ],
     ids=["in a part", "in a shard"],
 )
-def test_stopped_import_goes_on_with_what_is_whole(in_two_parts, tmp_path, undone, half_written, used_up):
+def test_stopped_import_goes_on_with_what_is_whole(in_two_parts, tmp_path, caplog, undone, half_written, used_up):
     import_videopainter(in_two_parts, tmp_path / "run")
     whole = files_of(tmp_path / "run")
     assert {"5-filter/part-00000.parquet", "5-filter/part-00001.parquet", *PACKED} < whole.keys()
@@ -289,8 +293,23 @@ def test_stopped_import_goes_on_with_what_is_whole(in_two_parts, tmp_path, undon
     for name in used_up:
         # What is done cannot have been made again.
         (in_two_parts / name).unlink()
+    assert "were done before" not in caplog.text
     import_videopainter(in_two_parts, tmp_path / "run")
+    num_done = 1 if "5-filter/part-00001.parquet" in undone else 2
+    assert f"{num_done} of 2 parts were done before and are left as they are; remove the folder" in caplog.text
     assert files_of(tmp_path / "run") == whole
+
+
+def test_parts_of_few_sources_are_bounded_by_their_files(exported, tmp_path):
+    """Three sources of 40 files each, all gone: a part ends behind the source of its 64th file."""
+    line, names = sources_of(exported)[0], [f"{number:012d}_1.mp4" for number in range(120)]
+    of_three = [line | {"path": name, "id": f"film-{index // 40}"} for index, name in enumerate(names)]
+    write_sources(exported, of_three)
+    write_csv(exported, [(name, 0, 12, 12, 300, CAPTION) for name in names])
+    run = import_videopainter(exported, tmp_path / "run")
+    folder = run.stage_folder("source")
+    per_part = [[row.id for row in read_rows(folder, f"{part}.parquet", Source)] for part in run.parts("source")]
+    assert per_part == [["film-0", "film-1"], ["film-2"]]
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -43,7 +43,7 @@ _GIVEN = "source"
 """Name of the model of whatever the layout itself gave."""
 _CLIP = ClipSettings()
 _MAX_PIXELS, _MAX_DURATION_S = 8192 * 4320, 6 * 3600.0
-_VIDEOS_PER_PART = 64
+_FILES_PER_PART = 64
 _NUM_HASHED_FRAMES = 8
 _SHARD_BYTES = 512_000_000
 
@@ -66,6 +66,12 @@ def import_videopainter(source: str | Path, output: str | Path) -> Run:
         for folder in (run.folder, *map(run.stage_folder, layout.STAGE_FOLDERS), run.folder.child(layout.SHARDS)):
             folder.sweep()
         parts, done = _parts(rows), set(run.parts("filter"))
+        if done:
+            logger.warning(
+                "%s: %d of %d parts were done before and are left as they are; remove the folder to import changed "
+                "videos or masks",
+                *(run.folder.uri, len(done), len(parts)),
+            )
         for number, names in enumerate(parts):
             if layout.part_name(number) not in done:
                 proof.check()
@@ -98,9 +104,12 @@ def _parts(rows: Rows) -> list[list[str]]:
     by_source: dict[str, list[str]] = defaultdict(list)
     for name in sorted(rows.spans):
         by_source[rows.origin(name).source.id].append(name)
-    names = list(by_source.values())
-    firsts = range(0, max(1, len(names)), _VIDEOS_PER_PART)
-    return [[name for same in names[first : first + _VIDEOS_PER_PART] for name in same] for first in firsts]
+    parts: list[list[str]] = [[]]
+    for names in by_source.values():
+        if len(parts[-1]) >= _FILES_PER_PART:
+            parts.append([])
+        parts[-1].extend(names)
+    return parts
 
 
 def _plan(run: Run) -> list[PackEntry]:

@@ -25,6 +25,7 @@ _TEXTS_OR_NONE = ("licence", "attribution", "caption")
 _FPS = re.compile(r"[0-9]{1,9}(/[0-9]{1,9})?")
 """Of 1e999999999 a Fraction would never be done."""
 _MAX_COUNT, _MAX_S = 2**53, 1e5
+_OPTIONAL = "as `vpdata export` writes it; the file is optional: move it away, then each file is its own source"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,9 @@ def read_origins(root: Path) -> dict[str, Origin]:
         with path.open(newline="", encoding="utf-8") as file:
             table = csv.DictReader(file, restval="")
             if missing := set(COLUMNS) - set(table.fieldnames or ()):
-                raise ConfigError(f"{path}: got no column {', '.join(sorted(missing))}; wanted {', '.join(COLUMNS)}")
+                raise ConfigError(
+                    f"{path}: got no column {', '.join(sorted(missing))}; wanted {', '.join(COLUMNS)}, {_OPTIONAL}"
+                )
             for row in table:
                 where = f"{path}:{table.line_num}"
                 origin = _origin(row, where)
@@ -71,7 +74,7 @@ def read_origins(root: Path) -> dict[str, Origin]:
                 if origins.setdefault(row["path"], origin) != origin:
                     raise ConfigError(f"{where}: {row['path']!r} is listed before as cut from elsewhere")
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: got no readable CSV ({error}), wanted UTF-8 with commas") from error
+        raise ConfigError(f"{path}: got no readable CSV ({error}), wanted UTF-8 with commas, {_OPTIONAL}") from error
     return origins
 
 
