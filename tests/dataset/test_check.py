@@ -105,6 +105,10 @@ def retyped(table: pa.Table, column: str, kind: pa.DataType) -> pa.Table:
     return table.set_column(at, field.with_type(kind), table[column].cast(kind))
 
 
+def repeated(table: pa.Table, column: str) -> pa.Table:
+    return table.append_column(table.schema.field(column), table[column])
+
+
 def in_header(run: Run) -> None:
     data = shard_bytes(run)
     data[108] ^= 1  # owner
@@ -176,6 +180,8 @@ CORRUPTIONS: dict[str, tuple[Callable[[Run], object], str]] = {
     "score in the index": (lambda run: edit_index(run, "motion", lambda x: 9.0), "the index says motion 9.0"),
     "caption in the index": (lambda run: edit_index(run, "caption", lambda x: None), "the index says caption None"),
     "column of the index": (lambda run: write_index(run, index_rows(run).drop(["fps"])), "its columns"),
+    "column twice": (lambda run: write_index(run, repeated(index_rows(run), "fps")), "its columns"),
+    "id twice": (lambda run: write_index(run, repeated(index_rows(run), "id")), "its columns"),
     "type of a column": (lambda run: write_index(run, retyped(index_rows(run), "shot", pa.string())), "its columns"),
     "column of a score": (
         lambda run: write_index(run, index_rows(run).drop(["motion"])),
@@ -267,6 +273,21 @@ def test_data_set_that_came_without_its_run_is_checked_by_its_index(run, tmp_pat
     assert "planned 2 times" in str(check(alone)[0])
     alone.folder.write("index/vpdata-000000.parquet", b"PAR1")
     assert str(check(alone)[0]).startswith("index: vpdata-000000.parquet is damaged")
+
+
+def test_stray_file_of_a_high_number_is_one_gap(run, tmp_path):
+    for name in ("shards", "index"):
+        shutil.copytree(run.folder.path(name), tmp_path / "passed on" / name)
+    alone = Run(Folder(tmp_path / "passed on"))
+    alone.folder.write("index/vpdata-300000.parquet", parquet_bytes(index_rows(run)[:0]))
+    assert [str(problem) for problem in check(alone)] == [
+        "index: the shards are not numbered from 0 without gaps: 3 is missing, the last is 300000",
+        "shards/vpdata-300000.tar: missing; run the build's command again, or copy it anew",
+    ]
+    alone.folder.write("index/vpdata-300000.parquet", parquet_bytes(repeated(index_rows(run), "id")))
+    assert [str(problem) for problem in check(alone)] == [
+        "index: vpdata-300000.parquet repeats the column id; `--redo pack` makes the index anew"
+    ]
 
 
 def test_run_that_lost_its_settings_and_plan_is_not_taken_for_a_data_set_alone(run):

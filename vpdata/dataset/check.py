@@ -56,7 +56,7 @@ def check(run: Run) -> list[Problem]:
             "%s: no plan and no settings came with it, so only its index says which clips and shards should be there",
             run.folder.uri,
         )
-        by_shard |= {shard: [] for shard in range(_num_shards(run))}
+        by_shard |= {shard: [] for shard in _named_shards(run)}
         where, entries = layout.INDEX, _plan_by_index(run, by_shard)
     else:
         run.config()
@@ -69,7 +69,7 @@ def check(run: Run) -> list[Problem]:
         return [_problem(run, where, error)]
     for entry in plan:
         by_shard[entry.shard].append(entry.clip_id)
-    problems = [*_check_plan(plan, where=where), *_check_names(run, sorted(by_shard))]
+    problems = [*_check_plan(plan, shards=sorted(by_shard), where=where), *_check_names(run, sorted(by_shard))]
     for shard, ids in sorted(by_shard.items()):
         problems.extend(_check_shard(run, shard, ids))
     if not problems:
@@ -86,12 +86,11 @@ def _is_without_run(run: Run) -> bool:
     )
 
 
-def _num_shards(run: Run) -> int:
-    """How many shards there must be where the last is a shard or an index that is there."""
+def _named_shards(run: Run) -> list[int]:
+    """Numbers of the shards of which the tar or the index is there."""
     names = {*run.folder.child(layout.SHARDS).names(), *run.folder.child(layout.INDEX).names()}
     numbers = {int(digits[0]) for name in names if (digits := re.search(r"\d+", name))}
-    known = (number for number in numbers if {layout.shard_file(number), layout.index_file(number)} & names)
-    return max(known, default=-1) + 1
+    return sorted(number for number in numbers if {layout.shard_file(number), layout.index_file(number)} & names)
 
 
 def _plan_by_index(run: Run, shards: Iterable[int]) -> Iterator[PackEntry]:
@@ -107,7 +106,7 @@ def _problem(run: Run, where: str, error: RunError) -> Problem:
     return Problem(where=where, what=str(error).removeprefix(f"{run.folder.uri}/{where}").lstrip(":/ "))
 
 
-def _check_plan(plan: Sequence[PackEntry], *, where: str) -> Iterator[Problem]:
+def _check_plan(plan: Sequence[PackEntry], *, shards: Sequence[int], where: str) -> Iterator[Problem]:
     ids = [entry.clip_id for entry in plan]
     for clip, count in Counter(ids).items():
         if count > 1:
@@ -116,9 +115,12 @@ def _check_plan(plan: Sequence[PackEntry], *, where: str) -> Iterator[Problem]:
             yield Problem(where=f"{where}: {clip!r}", what="wanted an id of lower-case letters, digits, hyphens")
     if ids != sorted(ids):
         yield Problem(where=where, what="the clips are not in the order of their ids")
-    shards = [entry.shard for entry in plan]
-    if shards != sorted(shards) or set(shards) != set(range(len(set(shards)))):
-        yield Problem(where=where, what="the shards are not numbered from 0 without gaps")
+    of_clips = [entry.shard for entry in plan]
+    if of_clips != sorted(of_clips):
+        yield Problem(where=where, what="the clips are not in the order of their shards")
+    if gaps := set(range(len(shards))) - set(shards):
+        what = f"the shards are not numbered from 0 without gaps: {min(gaps)} is missing, the last is {max(shards)}"
+        yield Problem(where=where, what=what)
 
 
 def _check_names(run: Run, shards: Sequence[int]) -> Iterator[Problem]:
@@ -162,17 +164,17 @@ def _check_shard(run: Run, shard: int, planned: Sequence[str]) -> Iterator[Probl
 
 
 def _known_columns(table: pa.Table) -> pa.Table | None:
-    """An index without what later releases add to it; None where a column is missing, or one is of another type."""
+    """An index without what later releases add to it; None where one is missing, repeated or of another type."""
     if not _holds(pa.struct(list(table.schema)), pa.struct(list(index.SCHEMA))):
         return None
     return table.select(index.SCHEMA.names).cast(index.SCHEMA)
 
 
 def _holds(found: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether a type is the wanted one, or has further fields in its structs."""
+    """Whether a type is the wanted one, or has further fields in its structs, each once."""
     if pa.types.is_struct(found) and pa.types.is_struct(wanted):
         fields = {field.name: field for field in found}
-        return all(
+        return len(fields) == found.num_fields and all(
             field.name in fields
             and fields[field.name].nullable == field.nullable
             and _holds(fields[field.name].type, field.type)

@@ -83,7 +83,7 @@ def read_index(folder: Folder, names: Sequence[str], columns: Sequence[str] | No
     """The index files `names` of an index folder, one below the other; only `columns` are fetched.
 
     Those may be parts of others (`tracks.list.element.label`). A score that a file is older than is null; RunError
-    where one of `columns` is missing otherwise.
+    where one of `columns` is missing otherwise, or repeated.
     """
     tables = [_read(folder, name, columns) for name in names]
     kept = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in _wholes(columns)])
@@ -105,8 +105,10 @@ def _read(folder: Folder, name: str, columns: Sequence[str] | None) -> pa.Table:
             table = table.append_column(SCHEMA.field(score), pa.nulls(table.num_rows, pa.float64()))
     if columns is None:
         return table
-    if missing := [column for column in _wholes(columns) if column not in table.column_names]:
-        raise RunError(f"{folder.uri}/{name} lacks the column {missing[0]}; `--redo pack` makes the index anew")
+    for column in _wholes(columns):
+        if (count := table.column_names.count(column)) != 1:
+            what = "repeats" if count else "lacks"
+            raise RunError(f"{folder.uri}/{name} {what} the column {column}; `--redo pack` makes the index anew")
     return table.select(_wholes(columns))
 
 
