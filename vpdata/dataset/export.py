@@ -42,13 +42,19 @@ class Exported:
 def export(run: Run, output: str | Path, *, format: Literal["videopainter", "hf"]) -> Exported:
     """Write the whole data set to `output`, a new folder, local or remote.
 
-    RunError where the folder is not empty, and where the run is not finished.
+    RunError where the folder is not empty, where the run is not finished, and at the first damaged clip: what was
+    written up to there stays.
     """
     index_files(run.folder.uri)
     folder = Folder(output)
     if folder.names():
         raise RunError(f"{folder.uri} is not empty; give a new folder as --output, or remove this one")
-    return _videopainter(run, folder) if format == "videopainter" else _hugging_face(run, folder)
+    try:
+        return _videopainter(run, folder) if format == "videopainter" else _hugging_face(run, folder)
+    except RunError as error:
+        if not folder.names():
+            raise
+        raise RunError(f"{error}; {folder.uri} is incomplete: remove it before you export again") from error
 
 
 def _hugging_face(run: Run, folder: Folder) -> Exported:
