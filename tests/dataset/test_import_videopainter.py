@@ -250,10 +250,10 @@ def test_bad_line_of_sources_is_refused_by_its_number(exported, tmp_path, change
 
 def test_sources_without_a_column_are_refused(exported, tmp_path):
     write_sources(exported, [{"path": "a", "id": "b"}])
-    with pytest.raises(ConfigError, match="got no column attribution, caption.*the file is optional: move it away"):
+    with pytest.raises(ConfigError, match=r"got no column attribution, caption.*the file is optional: move it away"):
         import_videopainter(exported, tmp_path / "run")
     (exported / "sources.csv").write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match="got no readable CSV.*the file is optional: move it away"):
+    with pytest.raises(ConfigError, match=r"got no readable CSV.*the file is optional: move it away"):
         import_videopainter(exported, tmp_path / "run")
 
 
