@@ -80,8 +80,11 @@ class Handlers:
     def take_in(self, request: gr.Request, progress: gr.Progress = gr.Progress()) -> tuple[Any, ...]:  # noqa: B008
         """Outputs: dropzone, facts, frame, picture, first frame, object step, fill step, result step."""
         session = self._session(request)
-        session.stop()
+        session.make_way()
         video = self._studio.take_in(session, progress)
+        if video is None:
+            # Of two uploads that waited to be read, the first to be read was the newer.
+            return (gr.skip(),) * 8
         facts = (
             f"**{video.size.width_px} × {video.size.height_px} px**, {video.num_frames} frames, "
             f"{float(video.num_frames / video.average_fps):.1f} s, {float(video.average_fps):.4g} fps"

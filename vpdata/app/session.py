@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vpdata.errors import ConfigError
 from vpdata.inpaint.input_video import VideoInput
 from vpdata.inpaint.options import FrameBox, FramePoint
 
@@ -67,13 +66,22 @@ class Session:
         if older is not None:
             older.unlink()
 
-    def take_claimed(self) -> Path:
-        """The newest upload, which becomes the session's video. ConfigError where there is none."""
+    def make_way(self) -> None:
+        """Stop the running job for the upload that is claimed, if there is one still, and wait until it has ended."""
+        with self._claiming:
+            if self._claimed is None:
+                return
+            self._stopped.set()
+        with self._busy:
+            pass
+
+    def take_claimed(self) -> Path | None:
+        """The newest upload, which becomes the session's video; None where another job has taken that."""
         with self._claiming:
             claimed, self._claimed = self._claimed, None
-        if claimed is None:
-            raise ConfigError("There is nothing new to take in: upload a video first.")
-        return claimed.rename(self.new_file("video", ""))
+            # Whoever made way until now did it for this upload.
+            self._stopped.clear()
+        return claimed and claimed.rename(self.new_file("video", ""))
 
     def forget_clicks(self) -> None:
         """Begin anew to say where the object is."""
@@ -136,6 +144,8 @@ class Sessions:
         """The page's connection has ended: it was closed, or cut off for a moment, which its next request shows."""
         with self._changing:
             if name in self._sessions:
+                # What waited in the server's queue has gone from it with the connection.
+                self._sessions[name].is_waiting = False
                 self._end_after(self._grace_s, name)
 
     def close(self, name: str, *, at: threading.Timer | None = None) -> None:

@@ -57,10 +57,15 @@ class Studio:
         """Whether the user must give the first frame filled."""
         return self._inpainter.spec.takes_first_frame and self._settings.first_frame is None
 
-    def take_in(self, session: Session, tell: Tell) -> VideoInput:
-        """Begin anew with the upload that the session has claimed. ConfigError for one that is not accepted."""
+    def take_in(self, session: Session, tell: Tell) -> VideoInput | None:
+        """Begin anew with the upload that the session has claimed; None where another job has taken that.
+
+        ConfigError for one that is not accepted.
+        """
         with session.job():
             path = session.take_claimed()
+            if path is None:
+                return None
             session.video = session.preview = session.mask = session.first_frame = None
             session.forget_clicks()
             check_upload(path, self._limits)
