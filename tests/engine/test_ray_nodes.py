@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
@@ -34,8 +35,6 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     # As a Ray that this process starts; it looks once for a token.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    # A node counts as dead after five such periods.
-    monkeypatch.setenv("RAY_health_check_period_ms", "1000")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with tempfile.TemporaryDirectory(prefix="ray") as short_folder:
         monkeypatch.setenv("RAY_TMPDIR", short_folder)
@@ -57,28 +56,33 @@ def test_node_that_takes_all_workers_of_a_stage_with_it_does_not_stop_the_build(
 ) -> None:
     monkeypatch.setattr(dispatch, "ROOM_WAIT_S", 3.0)
     sources = write_sources(tmp_path / "sources", ["2"] * 8)
-    stages = [TinyCut(resources=TWO, settings={"sleep_s": 0.5}), TinyDetect(resources=ONE), TinyFilter(resources=ONE)]
-    build(sources, tmp_path / "local", stages=stages, engine={"workers": 2})
+    others = [TinyDetect(resources=ONE), TinyFilter(resources=ONE)]
+    build(sources, tmp_path / "local", stages=[TinyCut(resources=TWO), *others], engine={"workers": 2})
     raylets = [add_node(cluster, num_cpus=2) for _ in range(2)]
 
     def lose_a_node() -> None:
-        while not (tmp_path / "run/1-cut/part-00000.parquet").exists():
-            time.sleep(0.05)
         # The two small workers share a node, since there is no other room for them.
+        while not (tmp_path / "run/1-cut/part-00000.parquet").exists() or sorted(map(num_actors, raylets)) != [1, 2]:
+            time.sleep(0.05)
         lost = min(raylets, key=num_actors)
         for process in (lost, *lost.children(recursive=True)):
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
     Thread(target=lose_a_node, daemon=True).start()
+    stages = [TinyCut(resources=TWO, settings={"sleep_s": 1.0}), *others]
     build(sources, tmp_path / "run", kind="ray", stages=stages, engine={"ray_address": cluster.address})
     assert results(tmp_path / "run") == results(tmp_path / "local")
-    told = [message for message in caplog.messages if "no room for any" in message]
-    assert told[0].startswith("stage cut: 3 part(s) wait, and the cluster has had no room for any of its 1 worker(s)")
-    assert told[0].endswith("; idle workers of detect, filter are stopped until it has one")
+    (told,) = {message.partition(" wait, and ")[2] for message in caplog.messages if message.startswith("stage cut: ")}
+    assert told == (
+        "the cluster has had no room for any of its 1 worker(s) for 3 s (each wants 2 cpu, 0.3 GB); "
+        "idle workers of detect, filter are stopped until it has one"
+    )
 
 
 def num_actors(raylet: psutil.Process) -> int:
-    return sum(child.cmdline()[0].startswith("ray::Worker") for child in raylet.children() if child.cmdline())
+    processes = [one.info for one in psutil.process_iter(["ppid", "cmdline"]) if one.info["ppid"] == raylet.pid]
+    return sum(bool(one["cmdline"]) and one["cmdline"][0].startswith("ray::Worker") for one in processes)
 
 
 class HangingInput(Input):
