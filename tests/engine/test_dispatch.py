@@ -212,9 +212,15 @@ class Guest:
     def run(self, name: str) -> Future[Counts]:
         if name == self.cluster.last_part:
             self.cluster.lose_a_node(self.stage)
-        if not self.is_lost:
-            self.cluster.done.append((self.stage, name))
-        return _future(AT_WORK if self.is_lost else None, Counts(name=name, num_items=1, num_records=1, num_rejects=0))
+        counts = Counts(name=name, num_items=1, num_records=1, num_rejects=0)
+        if self.is_lost:
+            return _future(AT_WORK, counts)
+        self.cluster.finish(self.stage, name)
+        if self.stage != self.cluster.slow_stage:
+            return _future(None, counts)
+        slow: Future[Counts] = Future()
+        Timer(0.2, slow.set_result, [counts]).start()
+        return slow
 
     def give_up(self) -> None:
         if not self.is_placed():
@@ -232,6 +238,12 @@ class SmallCluster:
     num_places: int
     last_part: str | None = None
     """At which a node is lost that had all workers of the stage."""
+    slow_stage: str | None = None
+    """Each part takes it twice as long as a stage waits for room."""
+    back_after: tuple[str, int] | None = None
+    """The lost node is the only one of its kind, and comes back when so many parts of the stage are done."""
+    barred: str = ""
+    """The stage that finds room on the lost node alone."""
     guests: list[Guest] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
     done: list[tuple[str, str]] = field(default_factory=list)
@@ -249,12 +261,20 @@ class SmallCluster:
 
     def fill(self) -> None:
         placed = [guest for guest in self.guests if guest.is_placed()]
-        waiting = [guest for guest in self.guests if not guest.is_placed()]
+        waiting = [guest for guest in self.guests if not guest.is_placed() and guest.stage != self.barred]
         for guest in waiting[::-1][: max(0, self.num_places - len(placed))]:
             guest.place.set_result(None)
 
+    def finish(self, stage: str, name: str) -> None:
+        self.done.append((stage, name))
+        if self.back_after == (stage, sum(done == stage for done, _ in self.done)):
+            self.num_places, self.barred = self.num_places + 1, ""
+            self.fill()
+
     def lose_a_node(self, stage: str) -> None:
         self.last_part = None
+        if self.back_after:
+            self.barred = stage
         for guest in self.guests:
             if guest.stage == stage and guest.is_placed():
                 guest.is_lost = True
@@ -294,9 +314,18 @@ def test_stage_that_lost_all_workers_gets_the_room_of_idle_ones_behind_it(
     dispatch_all(cluster, num_workers=2)
     assert sorted(cluster.done) == ALL
     assert not cluster.guests
-    told = [message for message in caplog.messages if "no room for any" in message]
+    told = [message for message in caplog.messages if "has started none of" in message]
     assert len(told) == 1
-    assert told[0].startswith("stage cut: 13 part(s) wait, and the cluster has had no room for any of its 2 worker(s)")
+    assert told[0].startswith("stage cut: 13 part(s) wait, and for 0.1 s the cluster has started none of its 2")
+
+
+def test_stage_that_waits_for_room_leaves_those_their_workers_that_are_about_to_get_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "ROOM_WAIT_S", 0.1)
+    cluster = SmallCluster(num_places=3, last_part=PARTS[4], slow_stage="detect", back_after=("caption", 4))
+    dispatch_all(cluster, num_workers=1)
+    assert sorted(cluster.done) == ALL
 
 
 @pytest.mark.parametrize("num_places", [1, 2])

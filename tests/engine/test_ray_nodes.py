@@ -54,7 +54,6 @@ def add_node(cluster: Cluster, *, num_cpus: int) -> psutil.Process:
 def test_node_that_takes_all_workers_of_a_stage_with_it_does_not_stop_the_build(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(dispatch, "ROOM_WAIT_S", 3.0)
     sources = write_sources(tmp_path / "sources", ["2"] * 8)
     others = [TinyDetect(resources=ONE), TinyFilter(resources=ONE)]
     build(sources, tmp_path / "local", stages=[TinyCut(resources=TWO), *others], engine={"workers": 2})
@@ -65,6 +64,7 @@ def test_node_that_takes_all_workers_of_a_stage_with_it_does_not_stop_the_build(
         while not (tmp_path / "run/1-cut/part-00000.parquet").exists() or sorted(map(num_actors, raylets)) != [1, 2]:
             time.sleep(0.05)
         lost = min(raylets, key=num_actors)
+        monkeypatch.setattr(dispatch, "ROOM_WAIT_S", 3.0)
         for process in (lost, *lost.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -75,8 +75,8 @@ def test_node_that_takes_all_workers_of_a_stage_with_it_does_not_stop_the_build(
     assert results(tmp_path / "run") == results(tmp_path / "local")
     (told,) = {message.partition(" wait, and ")[2] for message in caplog.messages if message.startswith("stage cut: ")}
     assert told == (
-        "the cluster has had no room for any of its 1 worker(s) for 3 s (each wants 2 cpu, 0.3 GB); "
-        "idle workers of detect, filter are stopped until it has one"
+        "for 3 s the cluster has started none of its 1 worker(s), as if it had no room for them (each wants 2 cpu, "
+        "0.3 GB); idle workers of detect, filter are stopped until it has one"
     )
 
 

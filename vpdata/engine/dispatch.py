@@ -25,8 +25,10 @@ STORAGE_WAITS_S = (5.0, 30.0, 120.0)
 ERROR_WAITS_S = (1.0, 4.0, 16.0)
 """Before each new try of what nobody foresaw: short, since most of it comes again."""
 _WAIT_S = 1.0
-ROOM_WAIT_S = 60.0
-"""After which a stage without any worker gets the room of idle workers behind it: Ray starts a process in seconds."""
+ROOM_WAIT_S = 300.0
+"""After which a stage without any worker gets the room of idle workers behind it. A process that has its place, but
+loads Python from a slow disk, looks as if it had none; the workers that are stopped for it load their models again.
+"""
 SLOW_START_S = 300.0
 """After which it is told, once until all are, that workers of a stage are not ready."""
 
@@ -154,12 +156,12 @@ class Dispatch:
             self._favoured = starved
             names = ", ".join(job.name for job in later)
             _log.warning(
-                "stage %s: %d part(s) wait, and the cluster has had no room for any of its %d worker(s) for %g s (each "
-                "wants %s)%s",
+                "stage %s: %d part(s) wait, and for %g s the cluster has started none of its %d worker(s), as if it "
+                "had no room for them (each wants %s)%s",
                 starved.name,
                 len(self._waiting[starved.name]),
-                len(self._hands[starved.name]),
                 ROOM_WAIT_S,
+                len(self._hands[starved.name]),
                 need_text(starved.resources),
                 f"; idle workers of {names} are stopped until it has one" if later else "",
             )
@@ -171,6 +173,16 @@ class Dispatch:
             for hand in (*idle, *unplaced.values()):
                 self._hands[job.name].remove(hand)
                 hand.stop()
+            if self._is_at_work(job):
+                # What it makes is for those behind it: should the room never come back, all that can be is done.
+                break
+
+    def _is_at_work(self, job: Job) -> bool:
+        """Whether it will do more: not where it has parts, but no place for a worker either."""
+        resting = (errand for _, _, errand in self._resting)
+        if any(errand.job is job and errand.name for errand in (*self._errands.values(), *resting)):
+            return True
+        return bool(self._waiting[job.name]) and any(one.hand.is_placed() for one in self._starting(job).values())
 
     def _is_starved(self, job: Job) -> bool:
         if not self._waiting[job.name]:

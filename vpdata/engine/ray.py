@@ -155,6 +155,8 @@ def _room(needs: Mapping[str, Resources], *, wait_for_s: float) -> Iterator[None
                 if is_late:
                     raise
             request_resources(bundles=[_bundle(need) for need in needs.values() for _ in range(need.workers or 1)])
+            if not has_asked:
+                _log.warning("waiting for room for all stages at once, up to engine.wait_for_s (%g s)", wait_for_s)
             has_asked = True
             time.sleep(_WAIT_S)
         yield
