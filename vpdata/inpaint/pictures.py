@@ -22,10 +22,15 @@ def read_picture(path: Path, flags: int, *, max_pixels: int) -> NDArray[Any]:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except Image.DecompressionBombError as error:
         raise ConfigError(f"{path} has too many pixels, wanted at most {max_pixels}") from error
-    except (UnidentifiedImageError, ValueError) as error:
+    except (OSError, ValueError) as error:
+        # What has no errno is of Pillow, about what is in the file; OpenCV reads some kinds that Pillow does not.
+        if isinstance(error, UnidentifiedImageError) and cv2.haveImageReader(str(path)):
+            raise ConfigError(
+                f"{path} is damaged, or of a kind whose size cannot be told before it is decoded; write it as 8-bit PNG"
+            ) from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise ConfigError(f"cannot read the picture {path}: {error.strerror}") from error
         raise ConfigError(no_picture) from error
-    except OSError as error:
-        raise ConfigError(f"cannot read the picture {path}: {error.strerror or error}") from error
     if width * height > max_pixels:
         raise ConfigError(f"{path} has {width} x {height} pixels, wanted at most {max_pixels}")
     try:
