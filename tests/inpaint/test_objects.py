@@ -179,6 +179,39 @@ def test_object_that_is_boxed_twice_is_handed_on_once():
     assert [len(prompts) for prompts in tracker.prompts] == [2, 1, 1, 1]
 
 
+def test_object_that_is_boxed_where_it_comes_back_is_handed_on_once():
+    """The two tracks share frames, but the first ends where the second goes on."""
+
+    class EndingTracker(ColourTracker):
+        def track(self, frames, prompts, **others):
+            found = super().track(frames, prompts, **others)
+            if len(self.prompts) == 1:
+                found[0] = ObjectMasks(counts=(*found[0].counts[:5], None), score=1.0)
+            return found
+
+    tracker = EndingTracker()
+    wanted = Wanted(boxes=(FrameBox(frame=0, box=(2, 34, 26, 58)), FrameBox(frame=3, box=(11, 34, 35, 58))))
+    assert np.array_equal(found(wanted, film(), tracker=tracker), true_mask(film(), "red square"))
+    assert [len(prompts) for prompts in tracker.prompts] == [2, 1, 1, 1]
+
+
+def test_what_is_boxed_goes_on_rather_than_what_is_named_though_that_is_seen_longer(caplog):
+    """Else nobody is told where the boxed one is lost."""
+
+    class EndingTracker(ColourTracker):
+        def track(self, frames, prompts, **others):
+            found = super().track(frames, prompts, **others)
+            if len(prompts) == 2:
+                found[1] = ObjectMasks(counts=(*found[1].counts[:5], None), score=1.0)
+            return found
+
+    tracker = EndingTracker()
+    wanted = Wanted(labels=("red square",), boxes=(FrameBox(frame=7, box=(23, 34, 47, 58)),))
+    found(wanted, hiding(range(12, 20)), tracker=tracker)
+    assert [len(prompts) for prompts in tracker.prompts if prompts][:3] == [1, 2, 1]
+    assert any("what is at the box 23,34,47,58 of frame 7 is not found" in text for text in caplog.messages)
+
+
 def test_point_takes_the_object_that_is_under_it():
     frames = film()
     masks = found(Wanted(points=(FramePoint(frame=0, point=(10, 40)),)), frames)

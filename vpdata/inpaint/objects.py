@@ -18,10 +18,10 @@ from vpdata.inpaint.fit import Size, scale_frames
 from vpdata.inpaint.options import Wanted
 from vpdata.inpaint.pieces import Film, Piece
 from vpdata.media.clips import scaled_size
-from vpdata.media.masks import bounding_box, decode_mask, mask_iou
+from vpdata.media.masks import bounding_box, decode_mask
 from vpdata.models.ports import BoxPrompt, BoxXyxy, Detector, KeyFrame, MaskTracker
 from vpdata.records import Detection
-from vpdata.stages.follow import FollowedObject, FollowSettings, follow_objects
+from vpdata.stages.follow import FollowedObject, FollowSettings, follow_objects, mean_iou
 
 _log = logging.getLogger(__name__)
 
@@ -190,25 +190,27 @@ class ObjectFinder:
         """Where the objects were last seen. Of those that are hidden half a piece, at most, is held again."""
         earliest = piece.stop - max(1, self._settings.piece_frames // 2)
         handed_on: list[_Asked] = []
-        counts_of: list[tuple[int, str]] = []
-        for one, place in followed:
-            seen, counts = max((index, counts) for index, counts in enumerate(one.masks) if counts)
-            mask = decode_mask(counts, **asdict(piece.size))
-            frame, box = piece.start + seen, bounding_box(mask)
+        kept: list[FollowedObject] = []
+        seen_last = [
+            (max(index for index, counts in enumerate(one.masks) if counts), one, its) for one, its in followed
+        ]
+        # Of two that are the same, that which the user has marked goes on, else that which is seen longer.
+        for seen, one, place in sorted(seen_last, key=lambda entry: (not entry[2], -entry[0])):
+            frame, box = piece.start + seen, bounding_box(decode_mask(one.masks[seen], **asdict(piece.size)))
             if frame < earliest or box is None:
                 _tell_of_loss(place, frame)
-            elif not any(frame == other and self._is_same(mask, its, piece) for other, its in counts_of):
-                counts_of.append((frame, counts))
+            elif not any(self._is_same(one, other, piece) for other in kept):
+                kept.append(one)
                 label = one.label(self._settings.follow.generic_labels)
                 handed_on.append(_Asked(frame=frame, box=box, label=label, place=place, is_handed_on=True))
         return handed_on
 
-    def _is_same(self, mask: Masks, counts: str, piece: Piece) -> bool:
-        """Whether two masks are of a thing that was boxed twice, or found anew where it came back.
+    def _is_same(self, one: FollowedObject, other: FollowedObject, piece: Piece) -> bool:
+        """Whether two tracks are of a thing that was boxed twice, or found anew where it came back.
 
         Each piece would go on with both, so that their number would grow with the video.
         """
-        return mask_iou(mask, decode_mask(counts, **asdict(piece.size))) > self._settings.follow.merge_iou
+        return mean_iou(one.masks, other.masks, asdict(piece.size)) > self._settings.follow.merge_iou
 
     def _nothing(self, wanted: Wanted) -> str:
         names = ", ".join(repr(label) for label in wanted.labels) or "what was boxed"

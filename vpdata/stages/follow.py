@@ -180,7 +180,7 @@ def _add(
 ) -> None:
     """Append an object, or merge it into an earlier one that it doubles: that fills the frames it was absent in."""
     for earlier in objects:
-        if _mean_iou(earlier.masks, new.masks, size) <= settings.merge_iou:
+        if mean_iou(earlier.masks, new.masks, size) <= settings.merge_iou:
             continue
         if _is_held_between(earlier, new, prompt_frame):
             earlier.masks = [a or b for a, b in zip(earlier.masks, new.masks, strict=True)]
@@ -201,7 +201,8 @@ def _is_held_between(earlier: FollowedObject, new: FollowedObject, prompt_frame:
     return None not in new.masks[first : last + 1]
 
 
-def _mean_iou(a: Sequence[str | None], b: Sequence[str | None], size: dict[str, int]) -> float:
+def mean_iou(a: Sequence[str | None], b: Sequence[str | None], size: dict[str, int]) -> float:
+    """Of two tracks, over the frames that hold both; 0.0 where there are none."""
     shared = [(one, other) for one, other in zip(a, b, strict=True) if one is not None and other is not None]
     if not shared:
         return 0.0
