@@ -6,7 +6,7 @@ from vpdata.config import fill
 from vpdata.errors import ConfigError
 from vpdata.inpaint.objects import ObjectFinder, ObjectSettings
 from vpdata.inpaint.options import FrameBox, FramePoint, Wanted
-from vpdata.media.masks import encode_mask
+from vpdata.media.masks import decode_mask, encode_mask
 from vpdata.models.ports import Box, ObjectMasks
 
 HEIGHT, WIDTH = 64, 96
@@ -210,6 +210,43 @@ def test_what_is_boxed_goes_on_rather_than_what_is_named_though_that_is_seen_lon
     found(wanted, hiding(range(12, 20)), tracker=tracker)
     assert [len(prompts) for prompts in tracker.prompts if prompts][:3] == [1, 2, 1]
     assert any("what is at the box 23,34,47,58 of frame 7 is not found" in text for text in caplog.messages)
+
+
+class ExclusiveTracker(ColourTracker):
+    """Gives each pixel to one object alone: the one at `first` of the prompts, where it holds it."""
+
+    def __init__(self, first):
+        super().__init__()
+        self.first = first
+
+    def track(self, frames, prompts, *, height_px, width_px, seed):
+        size = {"height_px": height_px, "width_px": width_px}
+        found = super().track(frames, prompts, **size, seed=seed)
+        taken = np.zeros((len(frames), height_px, width_px), bool)
+        for index in sorted(range(len(found)), key=lambda index: index != self.first):
+            masks = np.stack([decode_mask(counts, **size) for counts in found[index].counts]) & ~taken
+            taken |= masks
+            found[index] = ObjectMasks(counts=tuple(map(encode_mask, masks)), score=1.0)
+        return found
+
+
+@pytest.mark.parametrize("later", [3, 8])
+@pytest.mark.parametrize("first", [0, 1])
+def test_object_that_is_boxed_twice_may_be_held_as_one_of_the_two(first, later, caplog):
+    """On frames of one piece, or of two."""
+    box = (2 + 3 * later, 34, 26 + 3 * later, 58)
+    wanted = Wanted(boxes=(FrameBox(frame=0, box=(2, 34, 26, 58)), FrameBox(frame=later, box=box)))
+    masks = found(wanted, film(), tracker=ExclusiveTracker(first))
+    assert np.array_equal(masks, true_mask(film(), "red square"))
+    assert not caplog.messages
+
+
+def test_box_beside_what_is_held_is_still_refused():
+    """A mask in a corner of it says nothing of what was boxed."""
+    boxes = (2, 34, 26, 58), (20, 0, 90, 58)
+    wanted = Wanted(boxes=tuple(FrameBox(frame=0, box=box) for box in boxes))
+    with pytest.raises(ConfigError, match=r"nothing could be masked at the box 20,0,90,58 of frame 0"):
+        found(wanted, film(6), tracker=ExclusiveTracker(0))
 
 
 def test_point_takes_the_object_that_is_under_it():

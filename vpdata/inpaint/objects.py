@@ -18,10 +18,10 @@ from vpdata.inpaint.fit import Size, scale_frames
 from vpdata.inpaint.options import Wanted
 from vpdata.inpaint.pieces import Film, Piece
 from vpdata.media.clips import scaled_size
-from vpdata.media.masks import bounding_box, decode_mask
+from vpdata.media.masks import bounding_box, box_iou, decode_mask
 from vpdata.models.ports import BoxPrompt, BoxXyxy, Detector, KeyFrame, MaskTracker
 from vpdata.records import Detection
-from vpdata.stages.follow import FollowedObject, FollowSettings, follow_objects, mean_iou
+from vpdata.stages.follow import INSIDE_FRAC, FollowedObject, FollowSettings, follow_objects, mean_iou
 
 _log = logging.getLogger(__name__)
 
@@ -171,20 +171,37 @@ class ObjectFinder:
         prompts = [BoxPrompt(frame=one.frame - piece.start, box=one.box, label=one.label) for one in asked]
         known: list[FollowedObject] = []
         places: list[str] = []
+        lost: list[_Asked] = []
         for one, found in zip(asked, track(prompts), strict=True):
             is_held = found.score >= self._settings.follow.min_score and any(found.counts)
-            if not one.is_handed_on and not (is_held and found.counts[one.frame - piece.start]):
-                raise ConfigError(f"nothing could be masked at {one.place}; give a closer box, or one on another frame")
+            is_lost = not is_held or not (one.is_handed_on or found.counts[one.frame - piece.start])
+            if is_lost:
+                lost.append(one)
             if is_held:
                 votes = Counter({one.label: 1.0})
                 known.append(FollowedObject(masks=list(found.counts), score=found.score, votes=votes))
-                places.append(one.place)
-            else:
-                _tell_of_loss(one.place, one.frame)
+                places.append("" if is_lost else one.place)
+        for one in lost:
+            if self._is_covered(one, known, piece):
+                continue
+            if not one.is_handed_on:
+                raise ConfigError(f"nothing could be masked at {one.place}; give a closer box, or one on another frame")
+            _tell_of_loss(one.place, one.frame)
         # A round follows one of them at least, so that none is left out.
         settings = replace(self._settings.follow, max_objects=len(known) + len(named) + 1, max_rounds=len(named) + 1)
         followed = follow_objects(named, known, track=track, settings=settings, **asdict(piece.size))
         return list(zip(followed, [*places, *[""] * (len(followed) - len(known))], strict=True))
+
+    def _is_covered(self, asked: _Asked, known: Sequence[FollowedObject], piece: Piece) -> bool:
+        """Whether a mask is of what was asked for: of trackers with `overlap: exclusive`, one box of two gets it."""
+        x0, y0, x1, y1 = (round(edge) for edge in asked.box)
+        for one in known:
+            mask = decode_mask(one.masks[asked.frame - piece.start], **asdict(piece.size))
+            inside = mask[y0:y1, x0:x1]
+            overlap = box_iou(asked.box, bounding_box(mask) or (0, 0, 0, 0))
+            if overlap >= self._settings.follow.cover_iou or (inside.size and inside.mean() >= INSIDE_FRAC):
+                return True
+        return False
 
     def _handed_on(self, followed: Sequence[tuple[FollowedObject, str]], piece: Piece) -> list[_Asked]:
         """Where the objects were last seen. Of those that are hidden half a piece, at most, is held again."""
