@@ -84,8 +84,7 @@ def import_videopainter(source: str | Path, output: str | Path) -> Run:
             if layout.index_file(shard) not in done:
                 proof.check()
                 write_shard(run, list(entries), shard=shard)
-        write_stats(run)
-        write_card(run)
+        write_card(run, write_stats(run))
     logger.info("%s: imported %d clips of %d videos", run.folder.uri, len(plan), len(rows.spans))
     return run
 

@@ -118,7 +118,7 @@ def encode_run(
             refuse_relative(uri, num_nodes=1)
     _refuse_other_folders(root)
     clips = _clips_of(data_uri, split)
-    with lease.hold(root) as proof, Progress([_STAGE]) as progress:
+    with lease.hold(root, waits=True) as proof, Progress([_STAGE]) as progress:
         job = EncodeJob(
             stage=stage,
             intake=FromShards(shards=clips.shards, parts=root.child(layout.LATENTS_FOLDERS["clips"])),
