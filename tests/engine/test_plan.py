@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vpdata.engine.plan import Node, make_plan
+from vpdata.engine.plan import Node, gpu_share, make_plan
 from vpdata.errors import ConfigError
 from vpdata.stages.base import Resources
 
@@ -72,6 +72,23 @@ def test_gpu_memory_is_summed_per_gpu() -> None:
     assert make_plan({"track": half}, [Node(cpus=8, gpus=2, memory_gb=99, gpu_memory_gb=80)]).workers == {"track": 4}
     with pytest.raises(ConfigError, match="stage track can never run here"):
         make_plan({"track": half}, [Node(cpus=8, gpus=2, memory_gb=99, gpu_memory_gb=24)])
+
+
+def test_share_of_a_gpu_holds_its_memory_on_the_smallest_gpu_that_does() -> None:
+    # 40 of 48 GB are 0.83333, which Ray counts to four decimals; half of that GPU would be 24 GB.
+    half = Resources(cpus=1, gpus=0.5, memory_gb=8, gpu_memory_gb=40)
+    small, large = (
+        Node(cpus=8, gpus=2, memory_gb=99, gpu_memory_gb=48),
+        Node(cpus=8, gpus=1, memory_gb=99, gpu_memory_gb=80),
+    )
+    assert gpu_share(half, [small, large]) == 0.8334
+    plan = make_plan({"caption": half}, [small, large])
+    assert plan.workers == {"caption": 3}
+    assert "0.8334 gpu (40 GB of its memory)" in plan.text
+    # GPUs that are too small for it, or of unknown size, say nothing of the others.
+    tiny, unknown = Node(cpus=8, gpus=1, memory_gb=99, gpu_memory_gb=24), Node(cpus=8, gpus=1, memory_gb=99)
+    assert gpu_share(half, [tiny, large, unknown]) == 0.5
+    assert gpu_share(GPU, [small]) == 1
 
 
 def test_one_gpu_runs_gpu_stages_one_after_the_other() -> None:

@@ -192,7 +192,7 @@ def test_what_breaks_one_process_once_does_not_stop_the_build(sources: Path, tmp
 @pytest.mark.slow
 def test_worker_that_cannot_be_reached_is_ended_before_another_takes_over(tmp_path: Path) -> None:
     with connected("local"):
-        hand = RayCrew().start(EndlessJob(resources=SMALL, flag=tmp_path / "flag"))
+        hand = RayCrew([]).start(EndlessJob(resources=SMALL, flag=tmp_path / "flag"))
         hand.ready().result(60)
         told = hand.run("part-00000")
         while not (tmp_path / "flag").exists():

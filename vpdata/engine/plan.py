@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -36,6 +37,7 @@ def make_plan(needs: Mapping[str, Resources], nodes: Sequence[Node], *, at_once:
 
     With `at_once` all stages run at the same time where one worker of each fits.
     """
+    needs = {stage: replace(need, gpus=gpu_share(need, nodes)) for stage, need in needs.items()}
     unfit = [stage for stage, need in needs.items() if not _fits({stage: need}, {stage: need.workers or 1}, nodes)]
     if unfit:
         raise ConfigError("\n".join(_refusal(stage, needs[stage], nodes) for stage in unfit))
@@ -47,6 +49,18 @@ def make_plan(needs: Mapping[str, Resources], nodes: Sequence[Node], *, at_once:
         groups = tuple((stage,) for stage in needs)
         workers = {stage: _grown({stage: need}, {stage: least[stage]}, nodes)[stage] for stage, need in needs.items()}
     return Plan(groups=groups, workers=workers, text=_table(needs, workers, groups, nodes))
+
+
+def gpu_share(need: Resources, nodes: Sequence[Node]) -> float:
+    """How much of a GPU a worker holds: `need.gpus`, or more where that is less of its memory than it may take.
+
+    Ray counts shares and no memory, and would put two workers of half a GPU and 40 GB on one of 48 GB.
+    """
+    sizes_gb = [node.gpu_memory_gb for node in nodes if node.gpus and node.gpu_memory_gb >= need.gpu_memory_gb > 0]
+    if not 0 < need.gpus < 1 or not sizes_gb:
+        return need.gpus
+    # To four decimals, as Ray counts.
+    return max(need.gpus, math.ceil(need.gpu_memory_gb / min(sizes_gb) * 1e4) / 1e4)
 
 
 def placing_order(needs: Mapping[str, Resources]) -> list[str]:

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,7 +32,7 @@ from vpdata.engine import preflight
 from vpdata.engine.cluster import Cluster
 from vpdata.engine.crew import WorkerLost
 from vpdata.engine.local import this_node
-from vpdata.engine.plan import Node, make_plan
+from vpdata.engine.plan import Node, gpu_share, make_plan
 from vpdata.engine.settings import EngineSettings
 from vpdata.engine.work import Counts, Job, PackedJob
 from vpdata.engine.worker import Worker
@@ -60,7 +60,7 @@ def ray_cluster(engine: EngineSettings, errand: preflight.Errand, needs: Mapping
         else:
             with _room(needs, wait_for_s=engine.wait_for_s):
                 nodes = _visit_all(errand)
-        yield Cluster(crew=RayCrew(), nodes=nodes, runs_at_once=True, report=_reporter())
+        yield Cluster(crew=RayCrew(nodes), nodes=nodes, runs_at_once=True, report=_reporter())
 
 
 @contextmanager
@@ -223,16 +223,20 @@ def _reporter() -> Callable[[str, Counts], None]:
 class RayCrew:
     """Starts actors."""
 
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        """`nodes`: those that the plan is for."""
+        self._nodes = nodes
+
     def start(self, job: Job) -> RayHand:
-        return RayHand(job)
+        return RayHand(job, num_gpus=gpu_share(job.resources, self._nodes))
 
 
 class RayHand:
     """One actor. Ray never restarts it or its calls: the dispatcher knows what was lost and why."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, *, num_gpus: float) -> None:
         need = job.resources
-        options = {"num_cpus": need.cpus, "num_gpus": need.gpus, "memory": need.memory_gb * 1e9}
+        options = {"num_cpus": need.cpus, "num_gpus": num_gpus, "memory": need.memory_gb * 1e9}
         actor = ray.remote(Worker).options(**options, max_restarts=0, max_task_retries=0)
         self._actor = actor.remote(PackedJob.of(job))
         self._placed = self._actor.__ray_ready__.remote()  # type: ignore[attr-defined]  # every actor has it, but for the stub
