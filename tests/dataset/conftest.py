@@ -1,4 +1,4 @@
-"""A finished run to read, and a copy of it to break."""
+"""A finished run and a published data set to read, and copies of them to break."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.dataset.published import write_published
 from tests.runs import make_run
 from vpdata.dataset.run import Run
 from vpdata.storage import Folder
@@ -23,3 +24,17 @@ def run(finished_run: Run, tmp_path: Path) -> Run:
     """The same, for one test to change."""
     shutil.copytree(finished_run.folder.uri, tmp_path / "run")
     return Run(Folder(tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def published_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("published") / "data"
+    write_published(folder)
+    return folder
+
+
+@pytest.fixture
+def published(published_once: Path, tmp_path: Path) -> Path:
+    """The published layout of two videos."""
+    shutil.copytree(published_once, tmp_path / "data")
+    return tmp_path / "data"

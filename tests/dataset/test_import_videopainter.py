@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,64 +15,15 @@ import pytest
 
 import vpdata
 from benchmark.footage import write_video
+from tests.dataset.published import CAPTION, PEXELS, VIDEO_URI, labels_of, run_samples, write_csv
 from tests.media.footage import write_video as write_timed
 from tests.runs import NUM_FRAMES, make_footage, make_source
-from vpdata.dataset import lease
 from vpdata.dataset.check import check
 from vpdata.dataset.export import export
 from vpdata.dataset.import_videopainter import import_videopainter
 from vpdata.dataset.label_maps import LabelMaps
-from vpdata.dataset.run import read_rows
 from vpdata.errors import ConfigError, RunError
-from vpdata.records import Source, video_id
-
-COLUMNS = ("path", "start_frame", "end_frame", "fps", "mask_id", "caption")
-PEXELS, VIDEOVO = "000000001523_856207.mp4", "000005000000.0.mp4"
-VIDEO_URI = f"pexels/pexels/raw_video/000000001/{PEXELS}"
-CAPTION = 'A red square, "fast",\ncrosses a blue one.'
-
-
-def write_csv(folder: Path, rows: Iterable[tuple], name: str = "pexels_videovo_train_dataset.csv") -> None:
-    with (folder / name).open("w", newline="") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
-
-
-def labels_of(seed: int) -> np.ndarray:
-    """int32 [T, H, W]: 7 for the blue square, 300 for the red one on top."""
-    masks = make_footage(seed).masks
-    return np.where(masks["red square"], 300, np.where(masks["blue square"], 7, 0)).astype(np.int32)
-
-
-@pytest.fixture(scope="module")
-def published_once(tmp_path_factory) -> Path:
-    """Two videos as on the published pages: masks cover the whole source, rows cut spans out of it."""
-    folder = tmp_path_factory.mktemp("published") / "data"
-    for seed, (raw, masks) in enumerate(
-        (
-            (VIDEO_URI, "pexels/000000001523_856207"),
-            (f"videovo/raw_video/000005000/{VIDEOVO}", "videovo/000005000000"),
-        )
-    ):
-        (folder / raw).parent.mkdir(parents=True)
-        write_video(folder / raw, make_footage(seed).frames, fps=12)
-        (folder / "video_inpainting" / masks).mkdir(parents=True)
-        np.savez_compressed(folder / "video_inpainting" / masks / "all_masks.npz", labels_of(seed))
-    write_csv(
-        folder,
-        [
-            (PEXELS, 0, 12, 12.0, 7, CAPTION),
-            (PEXELS, 0, 12, 12.0, 300, CAPTION),
-            (PEXELS, 12, 20, 12.0, 300, "The second half."),
-        ],
-    )
-    write_csv(folder, [(VIDEOVO, 4, 24, 12.0, 300, "From Videvo.")], "pexels_videovo_val_dataset.csv")
-    return folder
-
-
-@pytest.fixture
-def published(published_once: Path, tmp_path: Path) -> Path:
-    shutil.copytree(published_once, tmp_path / "data")
-    return tmp_path / "data"
+from vpdata.records import video_id
 
 
 def test_published_rows_become_clips_with_their_masks_and_captions(published, tmp_path):
@@ -95,10 +44,6 @@ def test_published_rows_become_clips_with_their_masks_and_captions(published, tm
     assert [track.id for track in first.tracks] == [7, 300]
     assert first.captions[0].text == CAPTION
     assert first.id == f"{video_id(VIDEO_URI)}-0-1000"
-
-
-def run_samples(run):
-    return list(vpdata.open_dataset(run.folder.uri))
 
 
 def test_export_then_import_keeps_pixels_masks_and_captions(finished_run, tmp_path):
@@ -160,175 +105,11 @@ def test_other_number_of_label_maps_than_frames_is_warned_of(published, tmp_path
     assert caplog.text.count("label maps for") == 1
 
 
-@pytest.fixture
-def exported(published, tmp_path) -> Path:
-    """Two clips of one video and one of another, as files of their own."""
-    export(import_videopainter(published, tmp_path / "first"), tmp_path / "vp", format="videopainter")
-    return tmp_path / "vp"
-
-
-def sources_of(folder: Path) -> list[dict[str, str]]:
-    with (folder / "sources.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def write_sources(folder: Path, lines: list[dict[str, str]]) -> None:
-    with (folder / "sources.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(lines[0]))
-        table.writeheader()
-        table.writerows(lines)
-
-
-def test_clips_of_one_source_are_so_after_export_and_import(exported, tmp_path):
-    whose = {"licence": "CC-BY-4.0", "attribution": 'Ann, "A" & Bo'}
-    lines = [line | whose if line["uri"] == VIDEO_URI else line for line in sources_of(exported)]
-    write_sources(exported, lines)
-    run = import_videopainter(exported, tmp_path / "run")
-    assert check(run) == []
-    first = {sample.id: sample.record.clip for sample in vpdata.open_dataset(tmp_path / "first")}
-    assert {one.id for one in run_samples(run)} == first.keys() >= {f"{video_id(VIDEO_URI)}-1000-1667"}
-    for sample in run_samples(run):
-        clip = sample.record.clip
-        facts = whose if clip.video.uri == VIDEO_URI else {}
-        assert clip.video == replace(first[sample.id].video, **facts)
-        assert (clip.start_s, clip.stop_s) == pytest.approx((first[sample.id].start_s, first[sample.id].stop_s))
-    sources = {source.uri: (source.licence, source.attribution) for source in run.sources()}
-    assert sources == {VIDEO_URI: tuple(whose.values()), f"videovo/raw_video/000005000/{VIDEOVO}": (None, None)}
-    assert len(list(run.sources())) == 2
-
-
-def test_file_that_is_said_to_be_the_clip_of_another_is_a_reject(exported, tmp_path):
-    lines = sources_of(exported)
-    of_both = [line for line in lines if line["uri"] == VIDEO_URI]
-    moved = of_both[0] | {"path": of_both[1]["path"]}
-    write_sources(exported, [moved if line is of_both[1] else line for line in lines])
-    for folder, end in (("pexels/pexels/raw_video/000000000", ""), ("video_inpainting/pexels", "/all_masks.npz")):
-        one, other = (f"{line['path'][:-4] if end else line['path']}{end}" for line in (of_both[0], moved))
-        shutil.copy(exported / folder / one, exported / folder / other)
-    write_csv(exported, [(line["path"], 0, 12, 12, 300, CAPTION) for line in (of_both[0], moved)])
-    run = import_videopainter(exported, tmp_path / "run")
-    assert check(run) == []
-    assert [one.detail for one in run.rejects("cut")] == [
-        f"{moved['path']}: a file before it gave the clip {video_id(VIDEO_URI)}-0-1000"
-    ]
-
-
-def test_file_without_a_line_is_its_own_source(exported, tmp_path):
-    lines = sources_of(exported)
-    write_sources(exported, lines[1:])
-    run = import_videopainter(exported, tmp_path / "run")
-    uris = {one.record.clip.video.uri for one in run_samples(run)}
-    assert f"pexels/pexels/raw_video/000000000/{lines[0]['path']}" in uris
-    assert check(run) == []
-
-
-@pytest.mark.parametrize(
-    ("changed", "words"),
-    [
-        ({"id": "../x"}, "wanted an id of lower-case letters"),
-        ({"id": "a" * 104}, "at most 103"),
-        ({"uri": ""}, "wanted a uri"),
-        ({"start_s": "nan"}, "wanted seconds from 0 on"),
-        ({"start_s": "-1"}, "wanted seconds from 0 on"),
-        ({"start_s": "soon"}, "could not convert string to float: 'soon'"),
-        ({"duration_s": "inf"}, "wanted seconds from 0 on"),
-        ({"num_frames": "0"}, "wanted counts above 0"),
-        ({"size_bytes": "9" * 30}, "wanted counts above 0"),
-        ({"fps": "1/0"}, "wanted one with another denominator"),
-        ({"fps": "1e999999999"}, "got fps '1e999999999'"),
-        ({"content_hash": "0"}, "wanted a content_hash of 64 hex digits"),
-        ({"licence": "of mine"}, "is described before as another"),
-    ],
-)
-def test_bad_line_of_sources_is_refused_by_its_number(exported, tmp_path, changed, words):
-    lines = sorted(sources_of(exported), key=lambda line: line["uri"])
-    write_sources(exported, [lines[0], lines[1] | changed, lines[2]])
-    with pytest.raises(ConfigError, match=f"sources.csv:3: .*{words}"):
-        import_videopainter(exported, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_sources_without_a_column_are_refused(exported, tmp_path):
-    write_sources(exported, [{"path": "a", "id": "b"}])
-    with pytest.raises(ConfigError, match=r"got no column attribution, caption.*the file is optional: move it away"):
-        import_videopainter(exported, tmp_path / "run")
-    (exported / "sources.csv").write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match=r"got no readable CSV.*the file is optional: move it away"):
-        import_videopainter(exported, tmp_path / "run")
-
-
 def test_second_import_has_the_same_bytes(published, tmp_path):
     runs = [import_videopainter(published, tmp_path / name) for name in ("one", "two")]
     for kind in ("shards", "index"):
         for name in runs[0].folder.child(kind).names():
             assert runs[0].folder.child(kind).read(name) == runs[1].folder.child(kind).read(name)
-
-
-@pytest.fixture
-def in_two_parts(published) -> Path:
-    """As many rows without a video between the two videos as make the second one the start of another part."""
-    gone = [(f"{2000 + number:012d}_1.mp4", 0, 12, 12.0, 7, CAPTION) for number in range(63)]
-    write_csv(published, [(PEXELS, 0, 12, 12.0, 7, CAPTION), *gone])
-    return published
-
-
-PACKED = ("pack-plan.parquet", "index/vpdata-000000.parquet", "shards/vpdata-000000.tar", "stats.json", "README.md")
-
-
-@pytest.mark.parametrize(
-    ("undone", "half_written", "used_up"),
-    [
-        (("5-filter/part-00001.parquet", *PACKED), "1-cut/part-00001.tar", [VIDEO_URI]),
-        (PACKED[1:2], PACKED[2], [VIDEO_URI, f"videovo/raw_video/000005000/{VIDEOVO}"]),
-    ],
-    ids=["in a part", "in a shard"],
-)
-def test_stopped_import_goes_on_with_what_is_whole(in_two_parts, tmp_path, caplog, undone, half_written, used_up):
-    import_videopainter(in_two_parts, tmp_path / "run")
-    whole = files_of(tmp_path / "run")
-    assert {"5-filter/part-00000.parquet", "5-filter/part-00001.parquet", *PACKED} < whole.keys()
-    for name in undone:
-        (tmp_path / "run" / name).unlink()
-    (tmp_path / "run" / half_written).with_name(".aside-0").write_bytes(b"half")
-    for name in used_up:
-        # What is done cannot have been made again.
-        (in_two_parts / name).unlink()
-    assert "were done before" not in caplog.text
-    import_videopainter(in_two_parts, tmp_path / "run")
-    num_done = 1 if "5-filter/part-00001.parquet" in undone else 2
-    assert f"{num_done} of 2 parts were done before and are left as they are; remove the folder" in caplog.text
-    assert files_of(tmp_path / "run") == whole
-
-
-def test_parts_of_few_sources_are_bounded_by_their_files(exported, tmp_path):
-    """Three sources of 40 files each, all gone: a part ends behind the source of its 64th file."""
-    line, names = sources_of(exported)[0], [f"{number:012d}_1.mp4" for number in range(120)]
-    of_three = [line | {"path": name, "id": f"film-{index // 40}"} for index, name in enumerate(names)]
-    write_sources(exported, of_three)
-    write_csv(exported, [(name, 0, 12, 12, 300, CAPTION) for name in names])
-    run = import_videopainter(exported, tmp_path / "run")
-    folder = run.stage_folder("source")
-    per_part = [[row.id for row in read_rows(folder, f"{part}.parquet", Source)] for part in run.parts("source")]
-    assert per_part == [["film-0", "film-1"], ["film-2"]]
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_import_of_other_rows_does_not_go_on(published, tmp_path):
-    run = import_videopainter(published, tmp_path / "run")
-    before = files_of(tmp_path / "run")
-    write_csv(published, [(PEXELS, 0, 12, 12.0, 7, CAPTION)])
-    with pytest.raises(RunError, match="holds no import of the same CSVs"):
-        import_videopainter(published, run.folder.uri)
-    assert files_of(tmp_path / "run") == before
-
-
-def test_two_imports_do_not_write_to_one_folder(published, tmp_path):
-    run = import_videopainter(published, tmp_path / "run")
-    with lease.hold(run.folder), pytest.raises(RunError, match="is in use by pid"):
-        import_videopainter(published, run.folder.uri)
 
 
 @pytest.mark.parametrize(
