@@ -130,7 +130,7 @@ def test_request_that_failed_is_asked_again_in_the_next_run(server, tmp_path, fa
     "failure", [says(None, finish_reason="length"), fails(504)], ids=["tokens used up", "out of time"]
 )
 def test_server_that_finishes_plain_answers_alone_stops_the_run(server, tmp_path, failure):
-    requests = [request(number) for number in range(40)]
+    requests = [request(number) for number in range(22)]
     server.choose = lambda prompt, number: failure if prompt.startswith("Question") else says("Grey.")
     with pytest.raises(BackendError, match=r"none of the first 20 answers.*raise max_tokens"):
         captioner(server, concurrency=1, max_attempts=1).caption(requests)
@@ -138,7 +138,7 @@ def test_server_that_finishes_plain_answers_alone_stops_the_run(server, tmp_path
     server.choose = lambda prompt, number: failure if prompt not in ("Question 0", PLAIN) else says("Fine.")
     for _ in range(2):
         asking = captioner(server, concurrency=1, max_attempts=1, answers=str(tmp_path))
-        assert asking.caption(requests) == ["Fine."] + [""] * 39
+        assert asking.caption(requests) == ["Fine."] + [""] * 21
 
 
 def test_requests_that_are_refused_one_by_one_stop_no_run(server):
