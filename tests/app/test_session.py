@@ -121,7 +121,7 @@ def test_upload_that_another_job_has_taken_stops_nothing(sessions: Sessions, tmp
         assert second.is_alive()
         assert session.take_claimed() is not None
         session.check()
-        session.make_way()
+        assert not session.make_way()
         session.check()
     second.join()
 

@@ -370,6 +370,13 @@ def test_rejects_of_one_reason_run_again(sources: Path, copied: Path, tmp_path: 
     assert Reason.EMPTY_FILE not in [reject.reason for reject in run_of(copied).rejects("cut")]
 
 
+def test_parts_that_are_retried_on_other_files_are_told(copied: Path, tmp_path: Path, caplog) -> None:
+    others = write_sources(tmp_path / "others", [f"{text} other" if text else "5" for text in TEXTS])
+    build(others, copied, retry_rejects=Reason.EMPTY_FILE)
+    assert "sources of others are other files than those that were cut" in caplog.text
+    assert "the clips of those stay, but for parts that are retried" in caplog.text
+
+
 def test_what_was_flushed_of_an_unfinished_part_goes_with_its_rejects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

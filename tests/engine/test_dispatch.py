@@ -98,7 +98,8 @@ def dispatch(crew: Crew, *, num_workers: int = 5) -> None:
     """Two stages at once, 20 parts, two workers that cut and some that track."""
 
     def staff(left: Sequence[Job]) -> dict[str, int]:
-        return {"cut": 2, "track": num_workers}
+        num_of = {"cut": 2, "track": num_workers}
+        return {job.name: num_of[job.name] for job in left}
 
     Dispatch(
         crew,
@@ -295,12 +296,12 @@ def dispatch_all(cluster: SmallCluster, *, num_workers: int) -> None:
         STAGES,
         waiting={"cut": PARTS, "detect": [], "caption": []},
         following=lambda stage, counts: [counts.name] if stage != "caption" else [],
-        staff=lambda left: {job.name: num_workers for job in left},
+        staff=lambda left: {job.name: num_workers for job in reversed(left)},
         done=lambda stage, counts: None,
     ).run()
 
 
-def test_workers_start_in_the_order_of_the_plan() -> None:
+def test_workers_start_in_the_order_that_the_plan_names_them() -> None:
     cluster = SmallCluster(num_places=6)
     dispatch_all(cluster, num_workers=2)
     assert cluster.started[:6] == ["caption", "caption", "detect", "detect", "cut", "cut"]

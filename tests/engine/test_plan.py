@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from vpdata.engine.plan import Node, gpu_share, make_plan
@@ -75,20 +77,38 @@ def test_gpu_memory_is_summed_per_gpu() -> None:
 
 
 def test_share_of_a_gpu_holds_its_memory_on_the_smallest_gpu_that_does() -> None:
-    # 40 of 48 GB are 0.83333, which Ray counts to four decimals; half of that GPU would be 24 GB.
+    # 40 of 48 GB are 0.83333, of which Ray counts four decimals; half of that GPU would be 24 GB.
     half = Resources(cpus=1, gpus=0.5, memory_gb=8, gpu_memory_gb=40)
     small, large = (
         Node(cpus=8, gpus=2, memory_gb=99, gpu_memory_gb=48),
         Node(cpus=8, gpus=1, memory_gb=99, gpu_memory_gb=80),
     )
-    assert gpu_share(half, [small, large]) == 0.8334
+    assert gpu_share(half, [small, large]) == 0.8333
     plan = make_plan({"caption": half}, [small, large])
     assert plan.workers == {"caption": 3}
-    assert "0.8334 gpu (40 GB of its memory)" in plan.text
+    assert "0.8333 gpu (40 GB of its memory)" in plan.text
     # GPUs that are too small for it, or of unknown size, say nothing of the others.
     tiny, unknown = Node(cpus=8, gpus=1, memory_gb=99, gpu_memory_gb=24), Node(cpus=8, gpus=1, memory_gb=99)
     assert gpu_share(half, [tiny, large, unknown]) == 0.5
     assert gpu_share(GPU, [small]) == 1
+    with pytest.raises(ConfigError, match=r"4 x \(.*a larger share than 0\.5 since the smallest GPU.*smaller GPUs out"):
+        make_plan({"caption": replace(half, workers=4)}, [small, large])
+
+
+def test_equal_shares_of_a_gpu_fill_it() -> None:
+    third = Resources(cpus=1, gpus=0.25, memory_gb=8, gpu_memory_gb=16)
+    assert make_plan({"track": third}, [Node(cpus=8, gpus=1, memory_gb=99, gpu_memory_gb=48)]).workers == {"track": 3}
+
+
+def test_workers_are_named_in_the_order_in_which_they_are_placed() -> None:
+    # Of a GPU of 48 GB `track` holds three quarters, more than the half of `caption`.
+    needs = {
+        "cut": CPU,
+        "caption": Resources(cpus=1, gpus=0.5, memory_gb=8, gpu_memory_gb=12),
+        "track": Resources(cpus=1, gpus=0.25, memory_gb=8, gpu_memory_gb=36),
+    }
+    plan = make_plan(needs, [Node(cpus=8, gpus=2, memory_gb=99, gpu_memory_gb=48)])
+    assert list(plan.workers) == ["track", "caption", "cut"]
 
 
 def test_one_gpu_runs_gpu_stages_one_after_the_other() -> None:

@@ -15,11 +15,14 @@ from threading import Thread
 
 import psutil
 import pytest
+from ray import available_resources
 from ray.cluster_utils import Cluster
 
 from tests.engine.builds import build, results, write_sources
-from tests.engine.tiny_stages import TinyCut, TinyDetect, TinyFilter
+from tests.engine.tiny_stages import EndlessJob, TinyCut, TinyDetect, TinyFilter
 from vpdata.engine import EngineSettings, dispatch, plan_text, ray
+from vpdata.engine.plan import Node
+from vpdata.engine.ray import RayCrew, connected
 from vpdata.errors import BackendError
 from vpdata.sources import Input, SourceSettings
 from vpdata.stages.base import Resources
@@ -76,13 +79,25 @@ def test_node_that_takes_all_workers_of_a_stage_with_it_does_not_stop_the_build(
     (told,) = {message.partition(" wait, and ")[2] for message in caplog.messages if message.startswith("stage cut: ")}
     assert told == (
         "for 3 s the cluster has started none of its 1 worker(s), as if it had no room for them (each wants 2 cpu, "
-        "0.3 GB); idle workers of detect, filter are stopped until it has one"
+        "0.3 GB); idle workers of stages behind it are stopped until it has one"
     )
 
 
 def num_actors(raylet: psutil.Process) -> int:
     processes = [one.info for one in psutil.process_iter(["ppid", "cmdline"]) if one.info["ppid"] == raylet.pid]
     return sum(bool(one["cmdline"]) and one["cmdline"][0].startswith("ray::Worker") for one in processes)
+
+
+def test_worker_holds_as_much_of_a_gpu_as_it_may_take_of_its_memory(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.add_node(num_cpus=2, num_gpus=2, memory=4 * 10**9, object_store_memory=80 * 10**6)
+    need = Resources(cpus=1, memory_gb=0.3, gpus=0.5, gpu_memory_gb=40)
+    with connected(cluster.address):
+        crew = RayCrew([Node(cpus=2, gpus=2, memory_gb=4, gpu_memory_gb=48)])
+        hand = crew.start(EndlessJob(resources=need, flag=tmp_path / "flag"))
+        hand.ready().result(60)
+        # 40 of 48 GB of one.
+        assert available_resources()["GPU"] == pytest.approx(2 - 0.8333)
+        hand.stop()
 
 
 class HangingInput(Input):

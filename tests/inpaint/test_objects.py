@@ -249,6 +249,23 @@ def test_box_beside_what_is_held_is_still_refused():
         found(wanted, film(6), tracker=ExclusiveTracker(0))
 
 
+class LTracker(StillTracker):
+    """Holds the first object alone, as an L along two edges of the box 10,10,60,50."""
+
+    def track(self, frames, prompts, *, height_px, width_px, seed):
+        mask = np.zeros((height_px, width_px), bool)
+        mask[10:50, 10:13] = mask[47:50, 10:60] = True
+        counts = [encode_mask(mask), *[None] * (len(prompts) - 1)]
+        return [ObjectMasks(counts=(one,) * len(frames), score=1.0) for one in counts]
+
+
+def test_box_like_that_of_what_is_held_is_refused_where_no_mask_is_in_it():
+    boxes = (10, 10, 60, 50), (22, 10, 60, 44)
+    wanted = Wanted(boxes=tuple(FrameBox(frame=0, box=box) for box in boxes))
+    with pytest.raises(ConfigError, match=r"nothing could be masked at the box 22,10,60,44 of frame 0"):
+        found(wanted, film(3), tracker=LTracker())
+
+
 def test_point_takes_the_object_that_is_under_it():
     frames = film()
     masks = found(Wanted(points=(FramePoint(frame=0, point=(10, 40)),)), frames)

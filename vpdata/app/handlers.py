@@ -80,8 +80,7 @@ class Handlers:
     def take_in(self, request: gr.Request, progress: gr.Progress = gr.Progress()) -> tuple[Any, ...]:  # noqa: B008
         """Outputs: dropzone, facts, frame, picture, first frame, object step, fill step, result step."""
         session = self._session(request)
-        session.make_way()
-        video = self._studio.take_in(session, progress)
+        video = self._studio.take_in(session, progress) if session.make_way() else None
         if video is None:
             # Of two uploads that waited to be read, the first to be read was the newer.
             return (gr.skip(),) * 8

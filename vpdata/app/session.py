@@ -66,14 +66,14 @@ class Session:
         if older is not None:
             older.unlink()
 
-    def make_way(self) -> None:
-        """Stop the running job for the upload that is claimed, if there is one still, and wait until it has ended."""
+    def make_way(self) -> bool:
+        """Stop the running job for the upload that is claimed, and wait until it has ended; False where none is."""
         with self._claiming:
             if self._claimed is None:
-                return
+                return False
             self._stopped.set()
         with self._busy:
-            pass
+            return True
 
     def take_claimed(self) -> Path | None:
         """The newest upload, which becomes the session's video; None where another job has taken that."""

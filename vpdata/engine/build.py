@@ -103,7 +103,7 @@ def build_run(
         with_shape_of(run, engine)
         fingerprint.states_of(run, stages[: len(kept)], filter)
         if not add_sources:
-            compare_input(run, source, is_recut=not kept)
+            compare_input(run, source, is_recut=not kept, is_retried=retry_rejects is not None)
         elif kept:
             compare_added(run, source)
         if add_sources or redo is not None or retry_rejects is not None:

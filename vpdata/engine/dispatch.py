@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from vpdata.engine.crew import Crew, Hand, WorkerLost
-from vpdata.engine.plan import need_text, placing_order
+from vpdata.engine.plan import need_text
 from vpdata.engine.work import Counts, Job, OutOfRoomError, UnforeseenError
 from vpdata.errors import RunError, StorageError, VpdataError
 
@@ -62,7 +62,8 @@ class Dispatch:
     ) -> None:
         """`jobs` stand in the order of the data and hand their finished work on: `following` names it for the next.
 
-        `waiting`: per job what can start at once. `staff`: workers per job when only the given jobs are left.
+        `waiting`: per job what can start at once. `staff`: workers per job when only the given jobs are left, in the
+        order in which they start.
         """
         self._crew, self._jobs = crew, list(jobs)
         self._waiting = {job.name: sorted(waiting[job.name]) for job in jobs}
@@ -107,8 +108,8 @@ class Dispatch:
         for first in self._jobs[:1]:
             wanted[first.name] = min(wanted[first.name], len(self._waiting[first.name]))
         jobs = {job.name: job for job in self._jobs}
-        # As the plan places them: Ray places each as it comes, and small shares of GPUs would leave no large ones.
-        for name in placing_order({name: job.resources for name, job in jobs.items()}):
+        # In the plan's order: Ray places each as it comes, and small shares of GPUs would leave no large ones.
+        for name in wanted:
             while len(self._hands[name]) < wanted[name]:
                 self._start(jobs[name])
 
@@ -154,7 +155,6 @@ class Dispatch:
         later = self._jobs[self._jobs.index(starved) + 1 :]
         if starved is not self._favoured:
             self._favoured = starved
-            names = ", ".join(job.name for job in later)
             _log.warning(
                 "stage %s: %d part(s) wait, and for %g s the cluster has started none of its %d worker(s), as if it "
                 "had no room for them (each wants %s)%s",
@@ -163,7 +163,7 @@ class Dispatch:
                 ROOM_WAIT_S,
                 len(self._hands[starved.name]),
                 need_text(starved.resources),
-                f"; idle workers of {names} are stopped until it has one" if later else "",
+                "; idle workers of stages behind it are stopped until it has one" if later else "",
             )
         for job in later:
             idle, self._free[job.name] = self._free[job.name], []

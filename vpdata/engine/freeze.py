@@ -87,13 +87,13 @@ def compare_added(run: Run, source: Input) -> None:
         _log.warning("%s; the clips of those stay. If they are other videos, %s", what, _APART)
 
 
-def compare_input(run: Run, source: Input, *, is_recut: bool) -> None:
+def compare_input(run: Run, source: Input, *, is_recut: bool, is_retried: bool) -> None:
     """Warn of sources that the input names and a run with a frozen list does not hold, or holds otherwise.
 
     RunError where sources are still to be read and the input names none that the run holds, as each of them would be
-    rejected, or has nothing but other files under the ids of those that were cut; files are compared there alone.
-    `is_recut` says that all are cut anew, so that no clip of another file stays. Where listing takes long (folders of
-    object storage), and on a new run, nothing is compared.
+    rejected, or has nothing but other files under the ids of those that were cut. Files are compared there, and where
+    `is_retried` says that parts with rejects are cut anew. `is_recut`: all are, so that no clip of another file stays.
+    Where listing takes long (folders of object storage), and on a new run, nothing is compared.
     """
     if source.is_slow_to_list or not run.stage_folder("source").exists(layout.STAGE_STATE):
         return
@@ -117,16 +117,16 @@ def compare_input(run: Run, source: Input, *, is_recut: bool) -> None:
     if moved := [one for one in known if one.uri != uris[one.id]]:
         what = f"{len(moved)} of {len(listed)} sources of {source.name} have another uri than in this run, such as"
         _log.warning("%s %r, there %r; they are taken for the same videos", what, moved[0].uri, uris[moved[0].id])
-    if is_recut or not is_uncut:
+    if is_recut or not (is_uncut or is_retried):
         return
     others, num_compared = _other_files(run, source, known)
     if others:
         what = _other_than_cut(source, others, num_compared)
-        if len(others) == num_compared:
+        if is_uncut and len(others) == num_compared:
             raise RunError(
                 f"{run.folder.uri}: {what}; give the --input that it was begun with, or build into another --output"
             )
-        _log.warning("%s; the clips of those stay", what)
+        _log.warning("%s; the clips of those stay%s", what, ", but for parts that are retried" if is_retried else "")
 
 
 def _frozen_uris(run: Run) -> dict[str, str]:

@@ -26,7 +26,7 @@ def changes_of(
     kept = kept_stages(redo, stages)
     refuse_stripped(run, kept)
     if not add_sources:
-        compare_input(run, source, is_recut=not kept)
+        compare_input(run, source, is_recut=not kept, is_retried=retry_rejects is not None)
     elif kept:
         compare_added(run, source)
     num_shards = len(run.folder.child(layout.INDEX).names(".parquet"))

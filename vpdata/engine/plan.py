@@ -28,6 +28,7 @@ class Plan:
     groups: tuple[tuple[str, ...], ...]
     """One group: all at once; one per stage: one after the other over the durable parts."""
     workers: Mapping[str, int]
+    """By stage, in the order of `placing_order`."""
     text: str
     """A table for people."""
 
@@ -37,10 +38,10 @@ def make_plan(needs: Mapping[str, Resources], nodes: Sequence[Node], *, at_once:
 
     With `at_once` all stages run at the same time where one worker of each fits.
     """
-    needs = {stage: replace(need, gpus=gpu_share(need, nodes)) for stage, need in needs.items()}
+    asked, needs = needs, {stage: replace(need, gpus=gpu_share(need, nodes)) for stage, need in needs.items()}
     unfit = [stage for stage, need in needs.items() if not _fits({stage: need}, {stage: need.workers or 1}, nodes)]
     if unfit:
-        raise ConfigError("\n".join(_refusal(stage, needs[stage], nodes) for stage in unfit))
+        raise ConfigError("\n".join(_refusal(stage, needs[stage], nodes, asked[stage]) for stage in unfit))
     least = {stage: need.workers or 1 for stage, need in needs.items()}
     if at_once and _fits(needs, least, nodes):
         groups = (tuple(needs),)
@@ -48,7 +49,8 @@ def make_plan(needs: Mapping[str, Resources], nodes: Sequence[Node], *, at_once:
     else:
         groups = tuple((stage,) for stage in needs)
         workers = {stage: _grown({stage: need}, {stage: least[stage]}, nodes)[stage] for stage, need in needs.items()}
-    return Plan(groups=groups, workers=workers, text=_table(needs, workers, groups, nodes))
+    in_order = {stage: workers[stage] for stage in placing_order(needs)}
+    return Plan(groups=groups, workers=in_order, text=_table(needs, workers, groups, nodes))
 
 
 def gpu_share(need: Resources, nodes: Sequence[Node]) -> float:
@@ -59,8 +61,8 @@ def gpu_share(need: Resources, nodes: Sequence[Node]) -> float:
     sizes_gb = [node.gpu_memory_gb for node in nodes if node.gpus and node.gpu_memory_gb >= need.gpu_memory_gb > 0]
     if not 0 < need.gpus < 1 or not sizes_gb:
         return need.gpus
-    # To four decimals, as Ray counts.
-    return max(need.gpus, math.ceil(need.gpu_memory_gb / min(sizes_gb) * 1e4) / 1e4)
+    # To four decimals, as Ray counts, and down, so that three thirds are no more than one.
+    return max(need.gpus, math.floor(need.gpu_memory_gb / min(sizes_gb) * 1e4) / 1e4)
 
 
 def placing_order(needs: Mapping[str, Resources]) -> list[str]:
@@ -130,12 +132,15 @@ class _Free:
         return True
 
 
-def _refusal(stage: str, need: Resources, nodes: Sequence[Node]) -> str:
+def _refusal(stage: str, need: Resources, nodes: Sequence[Node], asked: Resources) -> str:
     has = "; ".join(_node_text(node) for node in nodes) or "no node"
     lacks, way_out = "", "add nodes"
     if need.gpus and not any(node.gpus for node in nodes):
         lacks = ", and no node has a GPU"
         way_out = f"add nodes with GPUs; without any, `{stage}.resources.gpus: 0` needs `device: cpu` for its models"
+    if need.gpus > asked.gpus:
+        lacks = f", a larger share than {asked.gpus:g} since the smallest GPU that holds its memory sets it"
+        way_out = "leave nodes with smaller GPUs out, or add some with larger ones"
     setting = "engine.pack_memory_gb" if stage == "pack" else f"{stage}.resources"
     return (
         f"stage {stage} can never run here: got nodes of {has}; wanted {need.workers or 1} x ({need_text(need)})"

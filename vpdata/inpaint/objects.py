@@ -193,13 +193,17 @@ class ObjectFinder:
         return list(zip(followed, [*places, *[""] * (len(followed) - len(known))], strict=True))
 
     def _is_covered(self, asked: _Asked, known: Sequence[FollowedObject], piece: Piece) -> bool:
-        """Whether a mask is of what was asked for: of trackers with `overlap: exclusive`, one box of two gets it."""
+        """Whether a mask is of what was asked for: of trackers with `overlap: exclusive`, one box of two gets it.
+
+        Its box is about that of the mask, most of which lies there, or the mask fills it.
+        """
         x0, y0, x1, y1 = (round(edge) for edge in asked.box)
         for one in known:
             mask = decode_mask(one.masks[asked.frame - piece.start], **asdict(piece.size))
-            inside = mask[y0:y1, x0:x1]
+            inside, follow = mask[y0:y1, x0:x1], self._settings.follow
+            is_there = np.count_nonzero(inside) >= follow.part_frac * max(1, np.count_nonzero(mask))
             overlap = box_iou(asked.box, bounding_box(mask) or (0, 0, 0, 0))
-            if overlap >= self._settings.follow.cover_iou or (inside.size and inside.mean() >= INSIDE_FRAC):
+            if (is_there and overlap >= follow.cover_iou) or (inside.size and inside.mean() >= INSIDE_FRAC):
                 return True
         return False
 
