@@ -321,6 +321,7 @@ def test_other_videos_of_equal_paths_are_not_left_out_unseen(
     assert run_of(copied).parts("cut")[-1] == "part-00003"
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_not_cut_from_other_files_of_equal_paths(
     sources: Path, finished: Path, copied: Path, tmp_path: Path, caplog
 ) -> None:
@@ -377,6 +378,7 @@ def test_parts_that_are_retried_on_other_files_are_told(copied: Path, tmp_path: 
     assert "the clips of those stay, but for parts that are retried" in caplog.text
 
 
+@pytest.mark.slow
 def test_what_was_flushed_of_an_unfinished_part_goes_with_its_rejects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
