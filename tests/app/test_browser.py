@@ -122,6 +122,14 @@ def test_object_is_clicked_filled_and_compared(page: Page, url: str, film: Film,
     assert not [one for one in page.requested if one.startswith("http") and not one.startswith(url)]
 
 
+def test_what_a_job_warns_of_is_shown_until_it_is_closed(page: Page, url: str, film: Film) -> None:
+    with_film(page, url, film)
+    write(page, "#names textarea", "moving object, <b>person</b>")
+    press(page, "#find")
+    finished(page, "#found", "frames")
+    assert "'<b>person</b>' was not found in the video" in page.run(TOAST)
+
+
 def test_slider_shows_the_same_frame_before_on_its_left_and_after_on_its_right(
     page: Page, url: str, film: Film, tmp_path: Path
 ) -> None:

@@ -6,7 +6,9 @@ import functools
 import html
 import logging
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -41,12 +43,13 @@ _log = logging.getLogger(__name__)
 
 
 def in_words(handler: Callable[P, R]) -> Callable[P, R]:
-    """Our own errors become a message on the page; others are logged, and the page says only that there was one."""
+    """Our own errors and warnings become messages on the page; of other errors it says only that there was one."""
 
     @functools.wraps(handler)
     def told(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return handler(*args, **kwargs)
+            with _warnings_shown():
+                return handler(*args, **kwargs)
         except Cancelled as error:
             raise gr.Error("The job was stopped.", title="Stopped", print_exception=False) from error
         except VpdataError as error:
@@ -56,11 +59,31 @@ def in_words(handler: Callable[P, R]) -> Callable[P, R]:
     return told
 
 
+@contextmanager
+def _warnings_shown() -> Iterator[None]:
+    """Show what this thread's job warns of, such as an object that was not found; it is logged as well."""
+    job = threading.get_ident()
+    shown = logging.Handler(logging.WARNING)
+    shown.addFilter(lambda record: record.thread == job)
+    shown.emit = lambda record: gr.Warning(_for_page(record.getMessage()), duration=None)
+    work = logging.getLogger("vpdata.inpaint")
+    work.addHandler(shown)
+    try:
+        yield
+    finally:
+        work.removeHandler(shown)
+
+
 def refusal(text: str) -> gr.Error:
-    """A message that stays until it is closed. The page would take it as HTML."""
+    """A message that stays until it is closed."""
+    return gr.Error(_for_page(text), title="This cannot be done", duration=None, print_exception=False)
+
+
+def _for_page(text: str) -> str:
+    """With the page's names for the command's options. The page would take it as HTML."""
     for option, name in _NAMES_HERE.items():
         text = re.sub(rf"(\ba )?{option}", name, text)
-    return gr.Error(html.escape(text), title="This cannot be done", duration=None, print_exception=False)
+    return html.escape(text)
 
 
 class Handlers:
