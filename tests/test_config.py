@@ -89,6 +89,11 @@ def test_a_whole_number_given_for_a_number_becomes_one():
     assert isinstance(fill(Outer, {"name": "x", "limit": 2}).limit, float)
 
 
+@pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.e-4", "10e-5"])
+def test_number_with_an_exponent_need_have_no_point(text):
+    assert fill(Outer, with_overrides({"name": "x"}, [f"limit={text}"])).limit == 1e-4
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,8 @@ import yaml
 from vpdata.errors import ConfigError
 
 T = TypeVar("T")
+_EXPONENT = re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+")
+"""A number such as 1e-4, which YAML 1.1 takes for text unless it has a point and a sign."""
 _PATH_STARTS = ("/", "./", "../", "~", "file:", "local:")
 
 
@@ -167,6 +170,8 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is Any:
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str) and _EXPONENT.fullmatch(value):
         return float(value)
     if hint is Fraction and isinstance(value, (str, int)) and not isinstance(value, bool):
         try:

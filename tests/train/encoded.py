@@ -1,7 +1,10 @@
 """A folder of random latents that fits a tiny backbone, and the config of a training on it."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +26,10 @@ NUM_CLIPS = 6
 _HEIGHT_PX, _WIDTH_PX, _NUM_FRAMES = 32, 48, 5
 
 
-def write_random_latents(folder: Path, *, num_clips: int = NUM_CLIPS, changed_fingerprint: str | None = None) -> None:
-    """Six clips of three videos, or fewer, each with one window and two masks."""
+def write_random_latents(
+    folder: Path, *, num_clips: int = NUM_CLIPS, changed_fingerprint: str | None = None, **changes: Any
+) -> None:
+    """Six clips of three videos, or fewer, each with one window and two masks; `changes` are of what the index says."""
     spec = read_spec(BACKBONE)
     facts = LatentFacts(
         fingerprint=changed_fingerprint or fingerprint(BACKBONE),
@@ -36,10 +41,12 @@ def write_random_latents(folder: Path, *, num_clips: int = NUM_CLIPS, changed_fi
         takes_first_frame=spec.takes_first_frame,
     )
     shape = spec.latent_shape(_NUM_FRAMES, _HEIGHT_PX, _WIDTH_PX)
-    write_latents(folder, facts, [_clip(number, shape, spec.text_dim) for number in range(num_clips)])
+    write_latents(folder, facts, [_clip(number, shape, spec.text_dim, changes) for number in range(num_clips)])
 
 
-def _clip(number: int, shape: tuple[int, ...], text_dim: int) -> tuple[EncodedClip, dict[str, bytes]]:
+def _clip(
+    number: int, shape: tuple[int, ...], text_dim: int, changes: Mapping[str, Any]
+) -> tuple[EncodedClip, dict[str, bytes]]:
     random = torch.Generator().manual_seed(number)
     video = torch.randn(shape[0], 1, 1, 1, generator=random).expand(shape)
     union = np.zeros((shape[1], _HEIGHT_PX, _WIDTH_PX), dtype=bool)
@@ -58,6 +65,7 @@ def _clip(number: int, shape: tuple[int, ...], text_dim: int) -> tuple[EncodedCl
         variant_kinds=("track", "box"),
         variant_tracks=((1,), (1,)),
     )
+    window = replace(window, **changes)
     content = window_member(video=video, masked=[video * 0.5] * 2, unions=[union] * 2, first_frame=None)
     texts = {"clip": torch.randn(4, text_dim, generator=random)}
     return EncodedClip(id=window.clip_id, windows=(window,)), clip_members({"first": content}, texts)

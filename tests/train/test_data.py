@@ -60,3 +60,13 @@ def test_split_that_holds_out_all_videos_is_named(tmp_path, world):
     settings = DataSettings(latents=str(tmp_path / "latents"), split=str(split))
     with pytest.raises(ConfigError, match=r"all 3 videos are held out by data.split .*split.parquet"):
         opened(settings, BACKBONE, output=tmp_path, world=world)
+
+
+def test_latents_of_another_size_or_mask_mix_are_not_the_same_training(tmp_path, world):
+    digests = set()
+    for changes in ({}, {}, {"num_frames": 9}, {"hole_fracs": (0.1, 0.2)}, {"variant_kinds": ("track", "brush")}):
+        folder = tmp_path / f"latents-{len(list(tmp_path.iterdir()))}"
+        write_random_latents(folder, **changes)
+        settings = DataSettings(latents=str(folder), split="none", loader=LoaderSettings(batch_size=1))
+        digests.add(opened(settings, BACKBONE, output=tmp_path / "out", world=world).digest)
+    assert len(digests) == 4

@@ -41,3 +41,12 @@ def test_what_cannot_be_exported_is_named(config, capsys):
     assert "another training: seed got 1, wanted 42" in capsys.readouterr().err
     assert main(["train", "--config", str(config), "--export-step", "8"]) != 0
     assert "wanted both or none" in capsys.readouterr().err
+
+
+def test_nothing_is_exported_over_what_is_there(config, capsys):
+    finished = config.parent / "out" / "context_encoder"
+    before = (finished / "model.safetensors").read_bytes()
+    over = ["--export-step", "8", "--export-to", str(finished)]
+    assert main(["train", "--config", str(config), *over]) != 0
+    assert "is not empty, wanted a new folder" in capsys.readouterr().err
+    assert (finished / "model.safetensors").read_bytes() == before

@@ -66,6 +66,27 @@ def test_training_that_is_stopped_and_goes_on_repeats_the_curve_bit_by_bit(whole
     assert curve(tmp_path, "validation") == curve(whole, "validation")
 
 
+def test_step_to_stop_at_that_is_behind_stops_at_once(tmp_path):
+    assert train_here(settings_for(tmp_path, stop_at_step=6)) == "stopped"
+    assert train_here(settings_for(tmp_path, stop_at_step=5)) == "stopped"
+    assert max(curve(tmp_path)) == 6
+
+
+@pytest.mark.parametrize("warmup_steps", [3, 4])
+def test_warm_up_that_never_ends_is_told(tmp_path, caplog, warmup_steps):
+    optimizer = OptimizerSettings(learning_rate=1e-3, warmup_steps=warmup_steps)
+    train_here(settings_for(tmp_path, num_steps=4, optimizer=optimizer))
+    assert ("optimizer.warmup_steps 4 of num_steps 4" in caplog.text) == (warmup_steps == 4)
+
+
+def test_each_logged_line_is_told(tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        train_here(settings_for(tmp_path, num_steps=4))
+    told = [line for line in caplog.messages if line.startswith("step 3 of 4: loss ")]
+    assert len(told) == 1
+    assert f"loss {curve(tmp_path)[3]:.4f}," in told[0]
+
+
 def test_training_that_is_killed_again_and_again_repeats_the_curve_bit_by_bit(whole, tmp_path):
     # Checkpoints are due at 4 and 8: drawn steps lie before the first, while one is written, and between them.
     steps = sorted(random.Random(7).sample(range(1, 12), 3))

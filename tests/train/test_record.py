@@ -76,6 +76,7 @@ def test_files_behind_equal_names_may_not_change(tmp_path, world: World):
     for name, content in (("one", b"1"), ("two", b"2")):
         (tmp_path / name / "encoder").mkdir(parents=True)
         (tmp_path / name / "encoder" / "model.safetensors").write_bytes(content)
+        (tmp_path / name / "encoder" / "config.json").write_text("{}")
         save_tiny(tmp_path / name / "backbone", "wan")
     with (tmp_path / "two" / "backbone" / "transformer" / "config.json").open("a") as file:
         file.write(" ")
@@ -100,11 +101,23 @@ def test_training_may_start_from_no_other_encoder_of_the_same_name(tmp_path, wor
     for name, content in (("one", b"1"), ("two", b"2")):
         (tmp_path / name / "encoder").mkdir(parents=True)
         (tmp_path / name / "encoder" / "model.safetensors").write_bytes(content)
+        (tmp_path / name / "encoder" / "config.json").write_text("{}")
     one, two = (settings_for(tmp_path / "out", start_from=str(tmp_path / name / "encoder")) for name in ("one", "two"))
     claimed(one, world)
     claim(one, facts=FACTS, world=world)
     with pytest.raises(RunError, match="start_from_sha256 got d4735e3a"):  # sha256sum of a 2
         claim(two, facts=FACTS, world=world)
+
+
+def test_folder_of_no_encoder_is_named_with_the_one_inside(tmp_path, world: World):
+    encoder = tmp_path / "first" / "context_encoder"
+    encoder.mkdir(parents=True)
+    wrong = settings_for(tmp_path / "out", start_from=str(tmp_path / "first"))
+    with pytest.raises(ConfigError, match=r"start_from: got .*first, .* such as runs/context_encoder/context_encoder"):
+        claim(wrong, facts=FACTS, world=world)
+    (encoder / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"wanted the folder .*in its output: .*first/context_encoder$"):
+        claim(wrong, facts=FACTS, world=world)
 
 
 def test_training_that_shall_be_longer_is_told_of_start_from(tmp_path, world: World):

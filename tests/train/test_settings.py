@@ -6,6 +6,7 @@ from tests.train.fixtures import settings_for
 from vpdata.backbones.context_encoder import ContextEncoderSettings
 from vpdata.backbones.identity_adapter import IdentitySettings
 from vpdata.backbones.injector import InjectionSettings
+from vpdata.backbones.settings import BackboneSettings
 from vpdata.media.mask_mix import MaskMix
 from vpdata.train.data import DataSettings
 from vpdata.train.online_batches import OnlineSettings
@@ -42,3 +43,10 @@ def test_masks_of_latents_are_drawn_when_they_are_encoded():
     with pytest.raises(ValueError, match=r"drawn by `vpdata encode`, whose config has .*`encode.masks`"):
         DataSettings(latents="latents", online=online, split="none")
     DataSettings(run="run", online=online, split="none")
+
+
+def test_identity_is_not_read_by_the_expert_for_high_noise(tmp_path):
+    two = BackboneSettings(tiny="wan2.2-a14b", expert="high_noise", device="cpu", dtype="float32")
+    with pytest.raises(ValueError, match=r"got backbone.expert high_noise .* wanted low_noise"):
+        settings_for(tmp_path, stage="id_adapter", context_encoder="somewhere", backbone=two)
+    settings_for(tmp_path, backbone=two)

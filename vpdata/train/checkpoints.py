@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass, field
@@ -220,7 +221,10 @@ def load_trained(folder: Path, step: int, trainee: Trainee) -> bool:
     trained: dict[str, Any] = {name: value.detach() for name, value in trainee.parameters().items()}
     try:
         check_sums(checkpoint, read_facts(checkpoint))
-        load({"model": trained}, checkpoint_id=checkpoint)
+        with warnings.catch_warnings():
+            # What is meant here: one process reads what several may have written.
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+            load({"model": trained}, checkpoint_id=checkpoint)
     except (RunError, CheckpointException, OSError, RuntimeError) as error:
         if not checkpoint.exists():
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import math
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from vpdata.backbones.loading import fingerprint, load_codec, load_text_encoder, read_spec
 from vpdata.backbones.settings import BackboneSettings
-from vpdata.dataset.latents import open_latents
+from vpdata.dataset.latents import EncodedWindow, open_latents
 from vpdata.dataset.reader import open_dataset
 from vpdata.dataset.split import Split, read_split
 from vpdata.errors import ConfigError
@@ -31,6 +32,9 @@ from vpdata.train.world import World
 _log = logging.getLogger(__name__)
 
 BoolArray = NDArray[np.bool_]
+_DECIDING = tuple(item.name for item in dataclasses.fields(EncodedWindow))
+"""Columns of the latents' index that tell latents of another size, rate or mask mix apart, which the clips alone do
+not. Where the bytes lie is not among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +74,7 @@ class Data:
     train: Batches
     validation: Batches | None
     digest: str
-    """16 hex of which windows are trained on, and which watched: the order of a training follows from it."""
+    """16 hex of which windows are trained on, with their sizes and holes, and which watched."""
     fps: Fraction
     """Of all windows."""
 
@@ -132,7 +136,7 @@ def _encoded(
         return Data(
             train=batches(trained, settings.text),
             validation=batches(watched, _undropped(settings.text)) if watched.any() else None,
-            digest=_digest([trained, watched], clip_ids, table["name"].to_pylist(), table["num_variants"].to_pylist()),
+            digest=_digest([trained, watched], *(table[name].to_pylist() for name in _DECIDING)),
             fps=dataset.windows[0].fps,
         )
 

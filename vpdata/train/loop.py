@@ -94,7 +94,7 @@ class Loop:
         num_steps = min(self.batches.num_steps(epoch), start + self.settings.num_steps - self.position.step)
         remaining = iter(self.batches.epoch(epoch, start=start))
         for _ in range(start, num_steps):
-            (stops,) = self.world.any_of(stop.is_set() or self.position.step == self.settings.stop_at_step)
+            (stops,) = self.world.any_of(stop.is_set() or self._is_to_stop())
             if stops:
                 if self.position.step:
                     self._log()
@@ -107,6 +107,11 @@ class Loop:
             self._step(micro_batches)
             self._after_step(stop)
         return Outcome.FINISHED
+
+    def _is_to_stop(self) -> bool:
+        """Whether `stop_at_step` is reached, or was set to one that is behind."""
+        stop_at_step = self.settings.stop_at_step
+        return stop_at_step is not None and self.position.step >= stop_at_step
 
     def _next_of(self, remaining: Iterator[list[Batch]]) -> list[Batch]:
         """The next batches, unless reading them, or writing a checkpoint meanwhile, has failed on any rank."""
@@ -217,6 +222,12 @@ class Loop:
                 "replaced_samples": int(self.world.sum_of(replaced)),
             }
             self._write("train", values)
+            if self.world.is_main:
+                _log.info(
+                    "step %d of %d: loss %.4f, %.2f s a step, %.0f %% of it waiting for data",
+                    *(self.position.step, self.settings.num_steps, values["loss"], values["step_s"]),
+                    100 * values["data_wait_frac"],
+                )
 
     def _validate(self, validation: Batches, stop: threading.Event) -> None:
         """Loss at fixed timesteps, over the same held-out samples each time; no line where `stop` is set meanwhile."""

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from vpdata import __version__
-from vpdata.backbones.saving import WEIGHTS_FILE
+from vpdata.backbones.saving import CONFIG_FILE, WEIGHTS_FILE
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.config import fill, public, to_plain
 from vpdata.errors import ConfigError, RunError
@@ -146,8 +146,21 @@ def _now(settings: TrainSettings, facts: Mapping[str, str]) -> dict[str, Any]:
     for name in ("context_encoder", "start_from"):
         folder: str | None = getattr(settings, name)
         if folder is not None:
-            now[f"{name}_sha256"] = hashlib.sha256(Folder(folder).read(WEIGHTS_FILE)).hexdigest()
+            now[f"{name}_sha256"] = hashlib.sha256(_encoder_weights(name, folder)).hexdigest()
     return now
+
+
+def _encoder_weights(name: str, folder: str) -> bytes:
+    """ConfigError for a folder that no training of an encoder has finished."""
+    files = Folder(folder)
+    if not files.exists(CONFIG_FILE):
+        inner = files.child("context_encoder")
+        where = inner.uri if inner.exists(CONFIG_FILE) else "such as runs/context_encoder/context_encoder"
+        raise ConfigError(
+            f"{name}: got {folder}, which has no {CONFIG_FILE}, wanted the folder that a finished stage "
+            f"context_encoder wrote in its output: {where}"
+        )
+    return files.read(WEIGHTS_FILE)
 
 
 def _transformer(backbone: BackboneSettings) -> str | None:

@@ -79,6 +79,11 @@ class TrainSettings:
                 "no other, starts from the folder of a trained context encoder"
             )
         self._refuse_what_the_other_stage_reads()
+        if self.stage == "id_adapter" and self.backbone.expert == "high_noise":
+            raise ValueError(
+                "got backbone.expert high_noise in the stage id_adapter, wanted low_noise: identity is read from "
+                "nearly clean latents, which the expert for high noise never sees"
+            )
         if self.stage == "id_adapter" and self.parallel.compile:
             raise ValueError(
                 "got parallel.compile in the stage id_adapter, wanted none: each sample has another number of identity "

@@ -96,6 +96,12 @@ def fit(
     _log.info(
         "%s: %d parameters are trained, %.2f %% of the backbone's", trainee.name, trainee.num_parameters, 100 * share
     )
+    warmup_steps = settings.optimizer.warmup_steps
+    if warmup_steps >= settings.num_steps:
+        _log.warning(
+            "optimizer.warmup_steps %d of num_steps %d: the learning rate never comes to its top, as in a trial",
+            *(warmup_steps, settings.num_steps),
+        )
     model = lay_out(trainee, settings=settings.parallel, dtype=settings.backbone.dtype, world=world)
     loop = Loop(
         trainee=trainee,
