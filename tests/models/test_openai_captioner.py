@@ -112,11 +112,22 @@ def test_answers_outlive_a_server_that_breaks_down(server, tmp_path):
     assert server.prompts[num_asked:] == ["Question 5", "Question 6", "Question 7"]
 
 
-def test_empty_answers_are_kept_too(server, tmp_path):
-    server.choose = lambda prompt, number: says("", finish_reason="content_filter")
+@pytest.mark.parametrize(
+    "declined",
+    [says("", finish_reason="content_filter"), says(None, message={"refusal": "No."}), fails(400, code="safety")],
+)
+def test_answers_that_were_declined_are_kept_too(server, tmp_path, declined):
+    server.choose = lambda prompt, number: declined
     for _ in range(2):
         assert captioner(server, answers=str(tmp_path)).caption(REQUESTS[:1]) == [""]
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("silent", [says(""), says(None), says(None, message={"role": "assistant"})])
+def test_silence_is_not_kept_for_an_answer(server, tmp_path, silent):
+    server.choose = lambda prompt, number: silent if number == 0 else says("Fine.")
+    assert captioner(server, answers=str(tmp_path)).caption(REQUESTS[:1]) == [""]
+    assert captioner(server, answers=str(tmp_path)).caption(REQUESTS[:1]) == ["Fine."]
 
 
 @pytest.mark.parametrize("failure", [fails(400), says(None, finish_reason="length")], ids=["refused", "used up"])

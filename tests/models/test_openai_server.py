@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.caption_server import (
+    Behaviour,
     breaks_off,
     drips,
     drips_headers,
@@ -387,7 +388,48 @@ def test_text_may_come_in_parts(server):
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        says("<think>I see\nred.</think>\n\na red square"),
+        says("I see red.</think>a red square"),
+        says([{"type": "output_text", "text": "a red square"}]),
+    ],
+)
+def test_reasoning_is_no_part_of_the_answer(server, said):
+    server.choose = lambda prompt, number: said
+    assert client(server).answer("Describe it.", images=[PICTURE]).text == "a red square"
+
+
+def error_in_a_body(code: object) -> Behaviour:
+    """An error as gateways send it that have answered 200 already."""
+    return sends(json.dumps({"error": {"message": "no", "code": code}}).encode())
+
+
+@pytest.mark.parametrize("code", [429, "503", 502])
+def test_error_in_the_body_of_a_200_is_waited_out(server, code):
+    server.choose = lambda prompt, number: error_in_a_body(code) if number == 0 else says("a square")
+    assert client(server).answer("Describe it.", images=[]).text == "a square"
+    assert len(server.asked) == 2
+
+
+def test_refusal_in_the_body_of_a_200_costs_one_request_its_text(server, caplog):
+    server.choose = lambda prompt, number: says("grey") if prompt == PLAIN else error_in_a_body(400)
+    assert client(server).answer("hard", images=[PICTURE]) is None
+    assert "status 400" in caplog.text
+
+
+def test_tokens_of_an_answer_that_cannot_be_read_are_counted(server):
+    unreadable = says([{"type": "image", "image": "x"}], input_tokens=7, output_tokens=3)
+    server.choose = lambda prompt, number: unreadable if number == 0 else says("a square")
+    asking = client(server)
+    assert asking.answer("Describe it.", images=[]).text == "a square"
+    assert asking.spent == (107, 13)
+
+
 USED_UP = {
+    "reasoning without an end": says("<think>I see red", finish_reason="length", output_tokens=512),
+    "by another word": says("", finish_reason="max_tokens", output_tokens=512),
     "no content": says(None, finish_reason="length", output_tokens=512),
     "empty content": says("\n", finish_reason="length", output_tokens=512),
     "reasoning alone": says([{"type": "thinking"}], finish_reason="length", output_tokens=512),

@@ -29,6 +29,7 @@ from vpdata.errors import BackendError, Reason, RejectItem
 from vpdata.models.huggingface.settings import VlmSettings, VlmTaggerSettings
 from vpdata.models.huggingface.vlm import VlmCaptioner, VlmTagger, parse_labels
 from vpdata.models.object_views import shown_images
+from vpdata.models.plain_text import without_reasoning
 from vpdata.models.ports import CaptionRequest
 
 FRAMES = squares_film({"red square": [(4 * frame, 8, 4 * frame + 24, 40) for frame in range(8)]})
@@ -100,6 +101,28 @@ def test_answers_are_those_of_chat_template_and_generate(folder):
     wanted = [without_control_characters(answered_by_transformers(folder, one)) for one in REQUESTS[:3]]
     assert texts == wanted
     assert len(set(texts)) == 3
+
+
+def test_reasoning_that_a_template_begins_and_nothing_ends_is_no_caption(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "thinking")
+    template = tmp_path / "thinking" / "chat_template.jinja"
+    template.write_text(template.read_text() + "{% if add_generation_prompt %}<think>\n{% endif %}")
+    assert VlmCaptioner(settings(tmp_path / "thinking")).caption(REQUESTS[:3]) == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ("A red square.", "A red square."),
+        ("<think>Is it red?</think>A red square.", "A red square."),
+        ("Is it red?</think>A red square.", "A red square."),
+        ("<think>A</think><think>B</think>A red square.", "A red square."),
+        ("\n<think>Is it red?", ""),
+        ("A sign reads <think>.", "A sign reads <think>."),
+    ],
+)
+def test_answer_is_what_follows_the_reasoning(said, answer):
+    assert without_reasoning(said) == answer
 
 
 def test_batch_equals_one_by_one(folder):

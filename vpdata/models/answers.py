@@ -19,9 +19,11 @@ class Answer:
     """What a server said, and what it counted."""
 
     text: str
-    """Empty where it declined to answer."""
+    """Empty where it declined to answer, or said nothing."""
     input_tokens: int
     output_tokens: int
+    is_declined: bool = False
+    """Whether it said that it will not answer."""
 
 
 class Answers:

@@ -6,21 +6,29 @@ import email.utils
 import json
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 from vpdata.models.answers import Answer
-from vpdata.models.plain_text import plain_text
+from vpdata.models.plain_text import plain_text, without_reasoning
 
 MAX_REPLY_BYTES = 1_000_000
 """A caption with all its wrapping has a few thousand."""
 _CONTENT_WORDS = ("content_policy", "content_filter", "contentfilter", "responsibleai", "moderation", "safety")
 """In the code of an error that refuses what a picture or a prompt shows; providers agree on no single one."""
+_TEXT_PARTS = ("text", "output_text")
+_OUT_OF_TOKENS = ("length", "max_tokens")
 _MALFORMED = (ValueError, RecursionError, LookupError, TypeError, AttributeError)
 """What walking through JSON of another shape raises."""
 
 
 class BadReply(Exception):  # noqa: N818  it names an outcome, not a fault of ours
     """The server failed on a request: a fault of either."""
+
+    def __init__(self, detail: str, *, spent: Answer | None = None) -> None:
+        super().__init__(detail)
+        self.spent = spent
+        """What the server counted nevertheless."""
 
 
 class OutOfTokens(Exception):  # noqa: N818
@@ -35,7 +43,7 @@ class OutOfTokens(Exception):  # noqa: N818
 
 
 def parse_completion(content_type: str, reply: bytes) -> Answer:
-    """The text of the first choice, empty where the model declines.
+    """The text of the first choice without the model's reasoning, empty where it declines or says nothing.
 
     OutOfTokens where there is none yet, BadReply for what is no chat completion.
     """
@@ -43,21 +51,32 @@ def parse_completion(content_type: str, reply: bytes) -> Answer:
         raise BadReply(f"the answer has more than {MAX_REPLY_BYTES} bytes")
     if "json" not in content_type:
         raise BadReply(f"got the content type {content_type[:80]!r}, wanted JSON")
+    spent = None
     try:
         data = json.loads(reply)
+        spent = _spent(data)
         choice = data["choices"][0]
         message, finish = choice["message"], choice.get("finish_reason")
-        text = _text(message["content"])
-        is_declined = bool(message.get("refusal")) or finish == "content_filter"
-        usage = data.get("usage") or {}
-        input_tokens, output_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        said = without_reasoning(_text(message.get("content")))
+        is_refused = bool(message.get("refusal")) or finish == "content_filter" or _is_refusal(message.get("content"))
     except _MALFORMED as error:
-        raise BadReply(f"the answer is no chat completion ({type(error).__name__}: {str(error)[:80]})") from error
-    text = "" if is_declined else plain_text(text)
-    answer = Answer(text=text, input_tokens=_count(input_tokens), output_tokens=_count(output_tokens))
-    if not text and finish == "length":
+        detail = f"the answer is no chat completion ({type(error).__name__}: {str(error)[:80]})"
+        raise BadReply(detail, spent=spent) from error
+    answer = replace(spent, text="" if is_refused else plain_text(said), is_declined=is_refused)
+    if not answer.text and finish in _OUT_OF_TOKENS:
         raise OutOfTokens(answer)
     return answer
+
+
+def _spent(data: Any) -> Answer:
+    """An answer without a text."""
+    usage = data.get("usage")
+    counts = usage if isinstance(usage, dict) else {}
+    return Answer(
+        text="",
+        input_tokens=_count(counts.get("prompt_tokens")),
+        output_tokens=_count(counts.get("completion_tokens")),
+    )
 
 
 def _text(content: Any) -> str:
@@ -70,9 +89,25 @@ def _text(content: Any) -> str:
     if not isinstance(content, list):
         raise ValueError(f"got a {type(content).__name__} as the answer, wanted text")
     kinds = [part["type"] for part in content]
-    if unknown := set(kinds) - {"text", "refusal", "thinking", "reasoning"}:
+    if unknown := set(kinds) - {*_TEXT_PARTS, "refusal", "thinking", "reasoning"}:
         raise ValueError(f"got the part {sorted(unknown)[0]!r} as the answer, wanted text")
-    return "".join(part["text"] for part in content if part["type"] == "text")
+    return "".join(part["text"] for part in content if part["type"] in _TEXT_PARTS)
+
+
+def _is_refusal(content: Any) -> bool:
+    return isinstance(content, list) and any(part["type"] == "refusal" for part in content)
+
+
+def error_status(reply: bytes) -> int | None:
+    """The HTTP status that an error in a body stands for, which some gateways send as 200; None for what is none."""
+    try:
+        data = json.loads(reply)
+        if data.get("choices") or not isinstance(data.get("error"), dict):
+            return None
+        code = int(data["error"].get("code"))
+    except (*_MALFORMED, OverflowError):
+        return None
+    return code if 400 <= code < 600 else None
 
 
 def is_content_refusal(reply: bytes) -> bool:

@@ -124,7 +124,7 @@ class OpenAICaptioner:
         if answer is None:
             self._refuse_barren()
             return ""
-        if self._answers:
+        if self._answers and (answer.text or answer.is_declined):  # silence may have been a passing fault
             self._answers.put(key, answer)
         if answer.text or answer.input_tokens or answer.output_tokens:
             with self._lock:

@@ -27,6 +27,7 @@ from vpdata.models.chat_reply import (
     MAX_REPLY_BYTES,
     BadReply,
     OutOfTokens,
+    error_status,
     is_content_refusal,
     parse_completion,
     read_retry_after,
@@ -244,6 +245,9 @@ class ChatServer:
         except OutOfTokens as cut:
             self._note(cut.spent)
             raise
+        except BadReply as bad:
+            self._count(bad.spent)
+            raise
         self._note(answer)
         return answer
 
@@ -251,8 +255,13 @@ class ChatServer:
         """That the server is alive, and what it counted."""
         with self._lock:
             self._answered_at = time.monotonic()
-            tokens_in, tokens_out = self._spent
-            self._spent = (tokens_in + answer.input_tokens, tokens_out + answer.output_tokens)
+        self._count(answer)
+
+    def _count(self, answer: Answer | None) -> None:
+        if answer is not None:
+            with self._lock:
+                tokens_in, tokens_out = self._spent
+                self._spent = (tokens_in + answer.input_tokens, tokens_out + answer.output_tokens)
 
     def _note_lost(self, failure: Exception) -> None:
         _log.warning("%s fails on one request (%s); it gets no text", self._url, failure)
@@ -271,6 +280,8 @@ class ChatServer:
     def _understood(self, response: httpx.Response, reply: bytes) -> Answer:
         status = response.status_code
         if status == 200:
+            status = error_status(reply) or status
+        if status == 200:
             return parse_completion(response.headers.get("content-type", ""), reply)
         said = " ".join(plain_text(reply.decode("utf-8", "replace")).split())
         # Some servers quote the key that they do not know.
@@ -281,7 +292,7 @@ class ChatServer:
         if status in _BUSY_OR_BROKEN or status >= 500:
             raise BadReply(detail)
         if is_content_refusal(reply):
-            return Answer(text="", input_tokens=0, output_tokens=0)
+            return Answer(text="", input_tokens=0, output_tokens=0, is_declined=True)
         raise _Refused(detail)
 
 

@@ -15,3 +15,12 @@ def plain_text(text: str) -> str:
     spaced = text[:MAX_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
     kept = (one for one in spaced if one == "\n" or unicodedata.category(one) not in _DROPPED_CATEGORIES)
     return "".join(kept).strip()
+
+
+def without_reasoning(text: str) -> str:
+    """What a model says behind its reasoning, of which some servers and chat templates leave the beginning away.
+
+    Empty where the reasoning has no end.
+    """
+    _, end, answer = text.rpartition("</think>")
+    return "" if not end and text.lstrip().startswith("<think>") else answer

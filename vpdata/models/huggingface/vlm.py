@@ -25,13 +25,14 @@ from vpdata.models.gpu import in_batches, to_device
 from vpdata.models.huggingface.loading import check_tokenizer, load_model, load_processor, open_config
 from vpdata.models.huggingface.settings import VlmSettings, VlmTaggerSettings
 from vpdata.models.object_views import shown_images
-from vpdata.models.plain_text import plain_text
+from vpdata.models.plain_text import plain_text, without_reasoning
 from vpdata.models.ports import CaptionRequest, Frames, Image, unheard
 from vpdata.models.prompts import read_prompt
 from vpdata.models.weights import local_weights
 
 _ANY_PROCESSOR: Any = AutoProcessor
 """It opens the class that a folder names, and is none itself."""
+_REASONING = "<think>"
 _MAX_LABEL_WORDS, _MAX_LABEL_CHARACTERS = 3, 40
 _LABEL = re.compile(r"\w[\w'-]*(?: \w[\w'-]*){0,2}")
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
@@ -124,6 +125,11 @@ class _ChatModel:
         check_tokenizer(self._processor.tokenizer, self._model.config, folder)
         if not self._processor.chat_template:
             raise BackendError(f"{folder}: got no chat template, wanted chat_template.jinja; fetch the model again")
+        opening = self._processor.apply_chat_template(
+            [{"role": "user", "content": [{"type": "text", "text": ""}]}], add_generation_prompt=True, tokenize=False
+        )
+        # Some templates write the beginning of the reasoning themselves.
+        self._begins_with = _REASONING if opening.rstrip().endswith(_REASONING) else ""
         # Answers begin where the prompt ends: padding must not stand between them.
         self._processor.tokenizer.padding_side = "left"
         published = self._model.generation_config
@@ -149,7 +155,8 @@ class _ChatModel:
         with self._is_free:
             answers = in_batches(questions, batch_size=settings.batch_size, ready=self._ready, ask=ask)
             # Only now: the tokenizer must not be used while a thread readies the next batch with it.
-            return [plain_text(self._processor.decode(answer, skip_special_tokens=True)) for answer in answers]
+            texts = [self._processor.decode(answer, skip_special_tokens=True) for answer in answers]
+            return [plain_text(without_reasoning(self._begins_with + text)) for text in texts]
 
     def _ready(self, questions: Sequence[_Question]) -> dict[str, torch.Tensor]:
         inputs = self._processor.apply_chat_template(
