@@ -15,6 +15,7 @@ from vpdata.errors import ConfigError
 from vpdata.inpaint.any_length import Masks
 from vpdata.inpaint.first_frame import read_image
 from vpdata.inpaint.input_video import open_video
+from vpdata.media.normalise import BT601
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm")
@@ -42,7 +43,8 @@ def read_frames(path: Path, *, at_most: int) -> Frames:
         if path.suffix == ".npy":
             return _from_array(path)
         if path.suffix.lower() in VIDEOS:
-            return _stacked(islice(open_video(path).frames(), at_most + 1), path)
+            # ffmpeg, and so most programs, writes RGB by BT.601 at any size unless told otherwise, and tags nothing.
+            return _stacked(islice(open_video(path).frames(untagged_matrix=BT601), at_most + 1), path)
     except ConfigError as error:
         raise BadResult(f"the result is corrupt: {error}") from error
     raise BadResult(f"got {path.name}, wanted a folder of pictures, a .npy, or one of {', '.join(VIDEOS)}")

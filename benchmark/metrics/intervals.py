@@ -75,7 +75,8 @@ def crossed_bootstrap(values: NDArray[np.float64], *, seed: int = 0) -> Interval
     """Mean of `values`, [raters, clips], where both are a sample: NaN stands for what a rater did not judge.
 
     Raters and clips are drawn with replacement, each for itself (the pigeonhole bootstrap: A. B. Owen, Annals of
-    Applied Statistics 2007), so the interval holds for other people and other clips; it errs on the wide side.
+    Applied Statistics 2007), so the interval holds for other people and other clips. It errs on the wide side, but
+    for a small study in which nearly all agree: a bootstrap knows nothing of what nobody there has said.
     ValueError where nothing was judged.
     """
     judged = ~np.isnan(values)

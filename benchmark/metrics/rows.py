@@ -47,7 +47,7 @@ class RowMaker:
         if metric in self.networks.missing:
             return self.networks.missing[metric]
         if self.protocol == "clean" and case.is_edit and about.needs_truth and place != "known":
-            return f"an edit{f' ({case.operation})' if case.operation else ''} has no truth inside its hole"
+            return "an edit has no truth inside its hole"
         if sums.count:
             return None
         if about.has_neighbours and len(truth.frames) < 2:

@@ -30,6 +30,9 @@ class Metric:
     """Whether it compares with the true pixels, which an edit does not have inside its hole."""
     has_neighbours: bool = False
     """Whether it compares neighbouring frames."""
+    ranks: bool = True
+    """Whether the best value is of the best method. What looks at change alone is best for a blur that stands still,
+    better than the truth."""
 
 
 METRICS = {
@@ -45,10 +48,15 @@ METRICS = {
         unit="100 x cosine", range="value in [-100, 100]", is_higher_better=True, needs_truth=False
     ),
     "temporal_consistency": Metric(
-        unit="cosine", range="value in [-1, 1]", is_higher_better=True, needs_truth=False, has_neighbours=True
+        unit="cosine",
+        range="value in [-1, 1]",
+        is_higher_better=True,
+        needs_truth=False,
+        has_neighbours=True,
+        ranks=False,
     ),
     "warping_error": Metric(
-        unit="1", range="pixels in [0, 1]; value in [0, 1]", is_higher_better=False, has_neighbours=True
+        unit="1", range="pixels in [0, 1]; value in [0, 1]", is_higher_better=False, has_neighbours=True, ranks=False
     ),
     "flicker": Metric(unit="1", range="pixels in [0, 1]; value in [0, 2]", is_higher_better=False, has_neighbours=True),
     "seam": Metric(unit="1", range="pixels in [0, 1]; value in [0, 2]", is_higher_better=False),

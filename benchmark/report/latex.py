@@ -7,7 +7,16 @@ from collections.abc import Sequence
 
 from benchmark.report.columns import Column
 from benchmark.report.facts import Facts
-from benchmark.report.numbers import MISSING, SUBSETS, number, quoted_notes, quoted_number, reasons_of, title
+from benchmark.report.numbers import (
+    MISSING,
+    SUBSETS,
+    number,
+    on_one_line,
+    quoted_notes,
+    quoted_number,
+    reasons_of,
+    title,
+)
 from benchmark.report.tables import Cell, Table
 
 _SPECIAL = {
@@ -19,7 +28,7 @@ _PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
 
 
 def latex(facts: Facts, tables: Sequence[Table]) -> str:
-    """One `tabular` for each table of means, in the order given, and their footnotes.
+    """One `tabular` under its title for each table of means, in the order given, and their footnotes.
 
     Comments say what the numbers are of.
     """
@@ -42,7 +51,7 @@ def _tabular(table: Table, notes: Sequence[str]) -> str:
     columns = [column for column in table.columns if column.is_published]
     heads = [rf"{column.head.rpartition(' ')[0]} ${_arrow(column.is_higher_better)}$" for column in columns]
     lines = [
-        f"% {SUBSETS[table.subset]}; {title(table)}; {table.num_cases} cases",
+        rf"\noindent {_escaped(f'{SUBSETS[table.subset]}; {title(table)}; {table.num_cases} cases')}\par\smallskip",
         rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
         r"\toprule",
         _row(["", *heads]),
@@ -81,4 +90,4 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return _PATTERN.sub(lambda match: _SPECIAL[match[0]], " ".join(text.split()))
+    return _PATTERN.sub(lambda match: _SPECIAL[match[0]], on_one_line(text))

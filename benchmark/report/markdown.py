@@ -12,6 +12,7 @@ from benchmark.report.numbers import (
     coverage,
     interval,
     number,
+    on_one_line,
     quoted_notes,
     quoted_number,
     reasons_of,
@@ -69,7 +70,7 @@ def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def text(raw: str) -> str:
     """Any text on one line, with nothing in it that Markdown or HTML would read."""
-    return _SPECIAL.sub(r"\\\1", " ".join(raw.split())).replace("&", "&amp;")
+    return _SPECIAL.sub(r"\\\1", on_one_line(raw)).replace("&", "&amp;")
 
 
 def _lead(facts: Facts, tables: Sequence[Table]) -> Iterator[str]:

@@ -59,3 +59,9 @@ def coverage(table: Table, cells: tuple[Cell, ...]) -> str:
         return f"0 of {table.num_cases}"
     least = f"{numbers[0]} to " if len(numbers) > 1 else ""
     return f"{least}{numbers[-1]} of {table.num_cases}"
+
+
+def on_one_line(text: str) -> str:
+    """Lines joined by semicolons, so that commands among them can be told apart, but for those behind a colon."""
+    lines = (" ".join(line.split()) for line in text.split("\n"))
+    return "; ".join(filter(None, lines)).replace(":; ", ": ")

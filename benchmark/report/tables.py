@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from benchmark.metrics.feature_files import fvid
 from benchmark.metrics.intervals import pooled_interval
 from benchmark.metrics.sums import Sums, total
-from benchmark.metrics.table import Key, Output, Place, ScoreRow
+from benchmark.metrics.table import METRICS, Key, Output, Place, ScoreRow
 from benchmark.report.columns import Column, columns_of, places_of
 from benchmark.report.published import Quoted, published
 from benchmark.report.scores import Scores, sums_of
 from vpdata.storage import Folder
+
+_OF_EDITS = "FVID of an edit is the distance from the videos before it, nearest for a method that changes nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,7 @@ class Cell:
     why: str | None = None
     """Why it is not of all cases, or is to be taken with care."""
     is_best: bool = False
-    """Of the column, among those that are of all cases."""
+    """Of the column, among those that are of all cases; nowhere in a column that does not say which method is best."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +134,10 @@ def _fvid(scores: Scores, table: Table, method: str, rows: Mapping[str, ScoreRow
     network = (rows[measured[0]].model or "").partition(":")[0]
     folder = Folder(scores.root).child("features").child(network)
     distance = fvid(folder, method, table.output, table.dilate_px, measured)
-    return Cell(value=distance.value, num_cases=min(distance.num_videos), why=why or distance.warning)
+    whys = (why or distance.warning, _OF_EDITS if _is_edits(table) and distance.value is not None else None)
+    return Cell(
+        value=distance.value, num_cases=min(distance.num_videos), why="; ".join(one for one in whys if one) or None
+    )
 
 
 def _differences(scores: Scores, table: Table, reference: str) -> Table:
@@ -161,6 +166,15 @@ def _key(column: Column, table: Table) -> Key:
     return column.metric, column.place, table.output, table.dilate_px
 
 
+def _is_edits(table: Table) -> bool:
+    return table.subset.startswith("edit")
+
+
+def _ranks(column: Column, table: Table) -> bool:
+    """Whether its best value is of the best method."""
+    return METRICS[column.metric].ranks and not (column.metric == "fvid" and _is_edits(table))
+
+
 def _with_best(table: Table) -> dict[str, tuple[Cell, ...]]:
     rows = table.rows
     marked = {method: list(cells) for method, cells in rows.items()}
@@ -171,7 +185,7 @@ def _with_best(table: Table) -> dict[str, tuple[Cell, ...]]:
             if (cell := cells[index]).value is not None and cell.num_cases == table.num_cases
         ]
         best = None
-        if len(values) > 1:
+        if len(values) > 1 and _ranks(column, table):
             best = max(values) if column.is_higher_better else min(values)
         for cells in marked.values():
             cell = cells[index]

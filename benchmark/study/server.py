@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -70,6 +71,11 @@ def build_app(store: Store, *, allowed_hosts: Sequence[str]) -> FastAPI:
     @app.exception_handler(Refused)
     def refused(request: Request, error: Exception) -> Response:
         return JSONResponse({"detail": str(error)}, 409)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(request: Request, error: Exception) -> Response:
+        # Without a word of the request: what it held need not even be text.
+        return JSONResponse({"detail": "got answers of another form than the page sends"}, 422)
 
     @app.get("/api/page")
     def next_page(number: int = Depends(participant)) -> dict[str, Any]:

@@ -285,7 +285,7 @@ def test_an_edit_has_known_pixels_to_compare_and_no_true_hole(made, results):
         for region in ("frame", "hole"):
             row = row_of(results, metric=metric, region=region, **edit)
             assert (row["status"], row["sum"]) == ("n/a", None)
-            assert row["reason"] == "an edit (swap) has no truth inside its hole"
+            assert row["reason"] == "an edit has no truth inside its hole"
         assert row_of(results, metric=metric, region="known", **edit)["status"] == "ok"
 
 

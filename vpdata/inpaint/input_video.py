@@ -73,14 +73,14 @@ class VideoInput:
         total = int(self.stamps[-1] - self.stamps[0]) + self.last_duration
         return max((self.num_frames / (total * self.time_base)).limit_denominator(1001), _MIN_FPS)
 
-    def frames(self) -> Iterator[Frames]:
-        """uint8 `[height, width, 3]` RGB, one at a time."""
+    def frames(self, *, untagged_matrix: int | None = None) -> Iterator[Frames]:
+        """uint8 `[height, width, 3]` RGB, one at a time; `untagged_matrix`: see `vpdata.media.normalise.matrix_of`."""
         source = StoredFrames(self.path, max_pixels=MAX_PIXELS)
         upright: UprightRgb | None = None
         num_frames = 0
         with _named_errors(self.path):
             for frame in source:
-                upright = upright or UprightRgb(frame)
+                upright = upright or UprightRgb(frame, untagged_matrix=untagged_matrix)
                 for rgb in upright.push(frame):
                     num_frames += 1
                     yield _pixels(rgb)

@@ -15,7 +15,9 @@ from av.video.reformatter import ColorRange, Colorspace, ColorTrc, Interpolation
 from numpy.typing import NDArray
 
 _BT709 = 1
-_BT470BG, _SMPTE170M = 5, 6
+_BT470BG = 5
+BT601 = 6
+"""AVColorSpace of standard definition."""
 # AVColorSpace to the names of the scale filter.
 _MATRICES = {1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
 # AVColorPrimaries that reach well beyond BT.709, to the names of the colorspace filter.
@@ -72,27 +74,37 @@ def is_hdr(frame: av.VideoFrame) -> bool:
     return frame.color_trc in (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
 
 
-def matrix_of(frame: av.VideoFrame) -> int:
-    """AVColorSpace by which a frame becomes RGB; for an untagged one BT.601 up to standard definition, else BT.709.
+def matrix_of(frame: av.VideoFrame, *, untagged: int | None = None) -> int:
+    """AVColorSpace by which a frame becomes RGB; for an untagged one `untagged`.
 
-    So players assume.
+    If that is None, BT.601 up to standard definition, else BT.709: so players assume.
     """
-    is_sd = frame.width < 1280 and frame.height <= 576
     tagged = int(frame.colorspace)
-    return tagged if tagged in _MATRICES else _SMPTE170M if is_sd else _BT709
+    if tagged in _MATRICES:
+        return tagged
+    is_sd = frame.width < 1280 and frame.height <= 576
+    return untagged or (BT601 if is_sd else _BT709)
 
 
 class Normaliser:
     """A filter graph that follows the frames: it is made anew where their format changes."""
 
-    def __init__(self, geometry: Geometry, *, width_px: int, height_px: int) -> None:
+    def __init__(
+        self, geometry: Geometry, *, width_px: int, height_px: int, untagged_matrix: int | None = None
+    ) -> None:
+        """`untagged_matrix`: as for `matrix_of`."""
         self._geometry, self._width_px, self._height_px = geometry, width_px, height_px
+        self._untagged_matrix = untagged_matrix
         self._format: _Format | None = None
         self._graph: Graph | None = None
 
     def push(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
         """The frames that are ready after this one; de-interlacing lags by a frame."""
-        format_ = _Format.of(frame, was_interlaced=self._format is not None and self._format.is_interlaced)
+        format_ = _Format.of(
+            frame,
+            was_interlaced=self._format is not None and self._format.is_interlaced,
+            untagged_matrix=self._untagged_matrix,
+        )
         if format_ != self._format:
             yield from self.flush()
             self._format = format_
@@ -149,9 +161,11 @@ class UprightRgb(Normaliser):
     A colour sample is repeated for its pixels: averaged again by `yuv_from_rgb` it is what it was.
     """
 
-    def __init__(self, first: av.VideoFrame) -> None:
+    def __init__(self, first: av.VideoFrame, *, untagged_matrix: int | None = None) -> None:
         geometry = Geometry.of(first, None)
-        super().__init__(geometry, width_px=geometry.width_px, height_px=geometry.height_px)
+        super().__init__(
+            geometry, width_px=geometry.width_px, height_px=geometry.height_px, untagged_matrix=untagged_matrix
+        )
 
     def _filters(self, format_: _Format) -> list[tuple[str, str]]:
         matrix = f"in_color_matrix={_MATRICES[format_.assumed_matrix]}"
@@ -169,7 +183,7 @@ def yuv_from_rgb(rgb: NDArray[np.uint8], *, pixel_format: str, matrix: int) -> a
     return av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
         format=pixel_format,
         # The two BT.601 matrices are one, and only one of them has a name here.
-        dst_colorspace=Colorspace(_BT470BG if matrix == _SMPTE170M else matrix),
+        dst_colorspace=Colorspace(_BT470BG if matrix == BT601 else matrix),
         dst_color_range=ColorRange.MPEG,
         interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT,
     )
@@ -188,13 +202,13 @@ class _Format:
     is_interlaced: bool
 
     @classmethod
-    def of(cls, frame: av.VideoFrame, *, was_interlaced: bool) -> _Format:
+    def of(cls, frame: av.VideoFrame, *, was_interlaced: bool, untagged_matrix: int | None) -> _Format:
         name = frame.format.name
         return cls(
             width_px=frame.width,
             height_px=frame.height,
             pixel_format=name,
-            assumed_matrix=matrix_of(frame),
+            assumed_matrix=matrix_of(frame, untagged=untagged_matrix),
             primaries=frame.color_primaries,
             is_full_range=frame.color_range == ColorRange.JPEG or name.startswith("yuvj"),
             # Sticky: film on television alternates between both kinds, and the filter passes progressive frames on.

@@ -47,11 +47,12 @@ function tablesView() {
 
 function drawTable(table) {
   const { query } = state();
-  const sorted = Number(query.get("sort") ?? -1);
+  // By its name: the tables of other regions have other columns in its place.
+  const sorted = table.columns.findIndex((column) => column.head === query.get("sort"));
   const rows = [...table.rows];
   if (table.columns[sorted]) rows.sort((a, b) => better(table.columns[sorted], a.cells[sorted].value, b.cells[sorted].value));
   const head = (column, index) => el("th", { scope: "col", "aria-sort": index === sorted ? "other" : null },
-    el("button", { type: "button", onclick: () => change("sort", index) }, column.head));
+    el("button", { type: "button", onclick: () => change("sort", column.head) }, column.head));
   const whys = [];
   $("table").replaceChildren(
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Method"), ...table.columns.map(head),

@@ -10,6 +10,7 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -195,3 +196,20 @@ def test_changed_files_are_another_method(tmp_path: Path) -> None:
 def test_a_path_that_leaves_the_folder_or_names_no_case_is_refused(result: str) -> None:
     with pytest.raises(ConfigError, match="got result"):
         fill(FolderSettings, {"folder": "x", "result": result})
+
+
+@pytest.mark.parametrize("height_px", [480, 720])
+def test_untagged_video_is_read_as_ffmpeg_writes_it(tmp_path: Path, height_px: int) -> None:
+    """Of any size: players would take the larger one for BT.709, 30 levels away on pure colours."""
+    colour = np.uint8((220, 40, 90))
+    frame = np.broadcast_to(colour, (height_px, 1280, 3))
+    written = tmp_path / "made.mp4"
+    with av.open(str(written), "w") as container:
+        stream = container.add_stream("libx264", rate=8, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 1280, height_px, "yuv420p"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode())
+    read = read_frames(written, at_most=3)
+    assert read.shape == (3, height_px, 1280, 3)
+    assert np.abs(read.astype(int) - colour).max() <= 3

@@ -57,6 +57,19 @@ def test_tables_show_methods_beside_quoted_rows_and_sort_by_any_column(page: Pag
     assert "score --protocol paper has theirs" in page.run("document.querySelector('#table-note').textContent")
 
 
+def test_tables_stay_sorted_by_the_same_metric_in_another_region(page: Page, report: Path) -> None:
+    page.open(report)
+    page.run(
+        "[...document.querySelectorAll('#table button')].find((one) => one.textContent.startsWith('Flicker')).click()"
+    )
+    page.wait_for("document.querySelector('#table [aria-sort]')")
+    # Known pixels have no temporal consistency, so that flicker is in another column.
+    for place in ("known", "hole"):
+        page.run(f"change('place', '{place}')")
+        page.wait_for(f"document.querySelector('#tables-place').value === '{place}'")
+        assert page.run("document.querySelector('#table [aria-sort]').textContent").startswith("Flicker")
+
+
 def test_cases_come_worst_first_by_any_metric(page: Page, report: Path) -> None:
     page.open(report, fragment="#cases?subset=S&method=darker")
     assert page.run(CASES)[0] == "s-2"

@@ -17,10 +17,11 @@ from benchmark.bench import open_bench
 from benchmark.metrics.feature_files import TRUTH, write_features
 from benchmark.metrics.table import ScoreRow
 from benchmark.report.columns import columns_of
+from benchmark.report.numbers import on_one_line
 from benchmark.report.published import published
 from benchmark.report.reasons import public_reason
 from benchmark.report.scores import read_scores
-from benchmark.report.tables import tables
+from benchmark.report.tables import finished, tables
 from benchmark.report.writing import ReportSettings, write_report
 from benchmark.results import Outcome, Results
 from tests.benchmark.report.conftest import DARKER, REASON, Made, darker, make_results
@@ -99,6 +100,17 @@ def test_only_means_over_all_cases_are_the_best(made: Made) -> None:
     assert cell_of(table, "truth", "PSNR").value == 100
 
 
+def test_what_a_blur_that_stands_still_wins_has_no_best(made: Made) -> None:
+    table = table_of(made, subset="S", place="frame", output="raw")
+    for name in ("Warping error", "Temporal consistency"):
+        assert not any(cell_of(table, method, name).is_best for method in table.rows)
+    assert any(cell_of(table, method, "Flicker").is_best for method in table.rows)
+
+
+def test_lines_of_a_reason_stay_apart_on_one_line() -> None:
+    assert on_one_line("fetch them:\n  fetch a\n  export A=b") == "fetch them: fetch a; export A=b"
+
+
 def test_exact_copies_in_a_mean_of_psnr_are_told(made: Made) -> None:
     table = table_of(made, subset="S", place="hole", output="raw")
     why = "values are of exact copies, or nearly exact ones, and count as 100 dB"
@@ -162,6 +174,7 @@ def test_latex_has_balanced_rows(report) -> None:
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert all(len(re.findall(r"(?<!\\)&", row)) == 8 for row in rows)
     assert r"VideoPainter (quoted, Table 2) & 23.32 & 0.89 & 6.85" in text
+    assert r"\noindent VPBench-S, inpainting; hole, raw: mean over cases; 3 cases\par" in text
     assert "% dark: hole grown by 3 px, first frame not given" in text
 
 
@@ -332,6 +345,7 @@ def test_fvid_is_the_distance_of_the_features_of_the_same_cases(made: Made, tmp_
     write_features(folder, TRUTH, {TRUTH: vectors(truth)})
     write_features(folder, "dark", {"raw": vectors({"s-0": 1.0, "s-1": 5.0, "s-2": 9.0})})
     write_features(folder, "darker", {"raw": vectors({"s-0": 1.0, "s-1": 5.0})})
+    write_features(folder, "truth", {"raw": vectors({"s-0": 0.0, "s-1": 3.0, "s-2": 3.0})})
     table = table_of(Made(bench=made.bench, results=results), subset="S", place="frame", output="raw")
     # One feature: squared difference of the means plus that of the deviations, by hand.
     assert cell_of(table, "dark", "FVID").value == pytest.approx((5 - 2) ** 2 + (4 - 2) ** 2)
@@ -339,6 +353,11 @@ def test_fvid_is_the_distance_of_the_features_of_the_same_cases(made: Made, tmp_
     assert darker_cell.value == pytest.approx((3 - 1) ** 2 + (8**0.5 - 2**0.5) ** 2)
     assert darker_cell.num_cases == 2
     assert darker_cell.low is None
+    assert [cell_of(table, one, "FVID").is_best for one in ("truth", "dark", "darker")] == [True, False, False]
+    # As distances of edits from what they are edits of: nearest is what changes nothing.
+    edits = finished(replace(table, subset="edit-S"))
+    assert not any(cell_of(edits, one, "FVID").is_best for one in edits.rows)
+    assert any(cell_of(edits, one, "PSNR").is_best for one in edits.rows)
 
 
 def vectors(values: dict[str, float]) -> dict[str, np.ndarray]:

@@ -189,7 +189,7 @@ def test_what_is_no_answer_is_refused(material: Path, newcomer: Newcomer):
     bad += [{**good, "participant": 2}, {name: good[name] for name in list(good)[:-1]}, [], "x", {**good, "ballot": 0}]
     for answers in bad:
         assert participant.client.post("/api/answers", json=answers).status_code == 422, answers
-    for content in (b"", b"{", b"\xff\x00", b"[" * 2000):
+    for content in (b"", b"{", b"\xff\x00", b"[" * 2000, b'{"ballot": "\\ud800"}'):
         reply = participant.client.post("/api/answers", content=content, headers={"Content-Type": "application/json"})
         assert reply.status_code in (400, 422)
     assert kept(material, participant) == 0
