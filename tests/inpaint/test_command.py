@@ -88,6 +88,18 @@ def test_stopped_run_goes_on_and_gives_the_same_bytes(film, weights, config, mon
     assert (video.parent / "out.mp4").read_bytes() == (video.parent / "whole.mp4").read_bytes()
 
 
+def test_first_frame_that_is_missing_is_told_before_anything_is_loaded(film, weights, config, capsys):
+    video, _ = film
+    use = ("--prompt", "a red ball", "--set", "backbone.tiny=wan-i2v")
+    assert inpaint(film, weights, config, *use) == 1
+    assert "must be given a first frame: give one whose hole is filled (--first-frame)" in capsys.readouterr().err
+    # None is needed where the first frame has no hole: then the weights, of another backbone, are the next to be read.
+    first = video.parent / "masks/000.png"
+    cv2.imwrite(str(first), np.zeros((HEIGHT, WIDTH), np.uint8))
+    assert inpaint(film, weights, config, *use) == 1
+    assert "is for another backbone" in capsys.readouterr().err
+
+
 def stop_in_the_second_window(self, window, step):
     if window.index == 1:
         raise KeyboardInterrupt

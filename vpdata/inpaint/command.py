@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from vpdata import models
+from vpdata.backbones.loading import read_spec
 from vpdata.config import fill, read_yaml, to_plain, with_overrides
 from vpdata.errors import ConfigError, StorageError
 from vpdata.inpaint.any_length import Frames, Request
+from vpdata.inpaint.diffusion import no_first_frame
 from vpdata.inpaint.edit import PromptWriter
 from vpdata.inpaint.first_frame import check_aspect, read_image
 from vpdata.inpaint.fit import Size
 from vpdata.inpaint.inpainter import Inpainter
-from vpdata.inpaint.input_mask import open_mask
+from vpdata.inpaint.input_mask import MaskInput, open_mask
 from vpdata.inpaint.input_video import VideoInput, open_video
 from vpdata.inpaint.objects import ObjectFinder
 from vpdata.inpaint.options import InpaintOptions, Wanted, Words
@@ -80,6 +82,7 @@ def run(options: InpaintOptions, settings: InpaintSettings) -> str:
         size = video.size if options.raw_output else Size(height_px=16, width_px=16)
         write(_NothingToMake(), video, mask, options.output, size=size, windows=windows, made_by={})
         return f"the mask is empty: {options.output} is the video as it was"
+    _check_first_frame(settings, mask, is_given=picture is not None)
     begun = {} if options.redo else (WorkFolder(options.output).made_by() or {}).get("model", {})
     asked = _asked(options.words, settings)
     if asked is not None and begun.get("asked") == asked:
@@ -119,6 +122,15 @@ def _check_files(options: InpaintOptions) -> None:
             "--config": Path(options.config) if options.config else None,
         },
     )
+
+
+def _check_first_frame(settings: InpaintSettings, mask: MaskInput, *, is_given: bool) -> None:
+    """ConfigError where the backbone must be given a first frame, there is a hole in it, and nothing fills that."""
+    if is_given or settings.first_frame is not None or not next(iter(mask.frames())).any():
+        return
+    spec = read_spec(settings.backbone)
+    if spec.takes_first_frame:
+        raise no_first_frame(spec.family)
 
 
 def _asked(words: Words, settings: InpaintSettings) -> dict[str, Any] | None:

@@ -188,10 +188,7 @@ class DiffusionWindows:
 
     def _painted(self, frame: Frames, mask: Masks) -> Frames:
         if self._first_frame is None:
-            raise ConfigError(
-                f"this {self._spec.family} must be given a first frame: give one whose hole is filled (--first-frame), "
-                "or name an image-inpainting model in the config (first_frame.weights)"
-            )
+            raise no_first_frame(self._spec.family)
         return self._first_frame.paint(frame, mask)
 
     def _filled_up(self, frames: Frames, mask: Masks) -> tuple[Frames, Masks]:
@@ -201,6 +198,14 @@ class DiffusionWindows:
             np.concatenate([frames, *[frames[-1:]] * missing]),
             np.concatenate([mask, *[mask[-1:]] * missing]),
         )
+
+
+def no_first_frame(family: str) -> ConfigError:
+    """What to do about a backbone that must be given a first frame."""
+    return ConfigError(
+        f"this {family} must be given a first frame: give one whose hole is filled (--first-frame), or name an "
+        "image-inpainting model in the config (first_frame.weights)"
+    )
 
 
 def as_video(frames: Frames) -> Tensor:
