@@ -6,6 +6,8 @@ import csv
 import json
 import re
 import shutil
+import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,7 +18,10 @@ import vpdata
 from benchmark.footage import scene, write_video
 from vpdata.build import load_config, refuse_unready, stages_of
 from vpdata.cli import main
+from vpdata.dataset.layout import STAGE_NAMES
+from vpdata.dataset.run import Run
 from vpdata.errors import ConfigError
+from vpdata.storage import Folder
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = str(ROOT / "configs/embedded.yaml")
@@ -164,7 +169,56 @@ def test_stats_answer_what_other_bounds_would_keep(run, capsys):
     assert main(["stats", str(run)]) == 0
     assert "kept 3 clips" in capsys.readouterr().out
     assert main(["stats", str(run), "--what-if", "motion.min=0.9"]) == 0
-    assert "motion" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "motion" in said
+    assert said.endswith("To apply: the same `vpdata build` with --set filter.rules.motion.min=0.9 --redo filter\n")
+
+
+def test_what_a_what_if_says_to_do_is_taken(videos, run, tmp_path, capsys):
+    """Looser bounds behind `cut` need the cut again, stricter ones the filter alone; less is refused."""
+    for change, stage in (("sharpness.min=0.001", "cut"), ("motion.min=0.05", "filter")):
+        folder = tmp_path / stage
+        shutil.copytree(run, folder)
+        assert main(["stats", str(folder), "--what-if", change]) == 0
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("To apply: ")]
+        options = line.partition(" with ")[2].split()
+        assert options[-2:] == ["--redo", stage]
+        assert _build(videos, folder, *options[:-2]) == 1
+        assert f"--redo {stage}" in capsys.readouterr().err
+        assert _build(videos, folder, *options) == 0
+
+
+def test_setting_that_changed_is_named_as_it_is_set(videos, run, capsys):
+    for change in ("cut.min_s=1", "filter.rules.motion.min=0.9", "engine.shard_mb=60"):
+        assert _build(videos, run, "--set", change) == 1
+        assert f"{change.partition('=')[0]}: got " in capsys.readouterr().err
+
+
+def test_rejects_are_told_one_by_one(run, capsys):
+    assert main(["stats", str(run), "--rejects"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rejects = [one for stage in (*STAGE_NAMES, "pack") for one in Run(Folder(run)).rejects(stage)]
+    assert len(lines) == len(rejects)
+    (noise,) = [line for line in lines if "noise.mp4" in line]
+    assert noise.startswith("cut  not_video  ")
+    assert main(["stats", str(run), "--rejects", "empty_file"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "empty.mkv" in line
+    assert main(["stats", str(run), "--rejects", "emty_file"]) == 1
+    assert "--rejects: unknown reason 'emty_file', did you mean 'empty_file'?" in capsys.readouterr().err
+
+
+def test_build_ends_with_what_was_dropped_and_where_to_look(videos, run, capsys):
+    assert _build(videos, run) == 0
+    *_, dropped, look = capsys.readouterr().out.splitlines()
+    assert dropped.startswith("dropped: ")
+    assert "not_video 1" in dropped
+    assert look.startswith(f"look at {run}/report.html")
+
+
+def test_package_is_a_command_too():
+    done = subprocess.run([sys.executable, "-m", "vpdata", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"vpdata {vpdata.__version__}\n"
 
 
 def test_a_changed_setting_is_refused_and_redo_is_named(videos, run, capsys):

@@ -61,7 +61,7 @@ def test_job_and_command_encode_a_run_and_the_second_call_changes_nothing(
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert "2 of 2 clips gave 8 windows" in capsys.readouterr().out
     assert main(["encode", *arguments, "--set", "encode.seed=1"]) == 1
-    assert "settings.seed: got 1, the run has 0" in capsys.readouterr().err
+    assert "encode.seed: got 1, the run has 0" in capsys.readouterr().err
 
 
 def test_published_config_is_the_published_recipe() -> None:

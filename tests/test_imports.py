@@ -24,6 +24,7 @@ LEVELS = (
     {"app"},
     {"build", "encode"},
     {"cli", "pipelines", "benchmark"},
+    {"__main__"},
 )
 """A module imports only from lower levels; those of one level do not import each other."""
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}

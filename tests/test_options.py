@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vpdata.dataset.layout import STAGE_NAMES
 from vpdata.errors import ConfigError, Reason
 from vpdata.options import add_build_options, build_options, exit_code, job_options
 
@@ -26,6 +27,13 @@ def test_a_full_command_line_is_taken_as_it_is():
     )
     assert options.overrides == ("track.max_objects=4", "cut.min_s=2")
     assert (options.engine, options.retry_rejects) == ("local", Reason.WORKER_CRASH)
+
+
+def test_help_names_the_stages_that_can_be_redone():
+    parser = argparse.ArgumentParser()
+    add_build_options(parser)
+    *most, last = (*STAGE_NAMES, "pack")
+    assert f"{', '.join(most)} or {last}" in " ".join(parser.format_help().split())
 
 
 def test_what_is_missing_is_named():

@@ -102,8 +102,11 @@ def run(options: BuildOptions, config: BuildConfig, stages: Sequence[Stage]) -> 
     folder = Folder(options.output_uri)
     stats = write_stats(Run(folder))
     write_card(Run(folder), stats)
-    write_report(folder, config.report, stats=stats)
+    page = write_report(folder, config.report, stats=stats)
     print(summary)
+    if summary.num_clips and (dropped := stats.dropped):
+        print(f"dropped: {', '.join(f'{reason} {count}' for reason, count in dropped.items())}")
+    print(f"look at {folder.uri}/{page}; `vpdata stats {folder.uri} --rejects` tells of each that was dropped")
     return 0
 
 

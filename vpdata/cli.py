@@ -13,7 +13,15 @@ import vpdata
 from vpdata.errors import ConfigError
 from vpdata.extras import Extra, needs
 from vpdata.inpaint.options import add_inpaint_options, inpaint_options
-from vpdata.options import add_build_options, add_encode_options, build_options, encode_options, exit_code
+from vpdata.options import (
+    ONE_SETTING,
+    add_build_options,
+    add_encode_options,
+    build_options,
+    encode_options,
+    exit_code,
+    reason_of,
+)
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -40,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         return child
 
     build = add("build", _build, "build a data set from videos")
-    add_build_options(build)
+    add_build_options(build, needed="required: ")
     add_encode_options(add("encode", _encode, "encode a run's clips into latents to train on", extra="train"))
     inspect = add("inspect", _inspect, "print a clip's record and draw its masks")
     inspect.add_argument("path", metavar="SHARD_OR_RUN")
@@ -49,7 +57,18 @@ def _parser() -> argparse.ArgumentParser:
     stats = add("stats", _stats, "print what a run kept and dropped")
     stats.add_argument("run", metavar="RUN")
     stats.add_argument(
-        "--what-if", metavar="RULE.BOUND=VALUE", action="append", default=[], help="such as motion.min=0.3"
+        "--what-if",
+        metavar="RULE.BOUND=VALUE",
+        action="append",
+        default=[],
+        help="what other bounds would keep, such as motion.min=0.3; may be repeated",
+    )
+    stats.add_argument(
+        "--rejects",
+        metavar="REASON",
+        nargs="?",
+        const="",
+        help="a line for each item that was dropped, for one reason or for all",
     )
     check = add("check", _check, "verify every byte offset, mask, id, hash and caption")
     check.add_argument("run", metavar="RUN")
@@ -74,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     trains = "train on encoded latents, or go on training; exit status 75: stopped after saving"
     train = add("train", _train, trains, extra="train")
     train.add_argument("--config", metavar="YAML", required=True, help="such as configs/train/context_encoder.yaml")
-    train.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
+    train.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=ONE_SETTING)
     train.add_argument(
         "--launcher", choices=("env", "ray"), default="env", help="env: alone, or as torchrun or srun started it"
     )
@@ -85,17 +104,19 @@ def _parser() -> argparse.ArgumentParser:
     paints = "paint a training's held-out clips at its newest checkpoint, beside the training"
     sample = add("sample", _sample, paints, extra="train")
     sample.add_argument("--config", metavar="YAML", required=True, help="the training's")
-    sample.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
+    sample.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=ONE_SETTING)
     sample.add_argument("--follow", action="store_true", help="wait for each next checkpoint, until the last")
-    sample.add_argument("--num-clips", metavar="N", type=int, default=4)
-    sample.add_argument("--num-steps", metavar="N", type=int, default=50, help="of the sampler")
-    sample.add_argument("--guidance", metavar="SCALE", type=float, default=6.0, help="1: none, in half the time")
+    sample.add_argument("--num-clips", metavar="N", type=int, default=4, help="%(default)s")
+    sample.add_argument("--num-steps", metavar="N", type=int, default=50, help="of the sampler (%(default)s)")
+    sample.add_argument(
+        "--guidance", metavar="SCALE", type=float, default=6.0, help="1: none, in half the time (%(default)s)"
+    )
     fills = "fill or change what is under a mask in a video of any length"
     add_inpaint_options(add("inpaint", _inpaint, fills, extra="train"))
     app = add("app", _app, "inpaint on a local page", extra="app")
     app.add_argument("--config", metavar="YAML", help="of `vpdata inpaint`; configs/app.yaml for a trial on a CPU")
     app.add_argument("--weights", metavar="DIR", help="what `vpdata train` saved")
-    app.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
+    app.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=ONE_SETTING)
     app.add_argument("--host", default="127.0.0.1", help="another one lets other machines in, without a password")
     app.add_argument("--port", metavar="N", type=int, default=7860)
     _add_models(add("models", _list_models, "list, fetch and check the models"))
@@ -122,7 +143,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     fetch.set_defaults(command=_fetch_models)
     check = commands.add_parser("check", help="load every model of a config and show it one clip")
     check.add_argument("--config", metavar="YAML", default="configs/vpdata.yaml", help="of a build (%(default)s)")
-    check.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
+    check.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=ONE_SETTING)
     check.add_argument("--all", action="store_true", help="the other models too, where their weights are here")
     check.set_defaults(command=_check_models)
 
@@ -189,7 +210,14 @@ def _stats(args: argparse.Namespace) -> int:
     from vpdata.storage import Folder
 
     run = Run(Folder(args.run))
-    if args.what_if:
+    if args.what_if and args.rejects is not None:
+        raise ConfigError("got both --what-if and --rejects, wanted one of the two")
+    if args.rejects is not None:
+        from vpdata.dataset.reject_lines import reject_lines
+
+        for line in reject_lines(run, reason_of(args.rejects, option="--rejects") if args.rejects else None):
+            print(line)
+    elif args.what_if:
         from vpdata.report.what_if import what_if_text
 
         print(what_if_text(run, args.what_if))

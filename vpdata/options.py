@@ -14,6 +14,7 @@ from vpdata.errors import ConfigError, Reason, VpdataError
 
 JOB_CONFIG = "configs/vpdata.yaml"
 """Of a job that names none: the real build."""
+ONE_SETTING = "one setting over the file, as dotted.key=value; may be repeated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +46,19 @@ class EncodeOptions:
     redo: bool
 
 
-def add_build_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a build to a parser."""
-    parser.add_argument("--config", metavar="YAML", help="settings of the run, such as configs/embedded.yaml")
-    parser.add_argument("--input", metavar="URI", help="folder, glob, CSV/Parquet list, http(s) or s3/gs uri of videos")
-    parser.add_argument("--output", metavar="URI", help="folder of the run; an unfinished run goes on where it stopped")
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
+def add_build_options(parser: argparse.ArgumentParser, *, needed: str = "") -> None:
+    """Add the options of a build to a parser; `needed` stands before the help of those that it cannot do without."""
+    parser.add_argument("--config", metavar="YAML", help=f"{needed}settings of the run, such as configs/embedded.yaml")
+    parser.add_argument(
+        "--input", metavar="URI", help=f"{needed}folder, glob, CSV/Parquet list, http(s) or s3/gs uri of videos"
+    )
+    parser.add_argument(
+        "--output", metavar="URI", help=f"{needed}folder of the run; an unfinished run goes on where it stopped"
+    )
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=ONE_SETTING)
     parser.add_argument("--engine", choices=("ray", "local"), default="ray", help="ray starts a local one if none runs")
-    parser.add_argument("--redo", metavar="STAGE", help="remove the results of this stage and of all after it first")
+    redone = "first remove the results of this stage and of all after it: cut, detect, track, caption, filter or pack"
+    parser.add_argument("--redo", metavar="STAGE", help=redone)
     parser.add_argument("--add-sources", action="store_true", help="append the input's new videos to a run")
     parser.add_argument("--retry-rejects", metavar="REASON", help="run items again that were rejected for this reason")
     parser.add_argument(
@@ -75,7 +81,7 @@ def build_options(args: argparse.Namespace) -> BuildOptions:
         engine=args.engine,
         redo=args.redo,
         add_sources=args.add_sources,
-        retry_rejects=_reason(args.retry_rejects),
+        retry_rejects=None if args.retry_rejects is None else reason_of(args.retry_rejects, option="--retry-rejects"),
         dry_run=args.dry_run,
     )
 
@@ -104,7 +110,7 @@ def add_encode_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="URI", required=True, help="folder of the latents; an unfinished one goes on"
     )
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=ONE_SETTING)
     parser.add_argument("--engine", choices=("ray", "local"), default="ray", help="ray starts a local one if none runs")
     parser.add_argument("--redo", choices=("encode",), help="remove what was encoded first")
 
@@ -121,6 +127,16 @@ def encode_options(args: argparse.Namespace) -> EncodeOptions:
     )
 
 
+def reason_of(name: str, *, option: str) -> Reason:
+    """The reason that an option names; ConfigError for none."""
+    try:
+        return Reason(name)
+    except ValueError:
+        known = [reason.value for reason in Reason]
+        tail = nearest(name, known) or f"; known: {', '.join(known)}"
+        raise ConfigError(f"{option}: unknown reason {name!r}{tail}") from None
+
+
 def exit_code(main: Callable[[], int]) -> int:
     """Run a command: our own errors become one message and status 1, Ctrl-C status 130."""
     try:
@@ -131,17 +147,6 @@ def exit_code(main: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130
-
-
-def _reason(name: str | None) -> Reason | None:
-    if name is None:
-        return None
-    try:
-        return Reason(name)
-    except ValueError:
-        known = [reason.value for reason in Reason]
-        tail = nearest(name, known) or f"; known: {', '.join(known)}"
-        raise ConfigError(f"--retry-rejects: unknown reason {name!r}{tail}") from None
 
 
 def _next_commands(missing: Sequence[str], config: str, *, needs_weights: bool) -> str:

@@ -208,7 +208,7 @@ def test_a_stage_of_another_version_names_the_ways_on_and_no_settings(sources: P
 def test_other_part_sizes_and_shard_sizes_are_refused(sources: Path, copied: Path) -> None:
     with pytest.raises(RunError, match=r"engine\.clips_per_part: got 3, this run was made with 256"):
         build(sources, copied, engine={"clips_per_part": 3})
-    with pytest.raises(RunError, match=r"shard_mb: got 60.0, the run has 512.0.*--redo pack"):
+    with pytest.raises(RunError, match=r"engine.shard_mb: got 60.0, the run has 512.0.*--redo pack"):
         build(sources, copied, engine={"shard_mb": 60.0})
 
 

@@ -29,14 +29,16 @@ class Exported:
     num_clips: int
     num_rows: int
     """A row per clip (hf), or per clip and track (videopainter)."""
-    hidden_frac: float
-    """Share of all mask pixels that the layout could not hold, since a smaller object lies over them."""
+    hidden_frac: float | None = None
+    """Share of all mask pixels that the layout could not hold, since a smaller object lies over them; None for one that
+    holds all.
+    """
 
     def __str__(self) -> str:
-        return (
-            f"exported {self.num_clips} clips in {self.num_rows} rows; "
-            f"{self.hidden_frac:.1%} of the mask pixels were lost below smaller objects"
-        )
+        told = f"exported {self.num_clips} clips in {self.num_rows} rows"
+        if self.hidden_frac is None:
+            return told
+        return f"{told}; {self.hidden_frac:.1%} of the mask pixels were lost below smaller objects"
 
 
 def export(run: Run, output: str | Path, *, format: Literal["videopainter", "hf"]) -> Exported:
@@ -59,7 +61,7 @@ def export(run: Run, output: str | Path, *, format: Literal["videopainter", "hf"
 
 def _hugging_face(run: Run, folder: Folder) -> Exported:
     num_clips = write_hugging_face(run, folder)
-    return Exported(num_clips=num_clips, num_rows=num_clips, hidden_frac=0.0)
+    return Exported(num_clips=num_clips, num_rows=num_clips)
 
 
 def _videopainter(run: Run, folder: Folder) -> Exported:

@@ -70,6 +70,14 @@ class Stats:
     histograms: tuple[Histogram, ...]
     """One for each name in `measures.EDGES` that anything has measured, in that order."""
 
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Reason to number of whole items that any step dropped, the most frequent first."""
+        counts: Counter[str] = Counter()
+        for row in self.funnel:
+            counts.update(row.dropped)
+        return _by_count(counts)
+
     def __str__(self) -> str:
         """A page for a terminal."""
         return "\n".join(_lines(self))

@@ -112,7 +112,7 @@ def refuse_changes(stored: State, state: State) -> None:
         return
     old, new = (one.identity.get("version") for one in (stored, state))
     if old == new:
-        changes = "; ".join(_changes(dataclasses.asdict(stored), dataclasses.asdict(state)))
+        changes = "; ".join(_changes(dataclasses.asdict(stored), dataclasses.asdict(state), stage=state.stage))
         what, way_back = f"with other settings: {changes}", "set them back"
     else:
         what = f"by another release of vpdata, which worked otherwise (version {old} of the stage, here {new})"
@@ -146,13 +146,23 @@ def _refuse_looser_rules(stored: State, rules: FilterSettings) -> None:
         )
 
 
-def _changes(stored: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> Iterator[str]:
+def _changes(stored: Mapping[str, Any], now: Mapping[str, Any], *, stage: str, where: str = "") -> Iterator[str]:
     for key in sorted(stored.keys() | now.keys()):
         old, new = stored.get(key), now.get(key)
         if old == new or key == "fingerprint":
             continue
         name = f"{where}.{key}" if where else key
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from _changes(old, new, name)
+            yield from _changes(old, new, stage=stage, where=name)
         else:
-            yield f"{name.removeprefix('identity.')}: got {new!r}, the run has {old!r}"
+            yield f"{_setting(name, stage)}: got {new!r}, the run has {old!r}"
+
+
+def _setting(name: str, stage: str) -> str:
+    """What is stored under a name, as a config and `--set` call it."""
+    inside = name.removeprefix("identity.")
+    if inside.startswith("settings."):
+        return f"{stage}.{inside.removeprefix('settings.')}"
+    if inside.startswith("rules."):
+        return f"{stage}.{inside}"
+    return f"engine.{inside}" if stage == PACK and inside != name else inside

@@ -14,7 +14,7 @@ from vpdata.dataset.run import Run, check_version, read_table
 from vpdata.errors import ConfigError, Reason, RunError
 from vpdata.records import Record, Reject, Track
 from vpdata.stages.rule_table import RULES, Rule
-from vpdata.stages.rules import FilterSettings, judge, nothing_measured
+from vpdata.stages.rules import FilterSettings, judge, loosened, nothing_measured
 
 _TRACK_FIELDS = tuple(one.name for one in dataclasses.fields(Track) if one.name not in ("masks", "area_frac"))
 _REASONS = (*(rule.reason for rule in RULES), Reason.NO_TRACKS, Reason.SCORE_FAILED)
@@ -71,7 +71,17 @@ def what_if_text(run: Run, changes: Sequence[str]) -> str:
         )
     base = fill(FilterSettings, config["filter"], where="filter")
     plain = with_overrides(to_plain(base), [f"rules.{change}" for change in changes])
-    return str(what_if(run, base, fill(FilterSettings, plain, where="filter")))
+    changed = fill(FilterSettings, plain, where="filter")
+    given = " ".join(f"--set filter.rules.{change}" for change in changes)
+    return (
+        f"{what_if(run, base, changed)}\nTo apply: the same `vpdata build` with {given} --redo {_redo(base, changed)}"
+    )
+
+
+def _redo(base: FilterSettings, changed: FilterSettings) -> str:
+    """The first stage that must run again: behind which clips were dropped that are wanted now, else the filter."""
+    stages = layout.STAGE_NAMES[: layout.STAGE_NAMES.index("filter")] if base.early else ()
+    return next((stage for stage in stages if loosened(base, changed, after=stage)), "filter")
 
 
 def what_if(run: Run, base: FilterSettings, changed: FilterSettings) -> WhatIf:

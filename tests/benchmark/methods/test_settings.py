@@ -6,6 +6,7 @@ from dataclasses import is_dataclass, replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from benchmark.methods.kinds import MODULES, kind_of
 from benchmark.methods.settings import MethodSettings, read_methods
@@ -77,3 +78,14 @@ def test_the_config_of_real_models_is_read() -> None:
     methods = read_methods(ROOT / "configs" / "methods.yaml")
     assert {"ours", "ours-id", "backbone", "wan-vace"} <= set(methods)
     assert all(settings.gpus for settings in methods.values() if settings.kind in ("vpdata", "backbone", "wan_vace"))
+
+
+@pytest.mark.parametrize("name", ["methods.yaml", "methods_painted.yaml"])
+def test_trained_parts_are_looked_for_where_the_trainings_leave_them(name: str) -> None:
+    left = {
+        stage: f"{yaml.safe_load((ROOT / 'configs/train' / f'{stage}.yaml').read_text())['output']}/{stage}"
+        for stage in ("context_encoder", "id_adapter")
+    }
+    methods = read_methods(ROOT / "configs" / name)
+    wanted = {one.options[stage] for one in methods.values() for stage in left if stage in one.options}
+    assert wanted == set(left.values())
