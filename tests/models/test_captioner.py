@@ -92,6 +92,14 @@ def test_swing_is_told_as_back_and_forth():
     assert "that moves back and forth in the centre" in captions_of(boxes)[1]
 
 
+def test_way_there_and_back_names_both_ends():
+    half = NUM_FRAMES / 2
+    boxes = [
+        (x, 60, x + 50, 110) for x in (round(10 + 250 * (1 - abs(frame - half) / half)) for frame in range(NUM_FRAMES))
+    ]
+    assert "that moves from the left to the right of the frame and back" in captions_of(boxes)[1]
+
+
 def test_object_that_the_camera_follows_is_told_to_be_followed():
     text = captions_of(moved((130, 60), (0, 0)), camera=PAN_RIGHT)[1]
     assert "moves quickly to the right in the centre of the frame while the camera follows" in text

@@ -170,6 +170,17 @@ def test_text_that_stays_bad_drops_its_track_by_the_name_of_the_check():
     assert len(captioner.prompts(2)) == 2
 
 
+@pytest.mark.parametrize(("brightness", "num_asked"), [(0, 1), (20, 1), (90, 2)])
+def test_black_around_an_object_may_be_told_where_it_is_in_the_video(brightness, num_asked):
+    ground = np.full((64, 96, 3), brightness, np.uint8)
+    record, data = make_clip(squares_film({"red square": RED}, ground=ground))
+    record = dataclasses.replace(record, tracks=(track_of(RED, id=1, label="red square"),))
+    captioner = Scripted(track1=["a red square shown against a black background.", "a red square on grey"])
+    (result,) = captioned((record, data), settings=CHECKED, captioner=captioner)
+    assert len(captioner.prompts(1)) == num_asked
+    assert ("black" in result.record.captions[1].text) == (num_asked == 1)
+
+
 def test_clip_whose_text_stays_bad_is_rejected():
     captioner = Scripted(clip=["Too short."])
     (rejected,) = captioned(tracked_clip(), settings=CHECKED, captioner=captioner)

@@ -93,6 +93,13 @@ def test_what_is_no_description_of_a_clip_fails_by_name(text, failed):
         ("a wide tire with a white rim", "tyre"),
         ("a tall street light with a curved arm", "lamppost"),
         ("a tall lamppost with a curved arm", "streetlight"),
+        ("a yellow taxi that waits", "cab"),
+        ("a grey suv in the rain", "jeep"),
+        ("a white ferry with two decks", "ship"),
+        ("a baby buggy with a raised hood", "stroller"),
+        ("a blue bin with a lid", "trash can"),
+        ("a wooden signboard on a post", "sign"),
+        ("a pair of hands kneading dough", "person"),
         ("a thing of some kind", ""),
     ],
 )
@@ -117,6 +124,12 @@ def test_object_is_called_by_its_label(text, label):
 )
 def test_what_is_no_description_of_the_object_fails_by_name(text, label, failed):
     assert check(text, label) == failed
+
+
+def test_black_behind_an_object_is_no_talk_where_the_video_is_dark():
+    text = "A silver watch with a leather strap, shown against a black background."
+    assert check(text, "watch") == "refusal"
+    assert problem_of(text, label="watch", checks=CHECKS, may_be_on_black=True) is None
 
 
 def test_each_check_can_be_set():

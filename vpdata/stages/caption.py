@@ -143,7 +143,7 @@ class Caption:
         # The cards of the models say what of their options can change a text; the address of a server cannot.
         for name in ("resources", "captioner", "rewriter", "text_scorer"):
             del settings[name]
-        return {"settings": settings, "prompts": self._prompts, "version": 3}
+        return {"settings": settings, "prompts": self._prompts, "version": 4}
 
     def setup(self) -> None:
         self._captioner = self._make_captioner()

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from vpdata.stages.caption_talk import talk_in, unquoted
 from vpdata.stages.caption_words import english_words, is_called
@@ -64,13 +65,17 @@ class Problem:
     """For people, and for the model that is asked again."""
 
 
-def problem_of(text: str, *, label: str | None, checks: CaptionChecks | None) -> Problem | None:
+def problem_of(
+    text: str, *, label: str | None, checks: CaptionChecks | None, may_be_on_black: bool = False
+) -> Problem | None:
     """The first problem of a text about a whole clip (`label` None) or an object; without checks only an empty one."""
     if not text.strip():
         return Problem(check="empty", got="an empty answer", wanted="a description")
     if checks is None:
         return None
-    return next((problem for check in _CHECKS if (problem := check(text, label, checks)) is not None), None)
+    talk = partial(_talk, may_be_on_black=may_be_on_black)
+    found = (check(text, label, checks) for check in (_markup, talk, *_FURTHER_CHECKS))
+    return next((problem for problem in found if problem is not None), None)
 
 
 def _markup(text: str, label: str | None, checks: CaptionChecks) -> Problem | None:
@@ -82,8 +87,8 @@ def _markup(text: str, label: str | None, checks: CaptionChecks) -> Problem | No
     )
 
 
-def _talk(text: str, label: str | None, checks: CaptionChecks) -> Problem | None:
-    found = talk_in(unquoted(text), label=label)
+def _talk(text: str, label: str | None, checks: CaptionChecks, *, may_be_on_black: bool) -> Problem | None:
+    found = talk_in(unquoted(text), label=label, may_be_on_black=may_be_on_black)
     if found is None:
         return None
     words, what = found
@@ -144,7 +149,7 @@ def _label(text: str, label: str | None, checks: CaptionChecks) -> Problem | Non
     return Problem(check="label", got=f"no word for {label!r}", wanted=f"the object to be called {label!r}")
 
 
-_CHECKS: tuple[Callable[[str, str | None, CaptionChecks], Problem | None], ...] = (
-    *(_markup, _talk, _script, _length, _repetition, _language, _ending, _label),
+_FURTHER_CHECKS: tuple[Callable[[str, str | None, CaptionChecks], Problem | None], ...] = (
+    *(_script, _length, _repetition, _language, _ending, _label),
 )
 """In the order in which a problem is named: a refusal is short, and called a refusal; a loop speaks no language."""

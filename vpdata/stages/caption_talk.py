@@ -54,14 +54,17 @@ _AT_THE_START = {
 }
 _OF_AN_OBJECT = {
     r"\bthe outlined \w|\boutline (?:around|surrounding) (?:it|him|her|them)\b": "the outline, not in the video",
-    r"\b(?:shown|isolated|pictured|displayed|depicted|cut out)(?: alone)? (?:on|against) (?:a )?(?:\w+ )?black"
-    r"(?: background)?(?=[.,;]|$)": "the black, not in the video",
     r"^there(?:'s| is| are| (?:seem|appear)s? to be) no\b"
     r"|^there (?:isn't|aren't|doesn't|don't|is not|are not|does not|do not)\b"
     r"|^(?:the|this) (?:\w+ ){1,2}(?:is|are) not (?:\w+ )?(?:visible|present|shown|discernible|identifiable)\b"
     r"|^(?:the|this) (?:object|subject|item|area|region) (?:is|appears|seems)(?: to be)? (?:too|completely|entirely)"
     r" (?:dark|black|blurry|small|hidden)\b": "a remark that nothing is there",
 }
+_OF_THE_BLACK = {
+    r"\b(?:shown|isolated|pictured|displayed|depicted|cut out)(?: alone)? (?:on|against) (?:a )?(?:\w+ )?black"
+    r"(?: background)?(?=[.,;]|$)": "the black, not in the video",
+}
+"""In which an object is shown alone."""
 _QUOTED = re.compile(r"\"[^\"\n]{1,120}\"|(?<!\w)'(?=\S)(?:[^'\n]|'(?=\w)){1,120}'(?!\w)")
 _ONE_KIND_OF_QUOTES = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"'})
 
@@ -72,6 +75,7 @@ def _compiled(patterns: dict[str, str]) -> list[tuple[re.Pattern[str], str]]:
 
 _OF_ANYTHING = _compiled(_ANYWHERE | {f"^(?:{pattern})": what for pattern, what in _AT_THE_START.items()})
 _OF_OBJECTS = _compiled(_OF_AN_OBJECT)
+_ON_BLACK = _compiled(_OF_THE_BLACK)
 
 
 def unquoted(text: str) -> str:
@@ -82,12 +86,21 @@ def unquoted(text: str) -> str:
     return _QUOTED.sub('""', plain)
 
 
-def talk_in(text: str, *, label: str | None) -> tuple[str, str] | None:
-    """The first words of an unquoted text that no description has, and what they give away; `label` None for a clip."""
+def talk_in(text: str, *, label: str | None, may_be_on_black: bool = False) -> tuple[str, str] | None:
+    """The first words of an unquoted text that no description has, and what they give away; `label` None for a clip.
+
+    `may_be_on_black`: the video itself may show the object before black.
+    """
     patterns = _OF_ANYTHING
     if label is not None:
         absent = rf"\bno (?:\w+ )?{re.escape(label)}s? (?:is|are|can be|to be) (?:visible|seen|shown)\b"
         absent += rf"|\bwith no {re.escape(label)}\b"
-        patterns = [*_OF_ANYTHING, *_OF_OBJECTS, (re.compile(absent, re.IGNORECASE), "a remark that nothing is there")]
+        on_black = [] if may_be_on_black else _ON_BLACK
+        patterns = [
+            *_OF_ANYTHING,
+            *_OF_OBJECTS,
+            *on_black,
+            (re.compile(absent, re.IGNORECASE), "a remark that nothing is there"),
+        ]
     found = ((pattern.search(text), what) for pattern, what in patterns)
     return next(((match[0], what) for match, what in found if match), None)

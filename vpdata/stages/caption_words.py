@@ -59,9 +59,9 @@ _PERSON = _words(
     grandmother grandfather grandma grandpa grandparent son daughter brother sister sibling twin friend lover
     husband wife king queen prince princess wizard witch villager protester marcher dj gamer operator attendant
     instructor yogi meditator participant contestant competitor protagonist character member stranger victim he
-    she his her him who whose"""
+    she his her him who whose hand finger forearm torso"""
 )
-"""What texts call a person, pronouns too."""
+"""What texts call a person, pronouns too, and what may be all that is seen of one."""
 
 _KINDS: Mapping[str, tuple[str, ...]] = {
     label: tuple(kinds.split())
@@ -73,6 +73,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
         "bear": "cub panda grizzly",
         "bed": "bunk cot mattress crib",
         "bicycle": "bike cycle tricycle vehicle",
+        "bin": "trashcan garbagecan dustbin wastebin wastebasket",
         "bird": """dove pigeon gull eagle hawk falcon owl crow raven magpie sparrow robin finch canary parrot macaw
             cockatoo budgie budgerigar parakeet duck duckling mallard goose swan hen rooster chicken
             chick turkey penguin flamingo heron egret pelican stork crane ibis peacock ostrich emu
@@ -84,6 +85,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
         "bottle": "flask jar container",
         "bus": "coach shuttle trolleybus vehicle",
         "butterfly": "moth monarch",
+        "buggy": "stroller pram pushchair carriage cart",
         "cake": "cupcake gateau muffin torte pastry",
         "car": """sedan suv hatchback coupe convertible wagon taxi cab minivan van jeep limousine limo automobile
             crossover pickup cruiser roadster cabriolet vehicle truck""",
@@ -104,6 +106,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
         "dress": "gown frock sundress robe",
         "duck": "duckling mallard drake bird",
         "faucet": "tap spigot",
+        "ferry": "ship boat vessel liner",
         "fish": "shark salmon carp koi tuna trout cod ray eel angelfish clownfish",
         "flower": """rose tulip blossom bloom daisy orchid lily bouquet poppy sunflower lavender peony dandelion iris
             daffodil hydrangea petal plant""",
@@ -120,12 +123,14 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
         "house": "building cottage cabin villa hut mansion home",
         "icecream": "sorbet gelato sundae popsicle",
         "jacket": "coat blazer parka hoodie windbreaker vest anorak",
+        "jeep": "suv crossover truck pickup",
         "knife": "dagger blade cleaver",
         "lamp": "light lantern",
         "lamppost": "streetlight streetlamp",
         "laptop": "computer notebook macbook",
         "lion": "lioness cub",
         "microphone": "mic mike",
+        "minivan": "van suv minibus crossover",
         "monitor": "screen display television tv",
         "monkey": "ape chimpanzee macaque baboon gorilla orangutan primate",
         "motorcycle": "motorbike bike scooter moped chopper vehicle",
@@ -139,9 +144,11 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
         "racket": "racquet",
         "refrigerator": "fridge freezer",
         "sheep": "lamb ram ewe",
+        "ship": "ferry vessel liner tanker freighter boat yacht",
         "shirt": "blouse tee top tshirt jersey polo sweater",
         "shoe": "sneaker boot sandal heel trainer loafer slipper cleat footwear pump",
         "shorts": "trunks pants",
+        "sign": "signboard billboard placard signpost board",
         "sink": "washbasin basin",
         "skateboard": "longboard board",
         "snake": "python cobra viper boa",
@@ -149,8 +156,12 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
         "sofa": "couch settee loveseat sectional",
         "stove": "cooker oven hob range",
         "surfboard": "board longboard",
+        "streetlight": "streetlamp lamppost",
+        "stroller": "buggy pram pushchair carriage",
+        "suv": "jeep minivan crossover",
         "sweater": "jumper pullover cardigan jersey",
         "table": "desk countertop counter",
+        "taxi": "cab car taxicab",
         "telephone": "phone smartphone mobile cellphone iphone handset device",
         "television": "tv screen monitor display",
         "tire": "tyre",

@@ -6,9 +6,14 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from vpdata.models.ports import Captioner, CaptionRequest, unheard
 from vpdata.stages.batches import Again
 from vpdata.stages.caption_checks import CaptionChecks, Problem, problem_of
+
+_DARK = 40
+"""Brightest channel in [0, 255] of a pixel that is called black; coded black is 0, that of night footage 10 to 30."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +49,12 @@ def ask(
     requests = [one.request for one in questions]
     outcomes: list[Written | Again[Question]] = []
     for question, text in zip(questions, captioner.caption(requests, alive=alive), strict=True):
-        problem = problem_of(text, label=label_of(question.request), checks=checks)
+        request = question.request
+        problem = problem_of(text, label=label_of(request), checks=checks, may_be_on_black=_may_be_on_black(request))
         if problem is None or problem.check == "empty" or question.is_second:
             outcomes.append(Written(text, problem))
         else:
-            second = _with_complaint(question.request, problem, ask_again)
+            second = _with_complaint(request, problem, ask_again)
             outcomes.append(Again(Question(second, is_second=True)))
     return outcomes
 
@@ -78,6 +84,14 @@ def write(
 def label_of(request: CaptionRequest) -> str | None:
     """The label of the track that a request is about; None for the whole clip."""
     return next((track.label for track in request.record.tracks or () if track.id == request.track), None)
+
+
+def _may_be_on_black(request: CaptionRequest) -> bool:
+    """Whether what surrounds the object is dark in the video itself; without pictures nobody can tell."""
+    if request.masks is None:
+        return True
+    around = request.images[~request.masks]
+    return not len(around) or float(np.median(around.max(axis=-1))) < _DARK
 
 
 def _with_complaint(request: CaptionRequest, problem: Problem, ask_again: str) -> CaptionRequest:

@@ -137,6 +137,10 @@ def _whereabouts(course: ObjectCourse) -> str:
         return f"passes from {start} to {stop} of the frame as the camera moves"
     where = at(start) if start == stop else f"between {start} and {stop}"
     if course.extent >= 2 * MIN_SHIFT:
+        away = np.linalg.norm(np.subtract(course.places, course.places[0]), axis=1)
+        farthest = place(course.places[int(away.argmax())])
+        if farthest not in (start, stop):
+            return f"moves from {start} to {farthest} of the frame and back"
         return f"moves back and forth {where}"
     return f"stays {where}" + (" while its outline keeps changing" if course.stability < 0.9 else "")
 
