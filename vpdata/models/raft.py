@@ -25,7 +25,9 @@ _GRID_PX = 8
 
 
 class RaftMotion:
-    """Measures motion, camera_motion and object_motion by RAFT (Teed and Deng, ECCV 2020), always in float32.
+    """Measures motion, camera_motion and object_motion by RAFT (Teed and Deng, ECCV 2020), in float32.
+
+    On a GPU its convolutions may round to TF32, as torch does unless told otherwise.
 
     None for fewer than two frames.
     """

