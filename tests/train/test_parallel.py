@@ -96,6 +96,25 @@ def test_backbone_in_bfloat16_keeps_trained_weights_and_gradients_in_float32():
         assert torch.cosine_similarity(value.grad.flatten(), exact[key].flatten(), dim=0) > 0.98, key
 
 
+@pytest.mark.parametrize(
+    ("name", "embedder"), [("cogvideox-5b", "time_embedding"), ("wan", "condition_embedder.time_embedder")]
+)
+def test_encoder_and_backbone_embed_time_alike(name, embedder):
+    trainee = trainee_on(name)
+    trainee.backbone.transformer.to(torch.bfloat16)
+    if name == "wan":  # as diffusers keeps it
+        trainee.backbone.transformer.get_submodule(embedder).float()
+    embedded = []
+    module = trainee.backbone.transformer.get_submodule(embedder)
+    module.register_forward_hook(lambda module, inputs, output: embedded.append(output))
+    (batch,) = next(RandomBatches(trainee.backbone).epoch(0))
+    with joined_world("cpu") as world:
+        model = lay_out(trainee, settings=ParallelSettings(), dtype="bfloat16", world=world)
+        training_loss(trainee, model, batch, seed=1, dtype=torch.bfloat16, settings=LossSettings())
+    first, second = embedded
+    assert torch.equal(first, second)
+
+
 @pytest.mark.parametrize("name", ["cogvideox-5b", "wan"])
 def test_sharded_encoder_in_bfloat16_gets_timesteps_and_positions_unrounded(name):
     sharded, replicated = (bfloat16_gradients(name, ParallelSettings(mode=mode)) for mode in ("fsdp", "ddp"))

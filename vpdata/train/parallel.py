@@ -97,6 +97,8 @@ def _checkpointed(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 def _shard(trainee: Trainee, *, dtype: Dtype, world: World) -> None:
     """Shard block by block. The backbone's embedders stay whole: the encoder calls them outside its forward pass."""
+    # Of each wrapped module that returns a view, in many lines; nothing of ours writes into what they return.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     mesh = init_device_mesh(world.device.type, (world.size,))
     blocks = trainee.backbone.blocks
     in_blocks = {id(value) for block in blocks for value in block.parameters()}
