@@ -188,6 +188,22 @@ def test_what_a_what_if_says_to_do_is_taken(videos, run, tmp_path, capsys):
         assert _build(videos, folder, *options) == 0
 
 
+def test_what_if_goes_by_the_rules_that_stages_have_dropped_by(videos, run, tmp_path, capsys):
+    """Not by those of the filter, which may have been redone alone."""
+
+    def advised(folder, change):
+        assert main(["stats", str(folder), "--what-if", change]) == 0
+        return capsys.readouterr().out.split()[-1]
+
+    stricter, late = tmp_path / "stricter", tmp_path / "late"
+    shutil.copytree(run, stricter)
+    assert _build(videos, stricter, "--set", "filter.rules.motion.min=0.05", "--redo", "filter") == 0
+    assert advised(stricter, "motion.min=0.01") == "filter"
+    shutil.copytree(run, late)
+    assert _build(videos, late, "--set", "filter.early=false", "--redo", "filter") == 0
+    assert advised(late, "sharpness.min=0.001") == "cut"
+
+
 def test_setting_that_changed_is_named_as_it_is_set(videos, run, capsys):
     for change in ("cut.min_s=1", "filter.rules.motion.min=0.9", "engine.shard_mb=60"):
         assert _build(videos, run, "--set", change) == 1

@@ -100,6 +100,12 @@ def test_way_there_and_back_names_both_ends():
     assert "that moves from the left to the right of the frame and back" in captions_of(boxes)[1]
 
 
+def test_swing_to_both_sides_is_no_way_there_and_back():
+    ways = np.round(125 * np.sin(np.linspace(0, 2 * np.pi, NUM_FRAMES))).astype(int)
+    boxes = [(135 + way, 60, 185 + way, 110) for way in ways.tolist()]
+    assert "that moves back and forth in the centre" in captions_of(boxes)[1]
+
+
 def test_object_that_the_camera_follows_is_told_to_be_followed():
     text = captions_of(moved((130, 60), (0, 0)), camera=PAN_RIGHT)[1]
     assert "moves quickly to the right in the centre of the frame while the camera follows" in text

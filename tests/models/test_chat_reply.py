@@ -45,6 +45,8 @@ def client(server) -> ChatServer:
         says(" \n\u200b"),
         says([{"type": "refusal", "refusal": "I can't help with that."}]),
         says("", finish_reason="content_filter"),
+        says("half a sen", finish_reason="SAFETY"),
+        says("half a sen", finish_reason="content_filter: PROHIBITED_CONTENT"),
     ],
 )
 def test_refusal_for_content_is_an_empty_answer(server, refusal):
@@ -90,6 +92,14 @@ def test_error_in_the_body_of_a_200_is_waited_out(server, code):
     assert len(server.asked) == 2
 
 
+@pytest.mark.parametrize("failure", [{"finish_reason": "error"}, {"error": {"code": 502, "message": "lost"}}])
+def test_answer_that_broke_off_on_the_servers_side_is_asked_for_again(server, failure):
+    server.choose = lambda prompt, number: says("half a capt", **failure) if number == 0 else says("a square")
+    asking = client(server)
+    assert asking.answer("Describe it.", images=[]).text == "a square"
+    assert asking.spent == (200, 20)
+
+
 def test_refusal_in_the_body_of_a_200_costs_one_request_its_text(server, caplog):
     server.choose = lambda prompt, number: says("grey") if prompt == PLAIN else error_in_a_body(400)
     assert client(server).answer("hard", images=[PICTURE]) is None
@@ -106,6 +116,7 @@ def test_tokens_of_an_answer_that_cannot_be_read_are_counted(server):
 
 USED_UP = {
     "reasoning without an end": says("<think>I see red", finish_reason="length", output_tokens=512),
+    "in capitals": says("", finish_reason="MAX_TOKENS", output_tokens=512),
     "by another word": says("", finish_reason="max_tokens", output_tokens=512),
     "no content": says(None, finish_reason="length", output_tokens=512),
     "empty content": says("\n", finish_reason="length", output_tokens=512),

@@ -181,6 +181,17 @@ def test_black_around_an_object_may_be_told_where_it_is_in_the_video(brightness,
     assert ("black" in result.record.captions[1].text) == (num_asked == 1)
 
 
+def test_rewritten_text_is_judged_by_the_pictures_that_it_is_about():
+    for brightness, is_kept in ((0, True), (90, False)):
+        record, data = make_clip(squares_film({"red square": RED}, ground=np.full((64, 96, 3), brightness, np.uint8)))
+        record = dataclasses.replace(record, tracks=(track_of(RED, id=1, label="red square"),))
+        rewriter = Scripted(track1=["a red square shown against a black background.", "a red square on grey"])
+        stage = Caption(REWRITTEN, captioner=Scripted, rewriter=lambda rewriter=rewriter: rewriter)
+        stage.setup()
+        (result,) = stage.process_many(iter([stage.prepare(record, data)]))
+        assert ("black" in result.record.captions[1].text) == is_kept
+
+
 def test_clip_whose_text_stays_bad_is_rejected():
     captioner = Scripted(clip=["Too short."])
     (rejected,) = captioned(tracked_clip(), settings=CHECKED, captioner=captioner)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vpdata.config import fill, public, to_plain
+from vpdata.config import public, to_plain
 from vpdata.dataset import layout
 from vpdata.dataset.run import Run
 from vpdata.engine.again import PACK, remove_pack
@@ -17,7 +17,7 @@ from vpdata.engine.settings import EngineSettings
 from vpdata.errors import RunError
 from vpdata.sources import Input
 from vpdata.stages.base import Stage
-from vpdata.stages.rules import RULES, FilterSettings, loosened
+from vpdata.stages.rules import RULES, FilterSettings, loosened, only
 from vpdata.storage import Folder
 
 
@@ -89,7 +89,7 @@ def early_rules_of(state: State) -> FilterSettings | None:
     """The rules that the rest of a stage's parts must be judged by as well, all others switched off."""
     if state.early_rules is None:
         return None
-    return fill(FilterSettings, {"rules": {rule.name: None for rule in RULES} | dict(state.early_rules)})
+    return only(state.early_rules)
 
 
 def with_fingerprint(state: State) -> State:

@@ -19,7 +19,7 @@ from vpdata.models.ports import Captioner, CaptionRequest
 from vpdata.models.prompts import read_prompt
 from vpdata.records import Clip, Record, Video
 from vpdata.stages.caption_checks import CaptionChecks
-from vpdata.stages.caption_writing import write
+from vpdata.stages.caption_writing import Question, write
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class PromptWriter:
             prompt_name=name,
             prompt=prompt,
         )
-        (written,) = write(self._captioner, [request], checks=_CHECKS, ask_again=read_prompt("ask_again"))
+        (written,) = write(self._captioner, [Question(request)], checks=_CHECKS, ask_again=read_prompt("ask_again"))
         if written.problem is not None:
             raise BackendError(
                 f"the captioner's answer is no prompt: got {written.problem.got}, wanted {written.problem.wanted}; "

@@ -56,9 +56,12 @@ def parse_completion(content_type: str, reply: bytes) -> Answer:
         data = json.loads(reply)
         spent = _spent(data)
         choice = data["choices"][0]
-        message, finish = choice["message"], choice.get("finish_reason")
+        message = choice["message"]
         said = without_reasoning(_text(message.get("content")))
-        is_refused = bool(message.get("refusal")) or finish == "content_filter" or _is_refusal(message.get("content"))
+        finish = str(choice.get("finish_reason") or "").lower()
+        if choice.get("error") or finish == "error":
+            raise ValueError(f"the server failed on the way: {str(choice.get('error'))[:60]}")
+        is_refused = bool(message.get("refusal")) or _is_refusal(message.get("content")) or _refuses(finish)
     except _MALFORMED as error:
         detail = f"the answer is no chat completion ({type(error).__name__}: {str(error)[:80]})"
         raise BadReply(detail, spent=spent) from error
@@ -92,6 +95,11 @@ def _text(content: Any) -> str:
     if unknown := set(kinds) - {*_TEXT_PARTS, "refusal", "thinking", "reasoning"}:
         raise ValueError(f"got the part {sorted(unknown)[0]!r} as the answer, wanted text")
     return "".join(part["text"] for part in content if part["type"] in _TEXT_PARTS)
+
+
+def _refuses(finish: str) -> bool:
+    """Whether the reason to finish is what a picture or a text shows, in the words of OpenAI, Azure and Gemini."""
+    return any(word in finish for word in ("content_filter", "safety", "prohibited_content", "blocklist"))
 
 
 def _is_refusal(content: Any) -> bool:

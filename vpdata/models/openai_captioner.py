@@ -13,6 +13,7 @@ from vpdata.errors import BackendError
 from vpdata.models.answers import Answers, question_key
 from vpdata.models.object_views import shown_images
 from vpdata.models.openai_server import AS_SERVED, ChatServer, ServerSettings
+from vpdata.models.plain_text import plain_text, without_reasoning
 from vpdata.models.ports import CaptionRequest, ModelCard, unheard
 from vpdata.storage import Folder
 
@@ -119,7 +120,7 @@ class OpenAICaptioner:
         if kept is not None:
             with self._lock:
                 self._num_kept += 1
-            return kept.text
+            return plain_text(without_reasoning(kept.text))
         answer = self._server.answer(request.prompt, images=images)
         if answer is None:
             self._refuse_barren()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ from vpdata.dataset.run import Run, check_version, read_table
 from vpdata.errors import ConfigError, Reason, RunError
 from vpdata.records import Record, Reject, Track
 from vpdata.stages.rule_table import RULES, Rule
-from vpdata.stages.rules import FilterSettings, judge, loosened, nothing_measured
+from vpdata.stages.rules import FilterSettings, judge, loosened, nothing_measured, only
 
 _TRACK_FIELDS = tuple(one.name for one in dataclasses.fields(Track) if one.name not in ("masks", "area_frac"))
 _REASONS = (*(rule.reason for rule in RULES), Reason.NO_TRACKS, Reason.SCORE_FAILED)
@@ -72,16 +74,22 @@ def what_if_text(run: Run, changes: Sequence[str]) -> str:
     base = fill(FilterSettings, config["filter"], where="filter")
     plain = with_overrides(to_plain(base), [f"rules.{change}" for change in changes])
     changed = fill(FilterSettings, plain, where="filter")
-    given = " ".join(f"--set filter.rules.{change}" for change in changes)
-    return (
-        f"{what_if(run, base, changed)}\nTo apply: the same `vpdata build` with {given} --redo {_redo(base, changed)}"
-    )
+    given = " ".join(f"--set {shlex.quote(f'filter.rules.{change}')}" for change in changes)
+    return f"{what_if(run, base, changed)}\nTo apply: the same `vpdata build` with {given} --redo {_redo(run, changed)}"
 
 
-def _redo(base: FilterSettings, changed: FilterSettings) -> str:
-    """The first stage that must run again: behind which clips were dropped that are wanted now, else the filter."""
-    stages = layout.STAGE_NAMES[: layout.STAGE_NAMES.index("filter")] if base.early else ()
-    return next((stage for stage in stages if loosened(base, changed, after=stage)), "filter")
+def _redo(run: Run, changed: FilterSettings) -> str:
+    """The first stage that must run again: the one that has dropped clips that are wanted now, else the filter.
+
+    By the rules that each stage has dropped by, which need not be those of the filter: that may have been redone alone.
+    """
+    for stage in layout.STAGE_NAMES[: layout.STAGE_NAMES.index("filter")]:
+        folder = run.stage_folder(stage)
+        state = json.loads(folder.read(layout.STAGE_STATE)) if folder.exists(layout.STAGE_STATE) else {}
+        dropped_by = state.get("early_rules")
+        if dropped_by is not None and loosened(only(dropped_by), changed, after=stage):
+            return stage
+    return "filter"
 
 
 def what_if(run: Run, base: FilterSettings, changed: FilterSettings) -> WhatIf:

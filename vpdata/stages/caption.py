@@ -203,14 +203,17 @@ class Caption:
             outcomes[row] = one
         return outcomes
 
-    def _to_rewrite(self, request: CaptionRequest, written: Written, facts: str) -> CaptionRequest:
+    def _to_rewrite(self, request: CaptionRequest, written: Written, facts: str) -> Question:
         is_clip = request.track is None
         name = self._settings.rewrite_clip_prompt if is_clip else self._settings.rewrite_track_prompt
         prompt = self._prompts[name].format(
             caption=written.text, facts=facts or "nothing", label=label_of(request) or "the clip"
         )
         no_images = request.images[:0]
-        return dataclasses.replace(request, frames=(), images=no_images, masks=None, prompt_name=name, prompt=prompt)
+        rewriting = dataclasses.replace(
+            request, frames=(), images=no_images, masks=None, prompt_name=name, prompt=prompt
+        )
+        return Question(rewriting, shown=request)
 
     def _request(self, record: Record, track: Track | None, frames: tuple[int, ...], images: Frames) -> CaptionRequest:
         name = self._settings.track_prompt if track else self._settings.clip_prompt

@@ -66,7 +66,7 @@ class Problem:
 
 
 def problem_of(
-    text: str, *, label: str | None, checks: CaptionChecks | None, may_be_on_black: bool = False
+    text: str, *, label: str | None, checks: CaptionChecks | None, may_be_on_black: Callable[[], bool] = lambda: False
 ) -> Problem | None:
     """The first problem of a text about a whole clip (`label` None) or an object; without checks only an empty one."""
     if not text.strip():
@@ -87,7 +87,9 @@ def _markup(text: str, label: str | None, checks: CaptionChecks) -> Problem | No
     )
 
 
-def _talk(text: str, label: str | None, checks: CaptionChecks, *, may_be_on_black: bool) -> Problem | None:
+def _talk(
+    text: str, label: str | None, checks: CaptionChecks, *, may_be_on_black: Callable[[], bool]
+) -> Problem | None:
     found = talk_in(unquoted(text), label=label, may_be_on_black=may_be_on_black)
     if found is None:
         return None

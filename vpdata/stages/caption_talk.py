@@ -7,6 +7,7 @@ say too ("he is unable to", a sign that reads "I can't stop", "her face cannot b
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 _PICTURES = r"(?:frame|image|picture|photo|clip|video|footage)s?"
 _A_TEXT = r"(?:caption|description|summary|paragraph|sentence|rewrite|version|response|answer)"
@@ -60,11 +61,12 @@ _OF_AN_OBJECT = {
     r"|^(?:the|this) (?:object|subject|item|area|region) (?:is|appears|seems)(?: to be)? (?:too|completely|entirely)"
     r" (?:dark|black|blurry|small|hidden)\b": "a remark that nothing is there",
 }
-_OF_THE_BLACK = {
+_ON_BLACK = re.compile(
     r"\b(?:shown|isolated|pictured|displayed|depicted|cut out)(?: alone)? (?:on|against) (?:a )?(?:\w+ )?black"
-    r"(?: background)?(?=[.,;]|$)": "the black, not in the video",
-}
-"""In which an object is shown alone."""
+    r"(?: background)?(?=[.,;]|$)",
+    re.IGNORECASE,
+)
+"""Where an object is shown alone, it is shown on black."""
 _QUOTED = re.compile(r"\"[^\"\n]{1,120}\"|(?<!\w)'(?=\S)(?:[^'\n]|'(?=\w)){1,120}'(?!\w)")
 _ONE_KIND_OF_QUOTES = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"'})
 
@@ -75,7 +77,6 @@ def _compiled(patterns: dict[str, str]) -> list[tuple[re.Pattern[str], str]]:
 
 _OF_ANYTHING = _compiled(_ANYWHERE | {f"^(?:{pattern})": what for pattern, what in _AT_THE_START.items()})
 _OF_OBJECTS = _compiled(_OF_AN_OBJECT)
-_ON_BLACK = _compiled(_OF_THE_BLACK)
 
 
 def unquoted(text: str) -> str:
@@ -86,21 +87,20 @@ def unquoted(text: str) -> str:
     return _QUOTED.sub('""', plain)
 
 
-def talk_in(text: str, *, label: str | None, may_be_on_black: bool = False) -> tuple[str, str] | None:
+def talk_in(
+    text: str, *, label: str | None, may_be_on_black: Callable[[], bool] = lambda: False
+) -> tuple[str, str] | None:
     """The first words of an unquoted text that no description has, and what they give away; `label` None for a clip.
 
-    `may_be_on_black`: the video itself may show the object before black.
+    `may_be_on_black` is asked whether the video itself may show the object before black, if the text says so.
     """
     patterns = _OF_ANYTHING
     if label is not None:
         absent = rf"\bno (?:\w+ )?{re.escape(label)}s? (?:is|are|can be|to be) (?:visible|seen|shown)\b"
         absent += rf"|\bwith no {re.escape(label)}\b"
-        on_black = [] if may_be_on_black else _ON_BLACK
-        patterns = [
-            *_OF_ANYTHING,
-            *_OF_OBJECTS,
-            *on_black,
-            (re.compile(absent, re.IGNORECASE), "a remark that nothing is there"),
-        ]
-    found = ((pattern.search(text), what) for pattern, what in patterns)
-    return next(((match[0], what) for match, what in found if match), None)
+        patterns = [*_OF_ANYTHING, *_OF_OBJECTS, (re.compile(absent, re.IGNORECASE), "a remark that nothing is there")]
+    for pattern, what in patterns:
+        if match := pattern.search(text):
+            return match[0], what
+    black = _ON_BLACK.search(text) if label is not None else None
+    return (black[0], "the black, not in the video") if black and not may_be_on_black() else None

@@ -59,9 +59,11 @@ _PERSON = _words(
     grandmother grandfather grandma grandpa grandparent son daughter brother sister sibling twin friend lover
     husband wife king queen prince princess wizard witch villager protester marcher dj gamer operator attendant
     instructor yogi meditator participant contestant competitor protagonist character member stranger victim he
-    she his her him who whose hand finger forearm torso"""
+    she his her him who whose"""
 )
-"""What texts call a person, pronouns too, and what may be all that is seen of one."""
+"""What texts call a person, pronouns too."""
+_OF_A_PERSON = _words("hand finger forearm torso")
+"""What may be all that is seen of one."""
 
 _KINDS: Mapping[str, tuple[str, ...]] = {
     label: tuple(kinds.split())
@@ -85,7 +87,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
         "bottle": "flask jar container",
         "bus": "coach shuttle trolleybus vehicle",
         "butterfly": "moth monarch",
-        "buggy": "stroller pram pushchair carriage cart",
+        "buggy": "stroller pram pushchair",
         "cake": "cupcake gateau muffin torte pastry",
         "car": """sedan suv hatchback coupe convertible wagon taxi cab minivan van jeep limousine limo automobile
             crossover pickup cruiser roadster cabriolet vehicle truck""",
@@ -106,7 +108,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
         "dress": "gown frock sundress robe",
         "duck": "duckling mallard drake bird",
         "faucet": "tap spigot",
-        "ferry": "ship boat vessel liner",
+        "ferry": "ship boat vessel",
         "fish": "shark salmon carp koi tuna trout cod ray eel angelfish clownfish",
         "flower": """rose tulip blossom bloom daisy orchid lily bouquet poppy sunflower lavender peony dandelion iris
             daffodil hydrangea petal plant""",
@@ -144,11 +146,11 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
         "racket": "racquet",
         "refrigerator": "fridge freezer",
         "sheep": "lamb ram ewe",
-        "ship": "ferry vessel liner tanker freighter boat yacht",
+        "ship": "ferry vessel tanker freighter boat yacht",
         "shirt": "blouse tee top tshirt jersey polo sweater",
         "shoe": "sneaker boot sandal heel trainer loafer slipper cleat footwear pump",
         "shorts": "trunks pants",
-        "sign": "signboard billboard placard signpost board",
+        "sign": "signboard billboard placard signpost",
         "sink": "washbasin basin",
         "skateboard": "longboard board",
         "snake": "python cobra viper boa",
@@ -157,7 +159,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
         "stove": "cooker oven hob range",
         "surfboard": "board longboard",
         "streetlight": "streetlamp lamppost",
-        "stroller": "buggy pram pushchair carriage",
+        "stroller": "buggy pram pushchair",
         "suv": "jeep minivan crossover",
         "sweater": "jumper pullover cardigan jersey",
         "table": "desk countertop counter",
@@ -196,7 +198,8 @@ _SHORT_HEADS = _words("bag bed box bus cap car cat cup dog gun hat jar man mat m
 _OTHER_THINGS = _words(
     """pineapple seahorse sawhorse eggplant screwdriver butterfly dragonfly starfish jellyfish hedgehog skyscraper
     landscape cityscape seascape vegetable comfortable constable stallion harvest scarecrow doughnut donut
-    hourglass hotdog corndog despot wingspan passport spotlight sunlight moonlight daylight flashlight profile"""
+    hourglass hotdog corndog despot wingspan passport spotlight sunlight moonlight daylight flashlight profile
+    secondhand firsthand beforehand"""
 )
 """What ends in the name of another thing without being a kind of it."""
 
@@ -235,7 +238,7 @@ def _names(words: list[str], synonyms: Mapping[str, tuple[str, ...]]) -> Iterato
         yield noun
         forms = _singulars(noun)
         if forms & _PERSON:
-            yield from _PERSON
+            yield from _PERSON | _OF_A_PERSON
         for general, kinds in _KINDS.items():
             if general in forms or any(_ends_in(form, general) for form in forms):
                 yield from kinds

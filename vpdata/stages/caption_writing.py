@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from vpdata.stages.caption_checks import CaptionChecks, Problem, problem_of
 
 _DARK = 40
 """Brightest channel in [0, 255] of a pixel that is called black; coded black is 0, that of night footage 10 to 30."""
+_EVERY_PX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Question:
     request: CaptionRequest
     is_second: bool = False
     """Whether its prompt names what was wrong with the first answer."""
+    shown: CaptionRequest | None = None
+    """The request with the pictures that the text is about, where `request` has none."""
 
 
 def ask(
@@ -50,26 +54,27 @@ def ask(
     outcomes: list[Written | Again[Question]] = []
     for question, text in zip(questions, captioner.caption(requests, alive=alive), strict=True):
         request = question.request
-        problem = problem_of(text, label=label_of(request), checks=checks, may_be_on_black=_may_be_on_black(request))
+        on_black = partial(_may_be_on_black, question.shown or request)
+        problem = problem_of(text, label=label_of(request), checks=checks, may_be_on_black=on_black)
         if problem is None or problem.check == "empty" or question.is_second:
             outcomes.append(Written(text, problem))
         else:
             second = _with_complaint(request, problem, ask_again)
-            outcomes.append(Again(Question(second, is_second=True)))
+            outcomes.append(Again(dataclasses.replace(question, request=second, is_second=True)))
     return outcomes
 
 
 def write(
     captioner: Captioner,
-    requests: Sequence[CaptionRequest],
+    questions: Sequence[Question],
     *,
     checks: CaptionChecks | None,
     ask_again: str,
     alive: Callable[[], None] = unheard,
 ) -> list[Written]:
-    """As `ask`, with second questions asked at once: one text per request."""
+    """As `ask`, with second questions asked at once: one text per question."""
     written: dict[int, Written] = {}
-    left = {row: Question(request) for row, request in enumerate(requests)}
+    left = dict(enumerate(questions))
     while left:
         outcomes = ask(captioner, [*left.values()], checks=checks, ask_again=ask_again, alive=alive)
         rows, left = list(left), {}
@@ -78,7 +83,7 @@ def write(
                 left[row] = outcome.request
             else:
                 written[row] = outcome
-    return [written[row] for row in range(len(requests))]
+    return [written[row] for row in range(len(questions))]
 
 
 def label_of(request: CaptionRequest) -> str | None:
@@ -87,10 +92,11 @@ def label_of(request: CaptionRequest) -> str | None:
 
 
 def _may_be_on_black(request: CaptionRequest) -> bool:
-    """Whether what surrounds the object is dark in the video itself; without pictures nobody can tell."""
+    """Whether what surrounds the object is dark in the video itself."""
     if request.masks is None:
-        return True
-    around = request.images[~request.masks]
+        return False
+    rows = slice(None, None, _EVERY_PX)
+    around = request.images[:, rows, rows][~request.masks[:, rows, rows]]
     return not len(around) or float(np.median(around.max(axis=-1))) < _DARK
 
 

@@ -40,6 +40,11 @@ class FilterSettings:
         return Bounds(**(self.rules[rule] or {}))
 
 
+def only(rules: Mapping[str, Mapping[str, float | None] | None]) -> FilterSettings:
+    """These rules and no other, as a stage keeps those that it has dropped clips by."""
+    return FilterSettings(rules={rule.name: None for rule in RULES} | dict(rules))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """What the rules left of a record."""

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import compress
@@ -136,7 +136,7 @@ def _encoded(
         return Data(
             train=batches(trained, settings.text),
             validation=batches(watched, _undropped(settings.text)) if watched.any() else None,
-            digest=_digest([trained, watched], *(table[name].to_pylist() for name in _DECIDING)),
+            digest=_digest([trained, watched], (table[name].to_pylist() for name in _DECIDING)),
             fps=dataset.windows[0].fps,
         )
 
@@ -169,7 +169,7 @@ def _online(
         return Data(
             train=batches(trained, settings.text),
             validation=batches(watched, _undropped(settings.text)) if watched.any() else None,
-            digest=_digest([trained, watched], clip_ids),
+            digest=_digest([trained, watched], [clip_ids]),
             fps=settings.online.windows.fps,
         )
 
@@ -209,10 +209,10 @@ def _place(video_id: str) -> bytes:
     return hashlib.blake2b(video_id.encode(), digest_size=8).digest()
 
 
-def _digest(choices: Sequence[BoolArray], *columns: Sequence[object]) -> str:
-    """Of those rows of the columns that each choice takes."""
+def _digest(choices: Sequence[BoolArray], columns: Iterable[Sequence[object]]) -> str:
+    """Of those rows of the columns that each choice takes. One column at a time: of a million windows each is large."""
     digest = hashlib.blake2b(digest_size=8)
-    for chosen in choices:
-        for column in columns:
+    for column in columns:
+        for chosen in choices:
             digest.update(repr(list(compress(column, chosen))).encode())
     return digest.hexdigest()

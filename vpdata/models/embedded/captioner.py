@@ -137,12 +137,20 @@ def _whereabouts(course: ObjectCourse) -> str:
         return f"passes from {start} to {stop} of the frame as the camera moves"
     where = at(start) if start == stop else f"between {start} and {stop}"
     if course.extent >= 2 * MIN_SHIFT:
-        away = np.linalg.norm(np.subtract(course.places, course.places[0]), axis=1)
-        farthest = place(course.places[int(away.argmax())])
-        if farthest not in (start, stop):
-            return f"moves from {start} to {farthest} of the frame and back"
+        if (far := _far_end(course)) not in (None, start, stop):
+            return f"moves from {start} to {far} of the frame and back"
         return f"moves back and forth {where}"
     return f"stays {where}" + (" while its outline keeps changing" if course.stability < 0.9 else "")
+
+
+def _far_end(course: ObjectCourse) -> str | None:
+    """Where it turns; None for what swings to both sides of where it starts."""
+    ways = np.subtract(course.places, course.places[0])
+    farthest = ways[int(np.linalg.norm(ways, axis=1).argmax())]
+    reach = float(np.linalg.norm(farthest))
+    if reach == 0 or float((ways @ farthest).min()) / reach < -MIN_SHIFT:
+        return None
+    return place(tuple(np.add(course.places[0], farthest)))
 
 
 def _is_followed(course: ObjectCourse) -> bool:
