@@ -69,10 +69,7 @@ class ContextEncoder(nn.Module):
         inputs = torch.cat([noisy, masked, packed_mask.to(noisy.dtype)], dim=1)
         tokens = self.patch_embedding(backbone.tokenise(inputs))
         grid = backbone.spec.grid(tuple(noisy.shape))
-        # Training calls this under autocast, inference does not. The backbone's own embedders work without: under it
-        # Wan's embedding of time, which is float32, would be off by 0.3 %.
-        with torch.autocast(noisy.device.type, enabled=False):
-            state = backbone.first_state(tokens, grid=grid, timesteps=timesteps, conditions=conditions)
+        state = backbone.first_state(tokens, grid=grid, timesteps=timesteps, conditions=conditions)
         hints = []
         for block, output in zip(self.blocks, self.outputs, strict=True):
             if self.checkpoints_activations and torch.is_grad_enabled():
