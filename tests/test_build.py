@@ -174,6 +174,7 @@ def test_stats_answer_what_other_bounds_would_keep(run, capsys):
     assert said.endswith("To apply: the same `vpdata build` with --set filter.rules.motion.min=0.9 --redo filter\n")
 
 
+@pytest.mark.slow
 def test_what_a_what_if_says_to_do_is_taken(videos, run, tmp_path, capsys):
     """Looser bounds behind `cut` need the cut again, stricter ones the filter alone; less is refused."""
     for change, stage in (("sharpness.min=0.001", "cut"), ("motion.min=0.05", "filter")):
@@ -188,6 +189,7 @@ def test_what_a_what_if_says_to_do_is_taken(videos, run, tmp_path, capsys):
         assert _build(videos, folder, *options) == 0
 
 
+@pytest.mark.slow
 def test_what_if_goes_by_the_rules_that_stages_have_dropped_by(videos, run, tmp_path, capsys):
     """Not by those of the filter, which may have been redone alone."""
 
