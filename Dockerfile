@@ -11,7 +11,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY vpdata vpdata
 COPY configs configs
 COPY pipelines pipelines
-# `--build-arg EXTRAS=cloud` leaves out the production models, and torch with them.
+# `--build-arg EXTRAS=cloud` leaves out the production models, and torch with them; `cloud,train` encodes and trains.
 ARG EXTRAS=cloud,models
 RUN pip install --no-cache-dir -c constraints.txt ".[${EXTRAS}]"
 

@@ -99,7 +99,9 @@ def job_options(argv: Sequence[str], environ: Mapping[str, str], *, root: Path) 
         missing.append("config")
     if missing:
         needs_weights = args.config == str(root / JOB_CONFIG) and not environ.get("VPDATA_WEIGHTS")
-        raise ConfigError(_next_commands(missing, args.config, needs_weights=needs_weights))
+        # As it is named in a checkout: this may be the copy that Ray has uploaded.
+        named = args.config.removeprefix(f"{root}/")
+        raise ConfigError(_next_commands(missing, named, needs_weights=needs_weights))
     return build_options(args)
 
 

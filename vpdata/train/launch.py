@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from vpdata.ray_init import join_ray, start_ray
 from vpdata.train.loop import Outcome
 from vpdata.train.settings import TrainSettings
 from vpdata.train.train import train
+
+_log = logging.getLogger(__name__)
 
 Launcher = Literal["env", "ray"]
 
@@ -40,7 +43,7 @@ def _train_on_ray(settings: TrainSettings) -> Outcome:
     try:
         result = TorchTrainer(
             _worker,
-            train_loop_config=to_plain(settings),
+            train_loop_config={"folder": os.getcwd(), "settings": to_plain(settings)},
             scaling_config=ScalingConfig(
                 num_workers=settings.ray.num_workers,
                 use_gpu=settings.backbone.device == "cuda",
@@ -64,13 +67,21 @@ def _train_on_ray(settings: TrainSettings) -> Outcome:
 
 
 def _worker(config: dict[str, Any]) -> dict[str, str]:
-    """`config`: plain settings, since Ray makes its own copy of dataclasses and fails at those with slots.
+    """`config`: plain settings, since Ray makes its own copy of dataclasses and fails at those with slots, and the
+    `folder` from which relative paths are meant: Ray starts workers elsewhere.
 
     Our own errors are answers: they would come again, and Ray would start all workers again for them. Not so those of
     the storage, which may pass.
     """
+    folder = config["folder"]
+    if os.path.isdir(folder):
+        os.chdir(folder)
+    else:
+        _log.warning(
+            "%s, where the training was started, is not on this node: relative paths name nothing here", folder
+        )
     try:
-        return {"outcome": str(train(fill(TrainSettings, config)))}
+        return {"outcome": str(train(fill(TrainSettings, config["settings"])))}
     except StorageError:
         raise
     except VpdataError as error:
