@@ -364,6 +364,15 @@ def test_key_appears_in_no_error_and_no_log(server, monkeypatch, caplog):
     )
 
 
+def test_key_that_a_broken_off_answer_quotes_appears_in_no_log(server, monkeypatch, caplog):
+    monkeypatch.setenv("A_KEY", KEY)
+    caplog.set_level(logging.DEBUG)
+    server.choose = lambda prompt, number: says("half", error={"message": KEY}) if prompt == "hard" else says("grey")
+    assert client(server, api_key_env="A_KEY", max_attempts=1).answer("hard", images=[]) is None
+    assert "the server failed on the way" in caplog.text
+    assert KEY not in caplog.text
+
+
 @pytest.mark.parametrize("value", [None, "", "  ", "two words", "line\nbreak", "schlüssel"])
 def test_missing_or_senseless_key_names_the_variable_alone(server, monkeypatch, value):
     if value is None:

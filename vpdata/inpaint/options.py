@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vpdata.errors import ConfigError
+from vpdata.options import ONE_SETTING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,14 +87,7 @@ def add_inpaint_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--config", metavar="YAML", help="such as configs/inpaint.yaml; else CogVideoX 5B I2V and the embedded detector"
     )
-    add(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        dest="overrides",
-        help="one setting over the file, as dotted.key=value; may be repeated",
-    )
+    add("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=ONE_SETTING)
     where = parser.add_argument_group("where (a mask, or any number of objects)")
     add = where.add_argument
     add("--mask", metavar="PATH", type=Path, help="video, folder of images, JSON of COCO run lengths, or npz")

@@ -6,6 +6,8 @@ import unicodedata
 
 MAX_CHARACTERS = 8000
 """What is longer is cut: no caption is, and a model caught in a loop fills any limit."""
+REASONING = "<think>"
+"""What models begin their reasoning with that write it before their answer."""
 _DROPPED_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn")
 """Control and format characters (such as those that turn the direction of writing), surrogates, and unassigned ones."""
 
@@ -23,4 +25,4 @@ def without_reasoning(text: str) -> str:
     Empty where the reasoning has no end.
     """
     _, end, answer = text.rpartition("</think>")
-    return "" if not end and text.lstrip().startswith("<think>") else answer
+    return "" if not end and text.lstrip().startswith(REASONING) else answer

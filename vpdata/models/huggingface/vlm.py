@@ -25,14 +25,13 @@ from vpdata.models.gpu import in_batches, to_device
 from vpdata.models.huggingface.loading import check_tokenizer, load_model, load_processor, open_config
 from vpdata.models.huggingface.settings import VlmSettings, VlmTaggerSettings
 from vpdata.models.object_views import shown_images
-from vpdata.models.plain_text import plain_text, without_reasoning
+from vpdata.models.plain_text import REASONING, plain_text, without_reasoning
 from vpdata.models.ports import CaptionRequest, Frames, Image, unheard
 from vpdata.models.prompts import read_prompt
 from vpdata.models.weights import local_weights
 
 _ANY_PROCESSOR: Any = AutoProcessor
 """It opens the class that a folder names, and is none itself."""
-_REASONING = "<think>"
 _MAX_LABEL_WORDS, _MAX_LABEL_CHARACTERS = 3, 40
 _LABEL = re.compile(r"\w[\w'-]*(?: \w[\w'-]*){0,2}")
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
@@ -129,7 +128,7 @@ class _ChatModel:
             [{"role": "user", "content": [{"type": "text", "text": ""}]}], add_generation_prompt=True, tokenize=False
         )
         # Some templates write the beginning of the reasoning themselves.
-        self._begins_with = _REASONING if opening.rstrip().endswith(_REASONING) else ""
+        self._begins_with = REASONING if opening.rstrip().endswith(REASONING) else ""
         # Answers begin where the prompt ends: padding must not stand between them.
         self._processor.tokenizer.padding_side = "left"
         published = self._model.generation_config
