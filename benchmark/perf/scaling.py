@@ -29,9 +29,9 @@ CPUS_PER_WORKER = {"cut": 1, "detect": 4, "track": 3, "caption": 2, "filter": 1}
 """As in configs/vpdata.yaml."""
 
 MP4_BITS_PER_PIXEL = 0.205
-MASK_BYTES_PER_OBJECT_FRAME = 1604
-ROW_BYTES_PER_CLIP = 12_340 + 1_521
-"""Of the demo's clips: crf 18, its one of 1280x720, its ten of 480x272 for the texts and numbers, an index row."""
+MASK_BYTES_PER_OBJECT_FRAME = 1566
+ROW_BYTES_PER_CLIP = 12_620 + 1_512
+"""Of the demo's clips: crf 18, its one of 1280x720, its twelve of 480x272 for the texts and numbers, an index row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

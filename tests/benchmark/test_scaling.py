@@ -61,11 +61,11 @@ def test_the_page_shows_what_the_script_prints():
 
 def test_storage_counts_clips_twice_while_the_run_lasts():
     job = make_job(width_px=1000, height_px=100, fps=10.0, num_objects=2)
-    # 10^7 pixels of 0.205 bits; 2 objects on 100 frames of 1604 bytes; 13,861 bytes of rows.
-    assert bytes_per_clip(job) == pytest.approx(256_250 + 320_800 + 13_861)
+    # 10^7 pixels of 0.205 bits; 2 objects on 100 frames of 1566 bytes; 14,132 bytes of rows.
+    assert bytes_per_clip(job) == pytest.approx(256_250 + 313_200 + 14_132)
     found = plan(job, GPU_S)
-    assert found.shards_tb == pytest.approx(3600 * 590_911e-12)
-    assert found.run_tb == pytest.approx(3600 * (590_911 + 256_250) * 1e-12)
+    assert found.shards_tb == pytest.approx(3600 * 583_582e-12)
+    assert found.run_tb == pytest.approx(3600 * (583_582 + 256_250) * 1e-12)
 
 
 def results(tmp_path, *rows):
