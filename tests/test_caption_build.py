@@ -98,3 +98,38 @@ def test_slow_answers_that_take_longer_together_than_an_item_may_are_no_hang(vid
         assert build(videos, tmp_path / "run", server.base_url, tmp_path / "answers", settings=limits, **waits) == 0
         assert len(server.asked) >= 4, "one call has more answers than its limit has time for"
     assert "worker died" not in caplog.text
+
+
+@pytest.mark.slow
+def test_own_prompt_is_asked_and_an_edit_of_it_wants_a_redo(videos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("A_KEY", KEY)
+    (tmp_path / "home of planted").mkdir()
+    own = tmp_path / "home of planted" / "mine.txt"
+    # One line that begins as a path does, and could be shortened as one.
+    own.write_text("/no_think Say in English and/or French what is in these {num_frames} frames.")
+    run, settings = tmp_path / "run", (f"caption.clip_prompt={own}",)
+    with serving() as server:
+        server.choose = lambda prompt, number: says("A bright figure moves over a textured ground.")
+
+        def again(*settings: str) -> int:
+            return build(videos, run, server.base_url, tmp_path / "answers", settings=settings)
+
+        assert again(*settings) == 0
+        asked = [json.dumps(one.body) for one in server.asked]
+        assert any("/no_think Say in English and/or French what is in these 8 frames." in body for body in asked)
+        written = own.read_text()
+        own.write_text(written.replace("and/or", "or/and"))
+        capsys.readouterr()
+        assert again(*settings) == 1
+        assert "--redo caption" in capsys.readouterr().err
+        own.write_text(written.replace("num_frames", "number"))
+        assert again(*settings) == 1
+        assert "caption.clip_prompt: got the field {number}" in capsys.readouterr().err
+        own.write_text(written)
+        moved = own.rename(tmp_path / "mine.txt")
+        assert again(f"caption.clip_prompt={moved}") == 0
+        assert len(server.asked) == len(asked)
+    captions = [caption for sample in open_dataset(run) for caption in sample.captions if caption.scope is None]
+    assert {caption.prompt for caption in captions} == {"mine.txt"}
+    for path in run.rglob("*"):
+        assert not path.is_file() or b"home of planted" not in path.read_bytes(), path

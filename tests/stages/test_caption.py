@@ -23,6 +23,7 @@ from vpdata.stages.caption_checks import CaptionChecks
 from vpdata.stages.detect import Detect, DetectSettings
 from vpdata.stages.track import Track as TrackStage
 from vpdata.stages.track import TrackSettings
+from vpdata.storage import Folder
 
 NUM_FRAMES = 24
 SERVER = {"base_url": "http://127.0.0.1:9/v1", "model": "any"}
@@ -348,6 +349,80 @@ def test_stage_pickles_before_setup_and_knows_its_prompts():
     stage = pickle.loads(pickle.dumps(Caption(CaptionSettings())))
     assert [card.role for card in stage.models] == ["captioner"]
     assert stage.identity["prompts"]["dense_clip"] == read_prompt("dense_clip")
+
+
+HEARD = LabelCaptioner()
+
+
+def heard():
+    return HEARD
+
+
+def test_own_prompt_goes_to_workers_as_its_text(tmp_path):
+    """Pickled as for a worker on another node, which has no such file."""
+    own = tmp_path / "mine.txt"
+    own.write_bytes("\ufeffSay in {num_frames} words what you see.\r\nIn {{braces}}.".encode())
+    sent = pickle.dumps(Caption(CaptionSettings(clip_prompt=str(own)), captioner=heard))
+    own.unlink()
+    stage = pickle.loads(sent)
+    stage.setup()
+    (result,) = stage.process_many(iter([stage.prepare(*tracked_clip())]))
+    assert HEARD.requests[0].prompt == "Say in 8 words what you see.\nIn {braces}.\n"
+    assert [one.prompt for one in result.record.captions] == ["mine.txt", "masked_object", "masked_object"]
+    assert stage.identity["settings"]["clip_prompt"] == "mine.txt"
+    assert str(tmp_path).encode() not in sent
+
+
+@pytest.mark.parametrize(("setting", "model"), [("track_prompt", 0), ("rewrite_clip_prompt", 1)])
+def test_own_prompts_of_objects_and_rewriter_are_asked(tmp_path, setting, model):
+    (tmp_path / "mine.txt").write_text("My words, {label}" if model == 0 else "My words, {caption}")
+    asked = [Scripted(), Scripted()]
+    own = dataclasses.replace(REWRITTEN, **{setting: str(tmp_path / "mine.txt")})
+    stage = Caption(own, captioner=lambda: asked[0], rewriter=lambda: asked[1])
+    stage.setup()
+    list(stage.process_many(iter([stage.prepare(*tracked_clip())])))
+    wanted = {"My words, red square\n", "My words, blue square\n"} if model == 0 else {f"My words, {GOOD_CLIP}\n"}
+    assert {one.prompt for one in asked[model].requests if one.prompt_name == "mine.txt"} == wanted
+
+
+def test_own_prompt_in_a_bucket_is_read():
+    Folder("memory://prompts").write("mine.txt", b"Seen in {num_frames} frames.")
+    stage = Caption(CaptionSettings(clip_prompt="memory://prompts/mine.txt"))
+    assert stage.identity["prompts"]["mine.txt"] == "Seen in {num_frames} frames.\n"
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "match"),
+    [
+        ("clip_prompt", "Of {num_frame} frames.", r"field {num_frame} in .*wanted {num_frames}, {duration_s}, and any"),
+        ("clip_prompt", "Call it {label}.", r"clip_prompt: got the field {label}"),
+        ("clip_prompt", "{duration_s:.1f} seconds", r"field {duration_s:\.1f}"),
+        ("clip_prompt", 'Answer {"a": 1}', r"field {\"a\": 1}"),
+        ("track_prompt", "{label.__class__}", r"field {label\.__class__} in .*{label}, and"),
+        ("track_prompt", "{}", r"field {}"),
+        ("track_prompt", "A } alone.", r"Single '}' .*any other brace twice, as {{ or }}"),
+        ("rewrite_clip_prompt", "Only {facts}.", r"rewrite_clip_prompt: got no {caption}"),
+        ("rewrite_track_prompt", "Only {num_frames}.", r"{caption}, {facts}, {label}"),
+        ("clip_prompt", " \n", "is empty"),
+        ("clip_prompt", b"\xff\xfe", "cannot be read"),
+        ("clip_prompt", None, "No such file"),
+    ],
+)
+def test_own_prompt_that_cannot_be_asked_is_refused_at_once(tmp_path, setting, text, match):
+    own = tmp_path / "mine.txt"
+    if text is not None:
+        own.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError, match=match):
+        Caption(dataclasses.replace(REWRITTEN, **{setting: str(own)}))
+
+
+def test_two_prompts_of_one_name_are_refused(tmp_path):
+    for folder in ("clip", "track"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.txt").write_text(f"Tell of the {folder}.")
+    settings = CaptionSettings(clip_prompt=f"{tmp_path}/clip/mine.txt", track_prompt=f"{tmp_path}/track/mine.txt")
+    with pytest.raises(ConfigError, match=r"track_prompt: got a second prompt called 'mine\.txt'"):
+        Caption(settings)
 
 
 def test_embedded_models_find_follow_and_describe_two_crossing_objects():

@@ -18,12 +18,13 @@ from vpdata.media.clips import ClipReader
 from vpdata.media.masks import decode_mask
 from vpdata.models.openai_server import ServerSettings
 from vpdata.models.ports import Captioner, CaptionRequest, Frames, ModelCard, TextScorer, unheard
-from vpdata.models.prompts import read_prompt
+from vpdata.models.prompts import prompt_name, read_prompt
 from vpdata.records import Caption as Text
 from vpdata.records import Record, Score, ScoreName, Track
 from vpdata.stages.base import Rejected, Resources, Result, rejected
 from vpdata.stages.batches import Again, ask_in_batches
 from vpdata.stages.caption_checks import CaptionChecks, Problem
+from vpdata.stages.caption_prompts import CAPTIONER_PROMPTS, REWRITER_PROMPTS, read_prompts
 from vpdata.stages.caption_writing import Question, Written, ask, label_of, write
 from vpdata.stages.scoring import scaled
 from vpdata.stages.text import caption_measures
@@ -50,7 +51,8 @@ class CaptionSettings:
     track_prompt: str = "masked_object"
     rewrite_clip_prompt: str = "rewrite_clip"
     rewrite_track_prompt: str = "rewrite_object"
-    """Names of files in `vpdata/models/prompts/`."""
+    """Each the name of a file in `vpdata/models/prompts/`, or the path or uri of one of your own, which ends in `.txt`
+    and is read once, where the build is started. `docs/models.md` says what is filled in."""
     checks: CaptionChecks | None = None
     """What texts of both models must be like, or they are asked for once more, then rejected; `{}` has the defaults,
     None takes all but empty ones, as is right for a captioner that only states what it measured."""
@@ -116,16 +118,17 @@ class Caption:
         captioner: Callable[[], Captioner] | None = None,
         rewriter: Callable[[], Captioner] | None = None,
     ) -> None:
-        self._settings = settings
         self._make_captioner = captioner or models.maker("captioner", settings.captioner)
         self._make_rewriter = rewriter or (settings.rewriter and models.maker("captioner", settings.rewriter))
         self._make_text_scorer = settings.text_scorer and models.maker("text_scorer", settings.text_scorer)
-        used = [settings.clip_prompt, settings.track_prompt]
+        sources = {name: getattr(settings, name) for name in (*CAPTIONER_PROMPTS, *REWRITER_PROMPTS)}
+        used = sources if self._make_rewriter else {name: sources[name] for name in CAPTIONER_PROMPTS}
+        # Texts, not paths, go to the workers with the stage, so that no other node needs the files.
+        self._prompts = read_prompts(used)
         if settings.checks is not None:
-            used.append(_ASK_AGAIN)
-        if self._make_rewriter:
-            used += [settings.rewrite_clip_prompt, settings.rewrite_track_prompt]
-        self._prompts = {name: read_prompt(name) for name in used}
+            self._prompts[_ASK_AGAIN] = read_prompt(_ASK_AGAIN)
+        names = {name: prompt_name(source) for name, source in sources.items()}
+        self._settings = dataclasses.replace(settings, **names)
         choices = (settings.captioner, _MEASURER, settings.rewriter) if settings.rewriter else (settings.captioner,)
         self.models: tuple[ModelCard, ...] = tuple(models.describe("captioner", choice) for choice in choices)
         # First and last: the one in the middle states facts only.
