@@ -103,11 +103,39 @@ def test_answers_are_those_of_chat_template_and_generate(folder):
     assert len(set(texts)) == 3
 
 
-def test_reasoning_that_a_template_begins_and_nothing_ends_is_no_caption(folder, tmp_path):
+@pytest.fixture
+def thinking(folder, tmp_path):
+    """A checkpoint whose template begins the reasoning; its random words never end it."""
     shutil.copytree(folder, tmp_path / "thinking")
     template = tmp_path / "thinking" / "chat_template.jinja"
     template.write_text(template.read_text() + "{% if add_generation_prompt %}<think>\n{% endif %}")
-    assert VlmCaptioner(settings(tmp_path / "thinking")).caption(REQUESTS[:3]) == ["", "", ""]
+    return tmp_path / "thinking"
+
+
+def test_reasoning_that_a_template_begins_and_nothing_ends_is_no_caption_and_is_told_once(thinking, caplog):
+    captioner = VlmCaptioner(settings(thinking))
+    for _ in range(2):
+        assert captioner.caption(REQUESTS[:3]) == ["", "", ""]
+    (told,) = [one.getMessage() for one in caplog.records if one.name == "vpdata.models.huggingface.vlm"]
+    assert told.startswith("thinking: 3 of 3 texts ended within its reasoning")
+    assert "raise its max_new_tokens (16)" in told
+
+
+def test_model_that_gets_nowhere_but_reasons_stops_the_build(thinking):
+    captioner = VlmCaptioner(settings(thinking, max_new_tokens=1))
+    assert captioner.caption([REQUESTS[3]] * 19) == [""] * 19
+    with pytest.raises(BackendError, match=r"first 20 texts all ended within its reasoning; raise its max"):
+        captioner.caption([REQUESTS[3]])
+
+
+def test_model_that_has_answered_goes_on_whatever_it_reasons(folder, monkeypatch, caplog):
+    captioner = VlmCaptioner(settings(folder, max_new_tokens=1))
+    processor = type(AutoProcessor.from_pretrained(folder))
+    said = iter(["A dog.", "<think>It is a dog.</think>A dog."] + ["<think>It is"] * 20)
+    monkeypatch.setattr(processor, "decode", lambda self, tokens, **options: next(said))
+    assert captioner.caption([REQUESTS[3]] * 2) == ["A dog.", "A dog."]
+    assert not caplog.records
+    assert captioner.caption([REQUESTS[3]] * 20) == [""] * 20
 
 
 @pytest.mark.parametrize(

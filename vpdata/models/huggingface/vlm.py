@@ -20,6 +20,7 @@ from PIL import Image as Picture
 from transformers import AutoConfig, AutoProcessor, GenerationConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
+from vpdata.config import public
 from vpdata.errors import BackendError, Reason, RejectItem
 from vpdata.models.gpu import in_batches, to_device
 from vpdata.models.huggingface.loading import check_tokenizer, load_model, load_processor, open_config
@@ -32,6 +33,8 @@ from vpdata.models.weights import local_weights
 
 _ANY_PROCESSOR: Any = AutoProcessor
 """It opens the class that a folder names, and is none itself."""
+_MAX_LOST = 20
+"""Texts that may end within the reasoning before the first answer."""
 _MAX_LABEL_WORDS, _MAX_LABEL_CHARACTERS = 3, 40
 _LABEL = re.compile(r"\w[\w'-]*(?: \w[\w'-]*){0,2}")
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
@@ -50,15 +53,14 @@ class VlmCaptioner:
     """A `Captioner`: the request's pictures and its prompt go through the model's own chat template."""
 
     def __init__(self, settings: VlmSettings) -> None:
-        self._settings = settings
-        self._model = _chat_model(settings)
+        self._model = _Asker(settings)
 
     def caption(self, requests: Sequence[CaptionRequest], *, alive: Callable[[], None] = unheard) -> list[str]:
         # A batch is padded to its longest question and goes on until its longest text ends: one prompt's are alike.
         order = sorted(range(len(requests)), key=lambda row: requests[row].prompt_name)
         asked = [requests[row] for row in order]
         questions = [_Question(partial(shown_images, one), one.prompt) for one in asked]
-        texts = self._model.answers(questions, settings=self._settings, alive=alive)
+        texts = self._model.answers(questions, alive=alive)
         text_of = dict(zip(order, texts, strict=True))
         return [text_of[row] for row in range(len(requests))]
 
@@ -69,11 +71,11 @@ class VlmTagger:
     def __init__(self, settings: VlmTaggerSettings) -> None:
         self._settings = settings
         self._prompt = read_prompt(settings.prompt)
-        self._model = _chat_model(settings)
+        self._model = _Asker(settings)
 
     def tags(self, clips: Sequence[Frames]) -> list[tuple[str, ...] | RejectItem]:
         """See `Tagger.tags`; RejectItem where the model wrote no list of labels."""
-        answers = self._model.answers([self._question(frames) for frames in clips], settings=self._settings)
+        answers = self._model.answers([self._question(frames) for frames in clips])
         return [parse_labels(answer, max_labels=self._settings.max_labels) for answer in answers]
 
     def _question(self, frames: Frames) -> _Question:
@@ -113,6 +115,36 @@ def _unusable(answer: str) -> RejectItem:
     )
 
 
+class _Asker:
+    """Asks a shared model by settings of its own, and drops the reasoning from what it says."""
+
+    def __init__(self, settings: VlmSettings) -> None:
+        self._settings = settings
+        self._model = _chat_model(settings)
+        self._num_lost = 0
+        self._has_answered = False
+
+    def answers(self, questions: Sequence[_Question], *, alive: Callable[[], None] = unheard) -> list[str]:
+        """One text per question, "" where it ended within the reasoning; `alive` is called after each batch.
+
+        BackendError where the first 20 ended so.
+        """
+        settings = self._settings
+        said = self._model.answers(questions, settings=settings, alive=alive)
+        answers = [without_reasoning(one) for one in said]
+        num_lost = sum(bool(one.strip()) and not answer.strip() for one, answer in zip(said, answers, strict=True))
+        remedy = f"raise its max_new_tokens ({settings.max_new_tokens}), or name a model that does not reason"
+        if num_lost and not self._num_lost:
+            what = "%s: %d of %d texts ended within its reasoning, and are empty; %s. Later ones are not told"
+            _log.warning(what, public(settings.weights), num_lost, len(said), remedy)
+        self._num_lost += num_lost
+        self._has_answered |= num_lost < len(said)
+        if self._num_lost >= _MAX_LOST and not self._has_answered:
+            lost = f"the first {self._num_lost} texts all ended within its reasoning"
+            raise BackendError(f"{public(settings.weights)}: {lost}; {remedy}")
+        return [plain_text(answer) for answer in answers]
+
+
 class _ChatModel:
     """A checkpoint and its processor. Several threads may ask: one after another, since both keep a state meanwhile."""
 
@@ -144,7 +176,10 @@ class _ChatModel:
     def answers(
         self, questions: Sequence[_Question], *, settings: VlmSettings, alive: Callable[[], None] = unheard
     ) -> list[str]:
-        """One text per question; `alive` is called after each batch. The settings say how long and how many at once."""
+        """What it says to each question, reasoning and all; `alive` is called after each batch.
+
+        The settings say how long and how many at once.
+        """
 
         def ask(inputs: dict[str, torch.Tensor]) -> list[torch.Tensor]:
             tokens = self._generate(inputs, max_new_tokens=settings.max_new_tokens)
@@ -155,7 +190,7 @@ class _ChatModel:
             answers = in_batches(questions, batch_size=settings.batch_size, ready=self._ready, ask=ask)
             # Only now: the tokenizer must not be used while a thread readies the next batch with it.
             texts = [self._processor.decode(answer, skip_special_tokens=True) for answer in answers]
-            return [plain_text(without_reasoning(self._begins_with + text)) for text in texts]
+            return [self._begins_with + text for text in texts]
 
     def _ready(self, questions: Sequence[_Question]) -> dict[str, torch.Tensor]:
         inputs = self._processor.apply_chat_template(
