@@ -416,6 +416,12 @@ def test_own_prompt_that_cannot_be_asked_is_refused_at_once(tmp_path, setting, t
         Caption(dataclasses.replace(REWRITTEN, **{setting: str(own)}))
 
 
+@pytest.mark.parametrize("source", [r"mine\prompt.txt", "https://example.org/mine.txt", "memory://prompts/none.txt"])
+def test_own_prompt_that_is_at_no_place_to_read_from_is_refused(source):
+    with pytest.raises(ConfigError, match=r"^caption\.clip_prompt: "):
+        Caption(CaptionSettings(clip_prompt=source))
+
+
 def test_two_prompts_of_one_name_are_refused(tmp_path):
     for folder in ("clip", "track"):
         (tmp_path / folder).mkdir()

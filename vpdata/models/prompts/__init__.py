@@ -34,7 +34,7 @@ def open_prompt(source: str) -> str:
     folder, name = posixpath.split(source)
     try:
         text = Folder(folder or ".").read(name).decode("utf-8-sig")
-    except (StorageError, UnicodeDecodeError) as error:
+    except (StorageError, ValueError) as error:  # the latter of a name with a backslash, and of what is not UTF-8
         raise ConfigError(f"the prompt {source!r} cannot be read: {error}") from error
     if not text.strip():
         raise ConfigError(f"the prompt {source!r} is empty")
