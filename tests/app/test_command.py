@@ -154,6 +154,20 @@ def test_jobs_that_may_wait_are_bounded_and_hold_up_no_click(
         third.predict(api_name="/begin")
 
 
+@pytest.mark.slow
+def test_pages_that_hold_too_much_together_can_upload_no_more(
+    settings, film: Film, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # so that the page of the other tests has its own back
+    app, inpaint = settings
+    with running(replace(app, max_held_mb=1), inpaint, host="127.0.0.1", port=free_port()) as url:
+        for _ in range(1_000_000 // film.path.stat().st_size):
+            opened(url).predict(handle_file(film.path), api_name="/claim")
+        one_more = opened(url)
+        with pytest.raises(AppError, match="fill the space that this server has"):
+            one_more.predict(handle_file(film.path), api_name="/claim")
+
+
 @pytest.mark.parametrize("path", ["/etc/hostname", "/etc/../etc/hostname", "../../../../etc/hostname", __file__])
 def test_no_file_of_the_machine_is_given_away(url: str, path: str) -> None:
     assert httpx.get(f"{url}gradio_api/file={path}", timeout=TIMEOUT_S).status_code in (403, 404)

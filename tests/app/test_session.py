@@ -57,6 +57,27 @@ def test_page_that_was_only_cut_off_keeps_its_files(sessions: Sessions) -> None:
     assert not session.folder.exists()
 
 
+def test_page_that_is_silent_for_long_is_closed_although_no_connection_ended(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vpdata.app.session._SILENT_S", 2.0)
+    silent, asking = sessions.of("silent"), sessions.of("asking")
+    deadline = time.monotonic() + 20
+    while silent.folder.exists():
+        assert sessions.of("asking") is asking
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert asking.folder.exists()
+
+
+def test_files_of_all_pages_are_counted(sessions: Sessions) -> None:
+    for name, num_bytes in {"one": 1000, "other": 234}.items():
+        (sessions.of(name).folder / "file").write_bytes(bytes(num_bytes))
+    assert sessions.held_bytes() == 1234
+    sessions.close("one")
+    assert sessions.held_bytes() == 234
+
+
 def test_newest_file_of_a_kind_replaces_the_older_under_another_name(sessions: Sessions) -> None:
     session = sessions.of("one")
     first = session.new_file("mask", ".json")

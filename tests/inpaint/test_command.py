@@ -237,6 +237,20 @@ def test_object_is_found_by_a_box_and_followed(film, weights, config):
     assert [path.name for path in video.parent.iterdir() if path.name.startswith(".")] == []
 
 
+def test_what_the_backbone_does_not_take_is_told_before_the_object_is_looked_for(film, weights, config, capsys):
+    video, _ = film
+    by_box = ("--box", "17,22,43,48", "--prompt", "a red ball")
+    cv2.imwrite(str(video.parent / "first.png"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    for more, message in (
+        (("--set", "windows.overlap_frames=4"), "got an overlap of 4"),
+        (("--set", "windows.num_frames=8"), "got a window of 8 frames"),
+        (("--first-frame", video.parent / "first.png"), "makes video from text and takes none"),
+    ):
+        assert inpaint(film, weights, config, *by_box, *more, mask=False) == 1
+        assert message in capsys.readouterr().err
+        assert not (video.parent / ".out.mp4.objects.json").exists()
+
+
 def test_found_objects_that_were_damaged_are_named(film, weights, config, capsys):
     (film[0].parent / ".out.mp4.objects.json").write_text("{")
     assert inpaint(film, weights, config, "--box", "17,22,43,48", "--remove", mask=False) == 1

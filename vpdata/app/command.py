@@ -74,7 +74,7 @@ def running(app: AppSettings, inpaint: InpaintSettings, *, host: str, port: int)
         # Gradio would remove the pages' files as if they were uploads that nobody took.
         set_static_paths([sessions.folder])
         studio = Studio(inpaint, app.limits)
-        handlers = Handlers(studio, sessions, max_waiting=app.max_waiting)
+        handlers = Handlers(studio, sessions, max_waiting=app.max_waiting, max_held_mb=app.max_held_mb)
         page = build_page(handlers, app, wants_first_frame=studio.wants_first_frame)
         guard = Middleware(KnownSitesMiddleware, host=host, allowed_hosts=app.allowed_hosts)
         try:

@@ -89,15 +89,19 @@ def _for_page(text: str) -> str:
 class Handlers:
     """Bound to the page's events by `page.py`, where their outputs are named in the same order."""
 
-    def __init__(self, studio: Studio, sessions: Sessions, *, max_waiting: int) -> None:
+    def __init__(self, studio: Studio, sessions: Sessions, *, max_waiting: int, max_held_mb: int) -> None:
         self._studio = studio
         self._sessions = sessions
         self._max_waiting = max_waiting
+        self._max_held_mb = max_held_mb
 
     @in_words
     def claim(self, sent: Any, request: gr.Request) -> None:
         """The page has uploaded a file, which it holds from now on."""
-        self._session(request).claim(self._uploaded(sent))
+        uploaded = self._uploaded(sent)
+        if self._sessions.held_bytes() + uploaded.stat().st_size > self._max_held_mb * 1_000_000:
+            raise refusal("The videos of all pages fill the space that this server has for them. Please try later.")
+        self._session(request).claim(uploaded)
 
     @in_words
     def take_in(self, request: gr.Request, progress: gr.Progress = gr.Progress()) -> tuple[Any, ...]:  # noqa: B008

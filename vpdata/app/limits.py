@@ -33,6 +33,8 @@ class AppSettings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     max_waiting: int = 8
     """So many pages may have a job wait for its turn; one runs at a time."""
+    max_held_mb: int = 20_000
+    """Millions of bytes that the files of all pages may take; while they take more, no page can upload."""
     grace_s: int = 60
     """Files that no page holds are kept for so long: those of a page whose connection has ended, and uploads."""
     allowed_hosts: tuple[str, ...] = ()
@@ -44,7 +46,7 @@ class AppSettings:
                 raise ValueError(
                     f"allowed_hosts: got {name}, wanted such as inpaint.example.org, in small letters without a port"
                 )
-        for name in ("max_waiting", "grace_s"):
+        for name in ("max_waiting", "max_held_mb", "grace_s"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, wanted at least 1")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ from pathlib import Path
 from vpdata.inpaint.input_video import VideoInput
 from vpdata.inpaint.options import FrameBox, FramePoint
 
-_CUT_OFF_S = 86_400
-"""A page that was only cut off is kept for so long after its last request: Gradio's page (6.31) connects no more."""
+_SILENT_S = 86_400
+"""A page is kept for so long after its last request: one that was cut off (Gradio's, 6.31) connects no more, nor does
+a program that only sent requests, and the end of neither is told."""
 
 
 class Cancelled(Exception):  # noqa: N818  it names an outcome, not a fault
@@ -131,14 +133,17 @@ class Sessions:
         with self._changing:
             if name not in self._sessions:
                 self._sessions[name] = Session(self.folder)
-            elif name in self._ends:
-                self._end_after(_CUT_OFF_S, name)
+            self._end_after(_SILENT_S, name)
             return self._sessions[name]
 
     def num_waiting(self, *, besides: Session) -> int:
         """Of the other pages."""
         with self._changing:
             return sum(one.is_waiting for one in self._sessions.values() if one is not besides)
+
+    def held_bytes(self) -> int:
+        """Of the files of all pages."""
+        return sum(_num_bytes(path) for path in self.folder.rglob("*"))
 
     def leave(self, name: str) -> None:
         """The page's connection has ended: it was closed, or cut off for a moment, which its next request shows."""
@@ -180,3 +185,11 @@ class Sessions:
         real = Path(path).resolve()
         # The server puts an upload into a folder that is named by what is in it; those of sessions lie deeper.
         return real if real.is_file() and real.parent.parent == self.root.resolve() else None
+
+
+def _num_bytes(path: Path) -> int:
+    try:
+        found = path.stat()
+    except FileNotFoundError:  # its page has replaced it, or was closed
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0

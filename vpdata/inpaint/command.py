@@ -21,7 +21,7 @@ from vpdata.inpaint.diffusion import no_first_frame
 from vpdata.inpaint.edit import PromptWriter
 from vpdata.inpaint.first_frame import check_aspect, read_image
 from vpdata.inpaint.fit import Size
-from vpdata.inpaint.inpainter import Inpainter
+from vpdata.inpaint.inpainter import Inpainter, check_takes_first_frame, windows_for
 from vpdata.inpaint.input_mask import MaskInput, open_mask
 from vpdata.inpaint.input_video import VideoInput, open_video
 from vpdata.inpaint.objects import ObjectFinder
@@ -68,6 +68,7 @@ def run(options: InpaintOptions, settings: InpaintSettings) -> str:
     if options.first_frame is not None:
         picture = read_image(options.first_frame)
         check_aspect(picture, video.shown_size, video.size)
+    _check_for_backbone(settings, video, has_first_frame=picture is not None)
     found = _found_mask(options, video, settings) if options.wanted else None
     mask = open_mask(found or options.mask or Path(), video, settings.mask)
     write = partial(
@@ -122,6 +123,14 @@ def _check_files(options: InpaintOptions) -> None:
             "--config": Path(options.config) if options.config else None,
         },
     )
+
+
+def _check_for_backbone(settings: InpaintSettings, video: VideoInput, *, has_first_frame: bool) -> None:
+    """ConfigError for windows or a first frame that the backbone does not take, before the object is looked for."""
+    spec = read_spec(settings.backbone)
+    windows_for(video.num_frames, spec=spec, settings=settings.windows)
+    if has_first_frame:
+        check_takes_first_frame(spec)
 
 
 def _check_first_frame(settings: InpaintSettings, mask: MaskInput, *, is_given: bool) -> None:

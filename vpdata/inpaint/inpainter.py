@@ -35,7 +35,7 @@ from vpdata.inpaint.fit import Size, model_size, scale_frames, scale_masks
 from vpdata.inpaint.memory import MemoryNeeds, WithinMemory, free_bytes, plan_memory, window_needs
 from vpdata.inpaint.paste import paste
 from vpdata.inpaint.prompts import PromptEmbedder, PromptsByFrame, by_frame, check_frames, warn_of_unused
-from vpdata.inpaint.settings import InpaintSettings, StyleSettings, settings_from
+from vpdata.inpaint.settings import InpaintSettings, StyleSettings, WindowSettings, settings_from
 from vpdata.inpaint.windows import Window, plan_windows
 from vpdata.models.gpu import torch_device
 from vpdata.models.torch_settings import Device, Dtype
@@ -175,14 +175,7 @@ class Inpainter:
 
     def windows(self, num_frames: int) -> list[Window]:
         """The windows that a video is made in; ConfigError for settings that the backbone does not take."""
-        chosen = self.settings.windows
-        self.spec.latent_frames(chosen.num_frames)
-        return plan_windows(
-            num_frames,
-            window_frames=chosen.num_frames,
-            overlap_frames=chosen.overlap_frames,
-            stride_t=self.spec.stride_t,
-        )
+        return windows_for(num_frames, spec=self.spec, settings=self.settings.windows)
 
     def window_model(
         self,
@@ -266,13 +259,29 @@ class Inpainter:
                 block.forward = torch.compile(block.forward)
 
     def _first_frame_painter(self, picture: Frames | None, prompt: str) -> FirstFramePainter | None:
-        if picture is not None and not self.spec.takes_first_frame:
-            raise ConfigError(f"got a first frame, but this {self.spec.family} makes video from text and takes none")
         if picture is not None:
+            check_takes_first_frame(self.spec)
             return GivenFirstFrame(picture)
         if self.settings.first_frame is not None and self.spec.takes_first_frame:
             return ModelFirstFrame(self.settings.first_frame, prompt=prompt)
         return None
+
+
+def windows_for(num_frames: int, *, spec: BackboneSpec, settings: WindowSettings) -> list[Window]:
+    """The windows that a video is made in; ConfigError for settings that the backbone does not take."""
+    spec.latent_frames(settings.num_frames)
+    return plan_windows(
+        num_frames,
+        window_frames=settings.num_frames,
+        overlap_frames=settings.overlap_frames,
+        stride_t=spec.stride_t,
+    )
+
+
+def check_takes_first_frame(spec: BackboneSpec) -> None:
+    """ConfigError for a backbone that makes video from text alone."""
+    if not spec.takes_first_frame:
+        raise ConfigError(f"got a first frame, but this {spec.family} makes video from text and takes none")
 
 
 def _hash_of(weights: Path) -> str:
