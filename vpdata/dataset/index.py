@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from vpdata import codec
 from vpdata.dataset import annotations, layout
-from vpdata.dataset.run import check_version, read_table
+from vpdata.dataset.run import check_version, in_order, read_table
 from vpdata.errors import RunError
 from vpdata.records import Clip, Record, ScoreName, Track, Video
 from vpdata.storage import Folder
@@ -85,7 +85,7 @@ def read_index(folder: Folder, names: Sequence[str], columns: Sequence[str] | No
     Those may be parts of others (`tracks.list.element.label`). A score that a file is older than is null; RunError
     where one of `columns` is missing otherwise, or repeated.
     """
-    tables = [_read(folder, name, columns) for name in names]
+    tables = list(in_order(lambda name: _read(folder, name, columns), names))
     kept = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in _wholes(columns)])
     return pa.concat_tables(tables).replace_schema_metadata() if tables else kept.empty_table()
 

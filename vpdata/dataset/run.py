@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,9 +22,12 @@ from vpdata.errors import RunError
 from vpdata.records import SCHEMA_VERSION, Record, Reject, Source
 from vpdata.storage import Folder
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 _VERSION_KEY = b"vpdata.schema_version"
+_NUM_READERS, _MAX_AHEAD = 16, 64
+"""Files that are read at once, and that are read before the first of them is used."""
 _MAX_HOLE_BYTES = 8192
 """Columns that lie at most so far apart are fetched at once."""
 _REMEDY = (
@@ -84,6 +88,13 @@ class Run:
             return [(self.folder, layout.RUNWIDE_REJECTS)] if self.folder.exists(layout.RUNWIDE_REJECTS) else []
         folder = self.stage_folder(stage)
         return [(folder, name) for name in folder.names(".rejects.parquet")]
+
+
+def in_order(read: Callable[[K], T], files: Sequence[K]) -> Iterator[T]:
+    """`read` of each file, in their order, many at once: a small file in a bucket is little more than waiting."""
+    with ThreadPoolExecutor(_NUM_READERS) as pool:
+        for first in range(0, len(files), _MAX_AHEAD):
+            yield from pool.map(read, files[first : first + _MAX_AHEAD])
 
 
 class RangedFile(io.RawIOBase):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,17 +15,12 @@ from vpdata import codec
 from vpdata.dataset import index, layout
 from vpdata.dataset.measures import EDGES, Histogram, Tally
 from vpdata.dataset.printable import printable
-from vpdata.dataset.run import Run, num_rows, read_table
+from vpdata.dataset.run import Run, in_order, num_rows, read_table
 from vpdata.records import SCHEMA_VERSION
 from vpdata.storage import Folder
 
-K = TypeVar("K")
-T = TypeVar("T")
-
 NO_LICENCE = "unknown"
 """Under this name are counted the clips whose source said nothing of a licence."""
-_NUM_READERS, _MAX_AHEAD = 16, 64
-"""Files that are read at once, and that are read before the first of them is counted."""
 _TRACK_MEASURES = tuple(name.removeprefix("track.") for name in EDGES if name.startswith("track."))
 
 
@@ -91,7 +84,7 @@ def collect(run: Run) -> Stats:
         kept.add(table)
     shards, sources = run.folder.child(layout.SHARDS), run.stage_folder("source")
     names = shards.names(".tar")
-    num_sources = sum(_in_order(lambda part: num_rows(sources, layout.records_file(part)), run.parts("source")))
+    num_sources = sum(in_order(lambda part: num_rows(sources, layout.records_file(part)), run.parts("source")))
     stages = {stage: _count_stage(run, stage) for stage in layout.STAGE_NAMES}
     measured: dict[str, Tally] = {}
     for stage in stages.values():
@@ -105,7 +98,7 @@ def collect(run: Run) -> Stats:
         num_clips=kept.num_clips,
         num_tracks=sum(kept.labels.values()),
         num_shards=len(names),
-        num_bytes=sum(_in_order(shards.size, names)),
+        num_bytes=sum(in_order(shards.size, names)),
         hours=kept.seconds / 3600,
         labels=_by_count(kept.labels),
         licences=_by_count(kept.licences),
@@ -118,13 +111,6 @@ def write_stats(run: Run) -> Stats:
     stats = collect(run)
     run.folder.write(layout.STATS, codec.to_json(stats))
     return stats
-
-
-def _in_order(read: Callable[[K], T], files: Sequence[K]) -> Iterator[T]:
-    """`read` of each file, in their order, many at once: a part in a bucket is little more than waiting."""
-    with ThreadPoolExecutor(_NUM_READERS) as pool:
-        for first in range(0, len(files), _MAX_AHEAD):
-            yield from pool.map(read, files[first : first + _MAX_AHEAD])
 
 
 @dataclass(slots=True)
@@ -155,7 +141,7 @@ def _count_stage(run: Run, stage: str) -> _Counted:
         _add_measures(found.tallies, table)
         return found
 
-    for found in _in_order(count_part, run.parts(stage)):
+    for found in in_order(count_part, run.parts(stage)):
         counted.add(found)
     return counted
 
@@ -184,7 +170,7 @@ def _rejects(run: Run, stage: str) -> tuple[dict[str, int], dict[str, int]]:
     def read(file: tuple[Folder, str]) -> pa.Table:
         return read_table(*file, columns=["reason", "track"])
 
-    for table in _in_order(read, run.reject_files(stage)):
+    for table in in_order(read, run.reject_files(stage)):
         for row in table.to_pylist():
             (items if row["track"] is None else tracks)[row["reason"]] += 1
     return _by_count(items), _by_count(tracks)
@@ -216,7 +202,7 @@ def _index_tables(run: Run) -> Iterator[pa.Table]:
     columns = ["video_id", "video_licence", "duration_s", *index.SCORE_NAMES]
     columns += [f"tracks.list.element.{name}" for name in ("label", *_TRACK_MEASURES)]
     folder = run.folder.child(layout.INDEX)
-    return _in_order(lambda name: index.read_index(folder, [name], columns), folder.names(".parquet"))
+    return in_order(lambda name: index.read_index(folder, [name], columns), folder.names(".parquet"))
 
 
 def _add_measures(tallies: dict[str, Tally], table: pa.Table) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vpdata import codec
 from vpdata.dataset import layout
-from vpdata.dataset.run import Run, read_table
+from vpdata.dataset.run import Run, in_order, read_table
 from vpdata.records import Reject
 from vpdata.storage import Folder
 
@@ -63,9 +63,11 @@ def sample_rejects(run: Run, *, count: int, seed: int) -> list[Reject]:
     """Rejects of a run, spread over stage, reason and whether a clip or one track was dropped."""
     files = [place for stage in (*layout.STAGE_NAMES, "pack") for place in run.reject_files(stage)]
 
+    def read(place: tuple[Folder, str]) -> pa.Table:
+        return read_table(*place, columns=["id", "stage", "reason", "track"])
+
     def items() -> Iterator[tuple[str, Hashable, tuple[int, int]]]:
-        for number, (folder, name) in enumerate(files):
-            table = read_table(folder, name, columns=["id", "stage", "reason", "track"])
+        for number, table in enumerate(in_order(read, files)):
             for at, row in enumerate(table.to_pylist()):
                 where = (row["stage"], row["reason"], row["track"])
                 yield f"{row['id']} {where}", (*where[:2], row["track"] is None), (number, at)
@@ -86,8 +88,7 @@ def _draw(one: str, seed: int) -> int:
 
 def _index(folder: Folder, columns: list[str]) -> Iterator[pa.Table]:
     index = folder.child(layout.INDEX)
-    for name in index.names(".parquet"):
-        yield read_table(index, name, columns=columns)
+    return in_order(lambda name: read_table(index, name, columns=columns), index.names(".parquet"))
 
 
 def _first_labels(table: pa.Table) -> list[str | None]:
