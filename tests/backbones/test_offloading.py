@@ -126,7 +126,7 @@ def made_by(model):
 
 @pytest.mark.parametrize("with_identity", [False, True])
 @pytest.mark.parametrize("streams", [False, True])
-@pytest.mark.parametrize("name", [name for name in SMALL if not name.startswith("wan")])
+@pytest.mark.parametrize("name", SMALL)
 def test_offloaded_layers_are_where_they_are_used(name, streams, with_identity, two_places):
     model = small_model(name, with_identity=with_identity)
     expected = made_by(model)
