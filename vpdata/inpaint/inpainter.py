@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers.hooks.group_offloading import _maybe_remove_and_reapply_group_offloading
 
 from vpdata.backbones.identity_saving import load_id_adapter
 from vpdata.backbones.loading import (
@@ -157,6 +158,8 @@ class Inpainter:
             self._without_identity()
         merge_style(weights, self._backbone, scale=scale)
         self._put_identity_in()
+        # The adapter's layers are new, and have no hooks that bring them to the GPU.
+        _maybe_remove_and_reapply_group_offloading(self._backbone.transformer)
         styles = (*self.settings.styles, StyleSettings(weights=str(weights), scale=scale))
         self.settings = dataclasses.replace(self.settings, styles=styles)
 
