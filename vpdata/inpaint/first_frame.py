@@ -85,12 +85,12 @@ class ModelFirstFrame:
         self._prompt = prompt
 
     def paint(self, frame: Frames, mask: Masks) -> Frames:
-        """BackendError where the weights cannot be loaded."""
+        """BackendError where the weights cannot be loaded, and where their safety checker blacks the picture out."""
         settings = self._settings
         pipeline = _load(settings)
         height, width = frame.shape[:2]
         guidance = {} if settings.guidance is None else {"guidance_scale": settings.guidance}
-        made = pipeline(
+        output = pipeline(
             prompt=self._prompt,
             image=Picture.fromarray(frame),
             mask_image=Picture.fromarray(mask.astype(np.uint8) * 255),
@@ -99,10 +99,17 @@ class ModelFirstFrame:
             num_inference_steps=settings.num_steps,
             generator=torch.Generator("cpu").manual_seed(settings.seed),
             **guidance,
-        ).images[0]
+        )
         del pipeline
         if settings.device == "cuda":
             torch.cuda.empty_cache()
+        # Only some pipelines have a checker: None without one, and else a flag for each picture.
+        if any(getattr(output, "nsfw_content_detected", None) or ()):
+            raise BackendError(
+                f"the safety checker of {settings.weights} has blacked out the first frame that was made; take another "
+                "seed (--set first_frame.seed=...), or give the first frame with its hole filled (--first-frame)"
+            )
+        made = output.images[0]
         return np.where(mask[..., None], np.asarray(made.convert("RGB").resize((width, height))), frame)
 
 
