@@ -1,3 +1,4 @@
+import gc
 import json
 import shutil
 
@@ -192,6 +193,27 @@ def test_picture_that_its_safety_checker_blacks_out_is_no_first_frame(pipeline_f
             painter.paint(frame, mask)
     else:
         assert painter.paint(frame, mask)[mask].any()
+
+
+def test_image_model_that_does_not_fit_is_named_with_the_way_out(flux_folder, monkeypatch):
+    def too_large(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(FluxTransformer2DModel, "forward", too_large)
+    with pytest.raises(BackendError, match=r"does not hold .*--first-frame.*first_frame\.weights"):
+        ModelFirstFrame(settings(flux_folder), prompt="a").paint(*frame_and_mask())
+
+
+def test_image_model_is_let_go_before_the_video_is_made(flux_folder):
+    """By the weights that are alive: those that hold themselves would wait for the garbage collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        ModelFirstFrame(settings(flux_folder), prompt="a").paint(*frame_and_mask())
+        alive = [one for one in gc.get_objects() if isinstance(one, FluxTransformer2DModel | AutoencoderKL)]
+    finally:
+        gc.enable()
+    assert not alive
 
 
 def test_folder_that_is_no_pipeline_is_refused(tmp_path):
