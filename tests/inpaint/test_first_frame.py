@@ -210,7 +210,7 @@ def test_image_model_is_let_go_before_the_video_is_made(flux_folder):
     gc.disable()
     try:
         ModelFirstFrame(settings(flux_folder), prompt="a").paint(*frame_and_mask())
-        alive = [one for one in gc.get_objects() if isinstance(one, FluxTransformer2DModel | AutoencoderKL)]
+        alive = [one for one in gc.get_objects() if type(one) in (FluxTransformer2DModel, AutoencoderKL)]
     finally:
         gc.enable()
     assert not alive
