@@ -1,3 +1,4 @@
+import gc
 import json
 import shutil
 
@@ -10,6 +11,7 @@ pytest.importorskip("diffusers")
 
 from diffusers import (
     AutoencoderKL,
+    AutoPipelineForInpainting,
     DDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxFillPipeline,
@@ -17,7 +19,17 @@ from diffusers import (
     StableDiffusionInpaintPipeline,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
 
 from tests.models.local_hub import LocalHub
 from vpdata.errors import BackendError, ConfigError
@@ -45,9 +57,11 @@ def clip_tokenizer(folder):
     return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77)
 
 
+_CLIP_SIZES = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
 def clip_text_model():
-    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
-    return CLIPTextModel(CLIPTextConfig(vocab_size=4, bos_token_id=0, eos_token_id=1, **sizes))
+    return CLIPTextModel(CLIPTextConfig(vocab_size=4, bos_token_id=0, eos_token_id=1, **_CLIP_SIZES))
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +170,50 @@ def test_what_is_published_is_fetched_and_fills_the_hole(folder, request, tmp_pa
     frame, mask = frame_and_mask()
     fetched, own = (ModelFirstFrame(settings(where), prompt="a").paint(frame, mask) for where in ("lab/fill", made))
     assert np.array_equal(fetched, own)
+
+
+@pytest.mark.parametrize(("threshold", "is_flagged"), [(-5.0, True), (5.0, False)])
+def test_picture_that_its_safety_checker_blacks_out_is_no_first_frame(pipeline_folder, tmp_path, threshold, is_flagged):
+    """The checker flags what is nearer to a concept, as a cosine in [-1, 1], than the concept's threshold."""
+    vision = _CLIP_SIZES | {"image_size": 32, "patch_size": 16}
+    checker = StableDiffusionSafetyChecker(
+        CLIPConfig(projection_dim=8, vision_config=vision, text_config=dict(_CLIP_SIZES))
+    )
+    torch.nn.init.constant_(checker.concept_embeds_weights, threshold)
+    torch.nn.init.constant_(checker.special_care_embeds_weights, 5.0)
+    processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32)
+    pipeline = AutoPipelineForInpainting.from_pretrained(
+        pipeline_folder, safety_checker=checker, feature_extractor=processor
+    )
+    pipeline.save_pretrained(tmp_path)
+    frame, mask = frame_and_mask()
+    painter = ModelFirstFrame(settings(tmp_path), prompt="a")
+    if is_flagged:
+        with pytest.raises(BackendError, match=r"safety checker.*first_frame\.seed.*--first-frame"):
+            painter.paint(frame, mask)
+    else:
+        assert painter.paint(frame, mask)[mask].any()
+
+
+def test_image_model_that_does_not_fit_is_named_with_the_way_out(flux_folder, monkeypatch):
+    def too_large(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(FluxTransformer2DModel, "forward", too_large)
+    with pytest.raises(BackendError, match=r"does not hold .*--first-frame.*first_frame\.weights"):
+        ModelFirstFrame(settings(flux_folder), prompt="a").paint(*frame_and_mask())
+
+
+def test_image_model_is_let_go_before_the_video_is_made(flux_folder):
+    """By the weights that are alive: those that hold themselves would wait for the garbage collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        ModelFirstFrame(settings(flux_folder), prompt="a").paint(*frame_and_mask())
+        alive = [one for one in gc.get_objects() if type(one) in (FluxTransformer2DModel, AutoencoderKL)]
+    finally:
+        gc.enable()
+    assert not alive
 
 
 def test_folder_that_is_no_pipeline_is_refused(tmp_path):

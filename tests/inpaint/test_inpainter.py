@@ -4,6 +4,9 @@ import torch
 
 pytest.importorskip("peft")
 
+from diffusers.hooks import group_offloading
+from safetensors.torch import load_file, save_file
+
 from tests.inpaint.trained import SMALL, save_adapter, save_encoder, tiny
 from vpdata.backbones.loading import load_backbone
 from vpdata.errors import BackendError, ConfigError
@@ -172,6 +175,42 @@ def test_style_loaded_after_the_id_adapter_is_the_same_as_before_it(encoder, tmp
     assert not np.array_equal(styled, without_style)
     only_style = inpainter(encoder, styles=[{"weights": str(style)}])
     assert not np.array_equal(styled[9:], only_style(video, mask, "a red ball")[9:])
+
+
+def test_style_that_is_refused_takes_nothing_away(encoder, tmp_path):
+    model = inpainter(encoder, id_adapter=save_adapter(tmp_path / "id", "wan"))
+    video, mask = video_and_mask(13)
+    before = model(video, mask, "a red ball")
+    wrong = save_style(tmp_path / "style", "wan-ti2v") / "pytorch_lora_weights.safetensors"
+    tensors = {name: tensor[:, :1].contiguous() for name, tensor in load_file(wrong).items()}
+    save_file(tensors, wrong)
+    for style in (tmp_path / "missing.safetensors", wrong):
+        with pytest.raises(BackendError, match="style"):
+            model.load_lora(style)
+        assert np.array_equal(model(video, mask, "a red ball"), before)
+
+
+def test_layers_of_the_id_adapter_are_offloaded_behind_a_style_too(encoder, tmp_path, monkeypatch):
+    """What comes to the GPU is counted by diffusers' own hooks, which a CPU has too."""
+    num_onloaded = 0
+    onload = group_offloading.ModuleGroup.onload_
+
+    def counted(group):
+        nonlocal num_onloaded
+        num_onloaded += 1
+        onload(group)
+
+    monkeypatch.setattr(group_offloading.ModuleGroup, "onload_", counted)
+    adapter, style = save_adapter(tmp_path / "id", "wan"), save_style(tmp_path / "style")
+    layers = {"memory": {"offload": "layers"}, "id_adapter": adapter}
+    before = inpainter(encoder, **layers, styles=[{"weights": str(style)}])
+    after = inpainter(encoder, **layers)
+    after.load_lora(style)
+    video, mask = video_and_mask(13)
+    made = before(video, mask, "a red ball")
+    wanted, num_onloaded = num_onloaded, 0
+    assert np.array_equal(after(video, mask, "a red ball"), made)
+    assert num_onloaded == wanted
 
 
 @pytest.mark.parametrize("memory", [{"offload": "layers"}, {"offload": "text_encoder"}, {"attention": "math"}])

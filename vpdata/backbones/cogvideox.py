@@ -146,7 +146,8 @@ class CogVideoX(Backbone):
         # The embedding of latents that are zero is bias plus position.
         nothing = text.new_zeros(1, frames, self.transformer.config["in_channels"], rows, columns)
         embedded = embed(text[:1], nothing)[:, text.shape[1] :]
-        return embed.text_proj(text), embedded - self.patch_weight()[1].to(embedded.dtype)
+        # Behind its use, a layer that is offloaded has its bias elsewhere.
+        return embed.text_proj(text), embedded - self.patch_weight()[1].to(embedded)
 
     def _motion_strength(self, like: Tensor) -> Tensor | None:
         if self.transformer.ofs_embedding is None:

@@ -95,14 +95,12 @@ class Wan(Backbone):
         _, time, text, image = self.transformer.condition_embedder(
             given.flatten(), conditions.text, image_tokens, timestep_seq_len=given.shape[1] if given.ndim == 2 else None
         )
-        frames, rows, columns = (size * cells for size, cells in zip(grid, self.spec.patch, strict=True))
+        # Not by `transformer.rope`: where layers are offloaded, its tables stay on the CPU from the second pass on.
+        rotary = [table[None, :, None] for table in self.rotary(grid, device=tokens.device)]
         return BlockState(
             video=tokens,
             text=text if image is None else torch.cat([image, text], dim=1),
-            constants=(
-                time.unflatten(-1, (6, -1)),
-                self.transformer.rope(tokens.new_empty(1, 1, frames, rows, columns)),
-            ),
+            constants=(time.unflatten(-1, (6, -1)), rotary),
         )
 
     def run_block(self, block: nn.Module, state: BlockState) -> BlockState:
@@ -123,9 +121,7 @@ class Wan(Backbone):
     def num_given_frames(self, conditions: Conditions) -> int:
         return int(self._replaces_first_frame and conditions.first_frame is not None)
 
-    def rotary(
-        self, grid: tuple[int, int, int], *, first_frame: int = 0, device: torch.device | None = None
-    ) -> Rotary | None:
+    def rotary(self, grid: tuple[int, int, int], *, first_frame: int = 0, device: torch.device | None = None) -> Rotary:
         rope = self.transformer.rope
         frame = torch.arange(first_frame, first_frame + grid[0], device=device)
         row, column = torch.arange(grid[1], device=device), torch.arange(grid[2], device=device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,12 +86,40 @@ class ModelFirstFrame:
         self._prompt = prompt
 
     def paint(self, frame: Frames, mask: Masks) -> Frames:
-        """BackendError where the weights cannot be loaded."""
+        """BackendError where the weights cannot be loaded or run, or their safety checker blacks the picture out."""
         settings = self._settings
         pipeline = _load(settings)
+        try:
+            output = self._output(pipeline, frame, mask)
+        except torch.OutOfMemoryError as error:
+            # The part that was at work is on the GPU still.
+            pipeline.maybe_free_model_hooks()
+            raise BackendError(
+                f"the GPU's memory does not hold {settings.weights}, which makes the first frame, beside the video's "
+                "model; give the first frame with its hole filled (--first-frame) or a smaller image model (--set "
+                "first_frame.weights=...), or leave it more room (--set memory.offload=layers)"
+            ) from error
+        finally:
+            # Parts of it hold themselves, by accelerate's hooks and without.
+            del pipeline
+            gc.collect()
+            if settings.device == "cuda":
+                torch.cuda.empty_cache()
+        # Only some pipelines have a checker: None without one, and else a flag for each picture.
+        if any(getattr(output, "nsfw_content_detected", None) or ()):
+            raise BackendError(
+                f"the safety checker of {settings.weights} has blacked out the first frame that was made; take another "
+                "seed (--set first_frame.seed=...), or give the first frame with its hole filled (--first-frame)"
+            )
+        height, width = frame.shape[:2]
+        made = output.images[0].convert("RGB").resize((width, height))
+        return np.where(mask[..., None], np.asarray(made), frame)
+
+    def _output(self, pipeline: Any, frame: Frames, mask: Masks) -> Any:
+        settings = self._settings
         height, width = frame.shape[:2]
         guidance = {} if settings.guidance is None else {"guidance_scale": settings.guidance}
-        made = pipeline(
+        return pipeline(
             prompt=self._prompt,
             image=Picture.fromarray(frame),
             mask_image=Picture.fromarray(mask.astype(np.uint8) * 255),
@@ -99,11 +128,7 @@ class ModelFirstFrame:
             num_inference_steps=settings.num_steps,
             generator=torch.Generator("cpu").manual_seed(settings.seed),
             **guidance,
-        ).images[0]
-        del pipeline
-        if settings.device == "cuda":
-            torch.cuda.empty_cache()
-        return np.where(mask[..., None], np.asarray(made.convert("RGB").resize((width, height))), frame)
+        )
 
 
 def _load(settings: FirstFrameSettings) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers.hooks.group_offloading import _maybe_remove_and_reapply_group_offloading
 
 from vpdata.backbones.identity_saving import load_id_adapter
 from vpdata.backbones.loading import (
@@ -150,13 +151,17 @@ class Inpainter:
     def load_lora(self, weights: str | Path, *, scale: float = 1.0) -> None:
         """Merge a LoRA of the backbone, a style, for all that follows; see `StyleSettings`.
 
-        BackendError for one that is missing, damaged, or for another backbone.
+        BackendError for one that is missing, damaged, or for another backbone; then all is as it was.
         """
         if self._model.identity is not None:
             # Its layers stand around the weights that the style is merged into.
             self._without_identity()
-        merge_style(weights, self._backbone, scale=scale)
-        self._put_identity_in()
+        try:
+            merge_style(weights, self._backbone, scale=scale)
+        finally:
+            self._put_identity_in()
+            # The adapter's layers are new, and have no hooks that bring them to the GPU.
+            _maybe_remove_and_reapply_group_offloading(self._backbone.transformer)
         styles = (*self.settings.styles, StyleSettings(weights=str(weights), scale=scale))
         self.settings = dataclasses.replace(self.settings, styles=styles)
 

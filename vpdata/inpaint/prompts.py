@@ -61,7 +61,7 @@ def warn_of_unused(texts: PromptsByFrame, windows: Sequence[Window]) -> None:
 
 
 class PromptEmbedder:
-    """Embeds each text once; the text encoder is loaded by the first."""
+    """Embeds each text of a video once, and keeps it for the next; the text encoder is loaded by the first."""
 
     def __init__(self, load: Callable[[], TextEncoder], *, device: torch.device) -> None:
         """`device`: where the embeddings are wanted."""
@@ -73,6 +73,8 @@ class PromptEmbedder:
     def prompts(self, texts: PromptsByFrame) -> Prompts:
         """The embedded prompts of a video."""
         embedded = {text: self._embed(text) for text in dict.fromkeys([*texts.values(), ""])}
+        # A server that is asked for many videos would keep every text of them on the GPU.
+        self._embedded = embedded
         return Prompts(of_window=lambda window: embedded[prompt_of(window, texts)], empty=embedded[""])
 
     def _embed(self, text: str) -> Tensor:
