@@ -163,7 +163,7 @@ def test_what_any_of_several_splits_holds_out_is_not_trained_on(folders, tmp_pat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"latents": ()}, "got latents .* wanted one or more of each"),
+        ({"latents": ()}, "got the folders .* wanted one or more of each"),
         ({"split": ()}, "wanted one or more of each"),
         ({"split": ("a.parquet", "none")}, "wanted files, or none alone"),
     ],

@@ -25,7 +25,7 @@ def open_latent_sets(uris: Sequence[str], *, fingerprint: str | None = None) -> 
     for uri in uris[1:]:
         _refuse_other_facts(read_facts(uri), wanted, uri=uri, first=uris[0])
     sets = [open_latents(uri, fingerprint=fingerprint) for uri in uris]
-    _refuse_shared_clips(uris, [one.windows.table["clip_id"].unique() for one in sets])
+    refuse_shared_clips(uris, [one.windows.table["clip_id"].unique() for one in sets])
     sets.sort(key=lambda one: one.windows[0].clip_id if len(one.windows) else "")
     tables = [_numbered(one.windows.table, number) for number, one in enumerate(sets)]
     return LatentDataset([folder for one in sets for folder in one.shards], wanted, pa.concat_tables(tables))
@@ -40,8 +40,8 @@ def _refuse_other_facts(facts: LatentFacts, wanted: LatentFacts, *, uri: str, fi
         )
 
 
-def _refuse_shared_clips(uris: Sequence[str], clips: Sequence[pa.Array]) -> None:
-    """`clips`: the ids of each folder, each once."""
+def refuse_shared_clips(uris: Sequence[str], clips: Sequence[pa.Array]) -> None:
+    """RunError that names a clip of two folders. `clips`: the ids in each folder, each once."""
     ids, counts = pa.concat_arrays(clips).value_counts().flatten()
     shared = ids.filter(pa.array(counts.to_numpy() > 1))
     if len(shared):

@@ -19,15 +19,15 @@ from vpdata.backbones.loading import fingerprint, load_codec, load_text_encoder,
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.dataset.latent_sets import open_latent_sets
 from vpdata.dataset.latents import EncodedWindow
-from vpdata.dataset.reader import open_dataset
 from vpdata.dataset.split import NO_SPLIT, Split, read_split
 from vpdata.errors import ConfigError
 from vpdata.train.batch import Batches
 from vpdata.train.captions import TextSettings
 from vpdata.train.empty_text import empty_text
 from vpdata.train.latent_batches import latent_batches
-from vpdata.train.online_batches import OnlineSettings, clip_facts, online_batches
+from vpdata.train.online_batches import OnlineSettings, online_batches
 from vpdata.train.planned import LoaderSettings
+from vpdata.train.runs import open_runs
 from vpdata.train.world import World
 
 _log = logging.getLogger(__name__)
@@ -44,9 +44,9 @@ class DataSettings:
 
     latents: str | tuple[str, ...] | None = None
     """Folder that `vpdata encode` wrote, local or on a store; or a list of such, in any order."""
-    run: str | None = None
-    """Folder that `vpdata build` wrote: its clips are encoded on the fly, which costs VAE and text encoder their share
-    of the GPU, and their masks are drawn anew each time."""
+    run: str | tuple[str, ...] | None = None
+    """Folder that `vpdata build` wrote, or a list of such, in any order: clips are encoded on the fly, which costs VAE
+    and text encoder their share of the GPU, and their masks are drawn anew each time."""
     online: OnlineSettings = field(default_factory=OnlineSettings)
     """How windows and masks are made from `run`."""
     split: str | tuple[str, ...]
@@ -59,8 +59,8 @@ class DataSettings:
     def __post_init__(self) -> None:
         if (self.latents is None) == (self.run is None):
             raise ValueError(f"got latents {self.latents} and run {self.run}, wanted exactly one of the two")
-        if self.latents in ((), []) or self.split in ((), []):
-            raise ValueError(f"got latents {self.latents} and split {self.split}, wanted one or more of each")
+        if not (self.folders and self.splits):
+            raise ValueError(f"got the folders {self.folders} and the splits {self.splits}, wanted one or more of each")
         if NO_SPLIT in self.splits and len(self.splits) > 1:
             raise ValueError(f"got split {self.split}, wanted files, or none alone")
         if self.latents is not None and self.online != OnlineSettings():
@@ -73,7 +73,7 @@ class DataSettings:
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """Those of `latents`, or else that of `run`."""
+        """Those of `latents`, or else of `run`."""
         chosen = self.run if self.latents is None else self.latents
         assert chosen is not None
         return _listed(chosen)
@@ -162,16 +162,15 @@ def _encoded(
 def _online(
     settings: DataSettings, backbone: BackboneSettings, output: Path, pairs: bool, seed: int, world: World
 ) -> Data:
-    assert settings.run is not None
-    with world.together(f"opening {settings.run}"):
-        dataset, clips = open_dataset(settings.run), clip_facts(settings.run)
+    with world.together(f"opening {' and '.join(settings.folders)}"):
+        datasets, clips = open_runs(settings.folders)
         codec, text_encoder = load_codec(backbone), load_text_encoder(backbone)
         clip_ids, video_ids = [clip.id for clip in clips], [clip.video_id for clip in clips]
         trained, watched = _divided(clip_ids, video_ids, settings)
 
         def batches(chosen: BoolArray, text: TextSettings) -> Batches:
             return online_batches(
-                dataset,
+                datasets,
                 list(compress(clips, chosen)),
                 codec=codec,
                 text_encoder=text_encoder,
