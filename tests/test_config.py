@@ -35,10 +35,16 @@ class Outer:
     limit: float | None = None
     size: tuple[int, int] = (1, 2)
     words: tuple[str, ...] = ()
+    paths: str | tuple[str, ...] | None = None
     inner: Inner = field(default_factory=Inner)
     parts: tuple[Inner, ...] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
     model: ModelChoice | None = None
+
+
+@pytest.mark.parametrize(("text", "paths"), [("a", "a"), ("[a, 's3://b/c']", ("a", "s3://b/c")), ("null", None)])
+def test_one_or_several_may_be_given(text, paths):
+    assert fill(Outer, with_overrides({"name": "x"}, [f"paths={text}"])).paths == paths
 
 
 def test_of_a_local_path_only_the_last_part_is_public():
@@ -111,6 +117,8 @@ def test_number_with_an_exponent_need_have_no_point(text):
         ({"name": "x", "size": 1}, r"size: got 1 \(int\), wanted a list"),
         ({"name": "x", "words": "ab"}, r"words: got 'ab' \(str\), wanted a list"),
         ({"name": "x", "words": ["a", 1]}, r"words\[1\]: got 1 \(int\), wanted text"),
+        ({"name": "x", "paths": 1}, r"paths: got 1 \(int\), wanted text"),
+        ({"name": "x", "paths": ["a", 1]}, r"paths\[1\]: got 1 \(int\), wanted text"),
         ({"name": "x", "inner": None}, r"inner: got None \(NoneType\), wanted a mapping"),
         (
             {"name": "x", "inner": {"mode": "exakt"}},
@@ -140,6 +148,7 @@ outers = st.builds(
     num=st.integers(),
     limit=st.none() | st.floats(allow_nan=False, allow_infinity=False),
     words=st.lists(st.sampled_from(["a", "yes", "1", "null", ""])).map(tuple),
+    paths=st.none() | st.text("ab") | st.lists(st.text("ab")).map(tuple),
     inner=inners,
     parts=st.lists(inners, max_size=3).map(tuple),
 )

@@ -137,7 +137,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in args:
             return None
-        (inner,) = [arm for arm in args if arm is not type(None)]
+        arms = [arm for arm in args if arm is not type(None)]
+        is_list = isinstance(value, (list, tuple))  # "one or several" is the only choice between two types
+        (inner,) = [arm for arm in arms if (typing.get_origin(arm) is tuple) == is_list] or arms
         return _convert(inner, value, where)
     if origin is Literal:
         if value not in args:

@@ -23,13 +23,22 @@ from vpdata.dataset.latents import (
 
 BACKBONE = BackboneSettings(tiny="wan", device="cpu", dtype="float32")
 NUM_CLIPS = 6
-_HEIGHT_PX, _WIDTH_PX, _NUM_FRAMES = 32, 48, 5
+_HEIGHT_PX, _NUM_FRAMES = 32, 5
 
 
 def write_random_latents(
-    folder: Path, *, num_clips: int = NUM_CLIPS, changed_fingerprint: str | None = None, **changes: Any
+    folder: Path,
+    *,
+    num_clips: int = NUM_CLIPS,
+    first_clip: int = 0,
+    width_px: int = 48,
+    changed_fingerprint: str | None = None,
+    **changes: Any,
 ) -> None:
-    """Six clips of three videos, or fewer, each with one window and two masks; `changes` are of what the index says."""
+    """Six clips of three videos, or fewer, each with one window and two masks; `changes` are of what the index says.
+
+    first_clip: its number, which others that are trained on beside these begin behind.
+    """
     spec = read_spec(BACKBONE)
     facts = LatentFacts(
         fingerprint=changed_fingerprint or fingerprint(BACKBONE),
@@ -40,16 +49,17 @@ def write_random_latents(
         text_dim=spec.text_dim,
         takes_first_frame=spec.takes_first_frame,
     )
-    shape = spec.latent_shape(_NUM_FRAMES, _HEIGHT_PX, _WIDTH_PX)
-    write_latents(folder, facts, [_clip(number, shape, spec.text_dim, changes) for number in range(num_clips)])
+    shape = spec.latent_shape(_NUM_FRAMES, _HEIGHT_PX, width_px)
+    numbers = range(first_clip, first_clip + num_clips)
+    write_latents(folder, facts, [_clip(number, shape, width_px, spec.text_dim, changes) for number in numbers])
 
 
 def _clip(
-    number: int, shape: tuple[int, ...], text_dim: int, changes: Mapping[str, Any]
+    number: int, shape: tuple[int, ...], width_px: int, text_dim: int, changes: Mapping[str, Any]
 ) -> tuple[EncodedClip, dict[str, bytes]]:
     random = torch.Generator().manual_seed(number)
     video = torch.randn(shape[0], 1, 1, 1, generator=random).expand(shape)
-    union = np.zeros((shape[1], _HEIGHT_PX, _WIDTH_PX), dtype=bool)
+    union = np.zeros((shape[1], _HEIGHT_PX, width_px), dtype=bool)
     union[:, 4:20, 8:24] = True
     window = EncodedWindow(
         clip_id=f"clip-{number}",
@@ -59,7 +69,7 @@ def _clip(
         fps=Fraction(8),
         num_frames=_NUM_FRAMES,
         height_px=_HEIGHT_PX,
-        width_px=_WIDTH_PX,
+        width_px=width_px,
         num_variants=2,
         hole_fracs=(0.1, 0.1),
         variant_kinds=("track", "box"),

@@ -63,6 +63,14 @@ def test_clips_that_are_encoded_on_the_fly_train_and_go_on_bit_by_bit(run, tmp_p
     assert losses_in(tmp_path / "stopped") == losses_in(tmp_path / "whole")
 
 
+def test_training_on_the_halves_of_a_run_is_the_training_on_the_run(run, tmp_path):
+    whole = write_config(tmp_path, "whole", tiny="wan", data={"run": str(run), "online": {"windows": WINDOWS}})
+    assert main(["train", *whole, "--set", "stop_at_step=2"]) == 75
+    halves = [f"{run}/shards/vpdata-00000{number}.tar" for number in (1, 0)]
+    assert main(["train", *whole, "--set", f"data.run=[{', '.join(halves)}]"]) == 0
+    assert len(losses_in(tmp_path / "whole")) == 4
+
+
 @pytest.mark.slow
 def test_adapter_is_trained_on_encoded_pairs_behind_the_first_stage(run, tmp_path):
     encode = {

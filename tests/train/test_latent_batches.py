@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from vpdata.dataset.latent_sets import open_latent_sets
 from vpdata.dataset.latents import (
     EncodedClip,
     EncodedWindow,
@@ -137,8 +138,13 @@ def test_captions_are_the_objects_own_or_the_empty_one(tmp_path):
         assert not batch.text[:, 2:].any()
 
 
-def test_pairs_give_the_target_with_its_source(tmp_path):
-    dataset = written(tmp_path, [encoded_clip(0), encoded_clip(1, names=("first",)), encoded_clip(2)])
+@pytest.mark.parametrize("num_folders", [1, 2])
+def test_pairs_give_the_target_with_its_source(tmp_path, num_folders):
+    clips = [encoded_clip(0), encoded_clip(1, names=("first",)), encoded_clip(2)]
+    folders = [tmp_path / str(number) for number in range(num_folders)]
+    for number, folder in enumerate(folders):
+        write_latents(folder, FACTS, clips[number::num_folders])
+    dataset = open_latent_sets([str(folder) for folder in folders])
     batches = samples_of(batches_of(dataset, pairs=True), epochs=3)
     assert {clip for batch in batches for clip in batch.clip_ids} == {"clip-000", "clip-002"}
     for batch in batches:

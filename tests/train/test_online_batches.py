@@ -12,11 +12,12 @@ from vpdata.backbones.loading import load_codec, load_text_encoder
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.dataset.reader import open_dataset
 from vpdata.dataset.training_windows import WindowSettings
-from vpdata.errors import ConfigError
+from vpdata.errors import ConfigError, RunError
 from vpdata.media.mask_mix import KindWeights, MaskMix
 from vpdata.train.captions import TextSettings
-from vpdata.train.online_batches import OnlineSettings, clip_facts, online_batches
+from vpdata.train.online_batches import OnlineSettings, online_batches
 from vpdata.train.planned import LoaderSettings
+from vpdata.train.runs import open_runs
 
 # Half the size of the clips of `tests.runs`, whose 24 frames at 12 fps are 16 steps at 8 fps.
 HEIGHT, WIDTH = 32, 48
@@ -52,9 +53,10 @@ def encoders():
 
 def batches_of(run, encoders, *, masks=PLAIN, windows=WINDOWS, batch_size=2, clips=None, **options):
     codec, text_encoder = encoders
+    datasets, all_clips = open_runs([run] if isinstance(run, str) else run)
     return online_batches(
-        open_dataset(run),
-        clip_facts(run) if clips is None else clips,
+        datasets,
+        all_clips if clips is None else clips,
         codec=codec,
         text_encoder=text_encoder,
         settings=OnlineSettings(windows=windows, masks=masks),
@@ -201,11 +203,21 @@ def test_captions_of_the_object_in_the_hole_are_encoded(run, encoders):
         assert all(torch.allclose(one, empty, atol=1e-5) for one in batch.text)
 
 
+def test_several_runs_give_the_batches_of_one_that_holds_all_their_clips(run, encoders):
+    halves = [f"{run}/shards/vpdata-00000{number}.tar" for number in (1, 0)]
+    one, several = (samples_of(batches_of(each, encoders["cogvideox"])) for each in (run, halves))
+    assert [batch.clip_ids for batch in several] == [batch.clip_ids for batch in one]
+    assert len({clip for batch in several for clip in batch.clip_ids}) == 4
+    assert all(torch.equal(batch.video, same.video) for batch, same in zip(one, several, strict=True))
+    with pytest.raises(RunError, match=r"both hold the clip \S+, one of 2 that lie in several folders"):
+        open_runs([run, halves[0]])
+
+
 def test_clips_that_are_too_short_are_counted_or_refused(run, encoders, caplog):
     long = WindowSettings(height_px=HEIGHT, width_px=WIDTH, num_frames=17, pairs=((5, 5, 5),))
     with pytest.raises(ConfigError, match="none of the 4 clips is long enough"):
         batches_of(run, encoders["cogvideox"], windows=long)
-    clips = clip_facts(run)
+    _, clips = open_runs([run])
     short = [
         *clips[:3],
         replace(clips[3], num_frames=4),

@@ -84,6 +84,7 @@ class LatentWindow(EncodedWindow):
     """One row of the index."""
 
     shard: str
+    """Name of its tar; of several folders opened as one, behind its folder's number: `1/latents-000000.tar`."""
     offset: int
     """Of the window's member in the shard."""
     num_bytes: int
@@ -216,10 +217,7 @@ def open_latents(uri: str | Path, *, fingerprint: str | None = None) -> LatentDa
     of another `fingerprint`.
     """
     root = Folder(uri)
-    if not root.exists(layout.LATENTS_CONFIG):
-        raise RunError(f"{uri} holds no {layout.LATENTS_CONFIG}; give the folder that `vpdata encode --output` wrote")
-    config = yaml.safe_load(root.read(layout.LATENTS_CONFIG))
-    facts = fill(LatentFacts, config["facts"], where=f"{uri}/{layout.LATENTS_CONFIG}: facts")
+    facts, num_shards = _read_config(root)
     if fingerprint not in (None, facts.fingerprint):
         raise RunError(
             f"{uri}: got latents of the fingerprint {facts.fingerprint}, wanted {fingerprint}: they were made with the "
@@ -227,14 +225,29 @@ def open_latents(uri: str | Path, *, fingerprint: str | None = None) -> LatentDa
         )
     folder = root.child(layout.INDEX)
     names = folder.names(".parquet")
-    if len(names) != config["num_shards"]:
+    if len(names) != num_shards:
         raise RunError(
-            f"{uri}: got the index of {len(names)} shards, wanted {config['num_shards']}; run the same `vpdata encode` "
-            "again"
+            f"{uri}: got the index of {len(names)} shards, wanted {num_shards}; run the same `vpdata encode` again"
         )
     tables = [_read_index(folder, name) for name in names]
     table = pa.concat_tables(tables) if tables else codec.schema_of(LatentWindow).empty_table()
-    return LatentDataset(root.child(layout.SHARDS), facts, table)
+    return LatentDataset([root.child(layout.SHARDS)], facts, table)
+
+
+def read_facts(uri: str | Path) -> LatentFacts:
+    """What the latents in a folder were made with; RunError where there are none."""
+    return _read_config(Folder(uri))[0]
+
+
+def _read_config(root: Folder) -> tuple[LatentFacts, int]:
+    """What they were made with, and the number of shards."""
+    if not root.exists(layout.LATENTS_CONFIG):
+        raise RunError(
+            f"{root.uri} holds no {layout.LATENTS_CONFIG}; give the folder that `vpdata encode --output` wrote"
+        )
+    config = yaml.safe_load(root.read(layout.LATENTS_CONFIG))
+    facts = fill(LatentFacts, config["facts"], where=f"{root.uri}/{layout.LATENTS_CONFIG}: facts")
+    return facts, config["num_shards"]
 
 
 def _read_index(folder: Folder, name: str) -> pa.Table:
@@ -270,8 +283,9 @@ class Windows(Sequence[LatentWindow]):
 class LatentDataset:
     """Windows in the order of their clips' ids, fetched when they are asked for. Picklable."""
 
-    def __init__(self, shards: Folder, facts: LatentFacts, table: pa.Table) -> None:
-        self._shards = shards
+    def __init__(self, shards: Sequence[Folder], facts: LatentFacts, table: pa.Table) -> None:
+        """`shards`: where the tars lie; of more than one folder, see `LatentWindow.shard`."""
+        self.shards = tuple(shards)
         self.facts = facts
         self.windows = Windows(table.combine_chunks())
 
@@ -307,8 +321,14 @@ class LatentDataset:
         )
 
     def _read(self, window: LatentWindow, offset: int, memory: memoryview) -> dict[str, Tensor]:
-        self._shards.read_into(window.shard, offset, memory)
+        folder, tar = self._place(window)
+        folder.read_into(tar, offset, memory)
         return tensor_views(memory, where=self._where(window))
 
     def _where(self, window: LatentWindow) -> str:
-        return f"{self._shards.uri}/{window.shard}: {window.clip_id} {window.name}"
+        folder, tar = self._place(window)
+        return f"{folder.uri}/{tar}: {window.clip_id} {window.name}"
+
+    def _place(self, window: LatentWindow) -> tuple[Folder, str]:
+        number, _, tar = window.shard.rpartition("/")
+        return self.shards[int(number or 0)], tar

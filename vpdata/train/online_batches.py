@@ -17,10 +17,8 @@ from vpdata.backbones.codec import LatentCodec
 from vpdata.backbones.latent_masks import pack, union_over_groups
 from vpdata.backbones.port import FirstFrame
 from vpdata.backbones.text_encoder import TextEncoder, pad_text
-from vpdata.dataset import layout
-from vpdata.dataset.index import read_index
 from vpdata.dataset.latents import CLIP_TEXT, WindowName
-from vpdata.dataset.reader import Dataset, index_files
+from vpdata.dataset.reader import Dataset
 from vpdata.dataset.training_windows import TrainingWindow, WindowSettings, plan_windows
 from vpdata.errors import ConfigError
 from vpdata.media.mask_mix import MaskMix, around_an_object
@@ -31,6 +29,7 @@ from vpdata.train.batch import Batch, IdSource
 from vpdata.train.captions import TextSettings, caption_of
 from vpdata.train.plan import BatchPlan, numbered
 from vpdata.train.planned import LoaderSettings, PlannedBatches, UnusableSample
+from vpdata.train.runs import ClipFacts
 
 _log = logging.getLogger(__name__)
 
@@ -41,19 +40,6 @@ class OnlineSettings:
 
     windows: WindowSettings = field(default_factory=WindowSettings)
     masks: MaskMix = field(default_factory=MaskMix)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipFacts:
-    """What planning must know of a clip."""
-
-    position: int
-    """In the data set."""
-    id: str
-    video_id: str
-    shard: str
-    num_frames: int
-    fps: Fraction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +88,7 @@ class OnlineSource:
 
     def __init__(
         self,
-        dataset: Dataset,
+        datasets: Sequence[Dataset],
         windows: Sequence[PlannedWindow],
         *,
         codec: LatentCodec,
@@ -111,14 +97,14 @@ class OnlineSource:
         text: TextSettings,
         seed: int,
     ) -> None:
-        self._dataset, self._windows = dataset, windows
+        self._datasets, self._windows = datasets, windows
         self._codec, self._text_encoder = codec, text_encoder
         self._settings, self._text, self._seed = settings, text, seed
 
     def load(self, window: int, *, ordinal: int) -> PixelItem:
         """See `SampleSource`; a clip is unusable without a track, and where its mask is empty."""
         planned = self._windows[window]
-        sample = self._dataset[planned.clip.position]
+        sample = self._datasets[planned.clip.run][planned.clip.position]
         if not sample.record.tracks:
             raise UnusableSample("no track", sample.id)
         drawn, dropped = masked_windows(
@@ -208,26 +194,8 @@ class OnlineSource:
         return pack(_stacked([union.view(np.uint8) for union in unions]), stride_px=spec.stride_px)
 
 
-def clip_facts(uri: str) -> list[ClipFacts]:
-    """The clips of the data set that `open_dataset(uri)` opens, in its order; reads only the index."""
-    root, names = index_files(uri)
-    table = read_index(root.child(layout.INDEX), names, ["id", "video_id", "shard", "num_frames", "fps"])
-    rates = {text: Fraction(text) for text in table["fps"].unique().to_pylist()}
-    return [
-        ClipFacts(
-            position=position,
-            id=row["id"],
-            video_id=row["video_id"],
-            shard=row["shard"],
-            num_frames=row["num_frames"],
-            fps=rates[row["fps"]],
-        )
-        for position, row in enumerate(table.to_pylist())
-    ]
-
-
 def online_batches(
-    dataset: Dataset,
+    datasets: Sequence[Dataset],
     clips: Sequence[ClipFacts],
     *,
     codec: LatentCodec,
@@ -240,7 +208,7 @@ def online_batches(
     rank: int = 0,
     world_size: int = 1,
 ) -> PlannedBatches[PixelItem, PixelBatch]:
-    """Batches of one rank from those `clips` of a data set.
+    """Batches of one rank from those `clips` of some data sets.
 
     pairs: as in `latent_batches`. Clips that are too short for a window are left out, with a warning that counts them.
     ConfigError where that leaves none, or where the backbone does not take the windows' size.
@@ -257,7 +225,7 @@ def online_batches(
         shards_per_block=loader.shards_per_block,
     )
     source = OnlineSource(
-        dataset, windows, codec=codec, text_encoder=text_encoder, settings=settings, text=text, seed=seed
+        datasets, windows, codec=codec, text_encoder=text_encoder, settings=settings, text=text, seed=seed
     )
     return PlannedBatches(plan, source, settings=loader, rank=rank, world_size=world_size)
 
