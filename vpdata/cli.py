@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     clean.add_argument("run", metavar="RUN")
     export = add("export", _export, "write the data set in another layout")
     export.add_argument("run", metavar="RUN")
-    export.add_argument("--format", choices=("videopainter", "hf"), required=True)
+    export.add_argument("--format", choices=("videopainter", "hf", "files"), required=True)
     export.add_argument("--output", metavar="FOLDER", required=True)
     imports = add("import", _import, "read a data set in the published VPData layout into a run")
     imports.add_argument("source", metavar="FOLDER")

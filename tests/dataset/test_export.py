@@ -87,7 +87,8 @@ def test_smaller_object_lies_on_top_and_the_loss_is_counted(videopainter, finish
 
 
 def test_equal_runs_give_equal_exports(videopainter, hugging_face, finished_run, tmp_path):
-    for format, first in (("videopainter", videopainter), ("hf", hugging_face)):
+    export(finished_run, tmp_path / "plain", format="files")
+    for format, first in (("videopainter", videopainter), ("hf", hugging_face), ("files", tmp_path / "plain")):
         export(finished_run, tmp_path / format, format=format)
         files = [path.relative_to(first) for path in first.rglob("*") if path.is_file()]
         assert len(files) > 3
@@ -142,7 +143,7 @@ def test_folder_that_is_not_empty_is_refused(finished_run, tmp_path):
         export(finished_run, tmp_path, format="hf")
 
 
-@pytest.mark.parametrize("format", ["videopainter", "hf"])
+@pytest.mark.parametrize("format", ["videopainter", "hf", "files"])
 def test_run_that_is_not_finished_is_refused(format, tmp_path):
     run = make_run(tmp_path / "run", num_clips=4, packed=False)
     with pytest.raises(RunError, match="got 0 of the 2 shards that are planned"):
@@ -160,7 +161,7 @@ def test_card_that_cannot_be_made_is_told_before_anything_is_written(run, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("format", ["videopainter", "hf"])
+@pytest.mark.parametrize("format", ["videopainter", "hf", "files"])
 def test_damaged_clip_is_not_exported(format, run, tmp_path):
     shard = run.folder.path("shards/vpdata-000001.tar")
     data = bytearray(shard.read_bytes())

@@ -1,10 +1,10 @@
-"""Writing a run in the layouts that other code reads: the published VPData folders, or a Hugging Face data set."""
+"""Writing a run in the layouts that other code reads: VPData as published, a Hugging Face data set, or plain files."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +16,7 @@ from vpdata.dataset import videopainter_files as files
 from vpdata.dataset import videopainter_sources
 from vpdata.dataset.hugging_face import write_hugging_face
 from vpdata.dataset.label_maps import LabelMap, write_label_maps
+from vpdata.dataset.plain_files import write_plain_files
 from vpdata.dataset.reader import SampleTrack, index_files, open_dataset
 from vpdata.dataset.run import Run
 from vpdata.errors import RunError
@@ -28,7 +29,7 @@ class Exported:
 
     num_clips: int
     num_rows: int
-    """A row per clip (hf), or per clip and track (videopainter)."""
+    """A row per clip (hf), or per clip and track (videopainter, files)."""
     hidden_frac: float | None = None
     """Share of all mask pixels that the layout could not hold, since a smaller object lies over them; None for one that
     holds all.
@@ -41,7 +42,10 @@ class Exported:
         return f"{told}; {self.hidden_frac:.1%} of the mask pixels were lost below smaller objects"
 
 
-def export(run: Run, output: str | Path, *, format: Literal["videopainter", "hf"]) -> Exported:
+Format = Literal["videopainter", "hf", "files"]
+
+
+def export(run: Run, output: str | Path, *, format: Format) -> Exported:
     """Write the whole data set to `output`, a new folder, local or remote.
 
     RunError where the folder is not empty, where the run is not finished, and at the first damaged clip: what was
@@ -52,7 +56,7 @@ def export(run: Run, output: str | Path, *, format: Literal["videopainter", "hf"
     if folder.names():
         raise RunError(f"{folder.uri} is not empty; give a new folder as --output, or remove this one")
     try:
-        return _videopainter(run, folder) if format == "videopainter" else _hugging_face(run, folder)
+        return _WRITERS[format](run, folder)
     except RunError as error:
         if not folder.names():
             raise
@@ -88,6 +92,18 @@ def _videopainter(run: Run, folder: Folder) -> Exported:
     folder.write(videopainter_sources.SOURCES_CSV, origins.getvalue().encode("utf-8"))
     folder.write(files.TRAIN_CSV, table.getvalue().encode("utf-8"))
     return Exported(num_clips=len(dataset), num_rows=num_rows, hidden_frac=layers.hidden_frac)
+
+
+def _plain_files(run: Run, folder: Folder) -> Exported:
+    num_clips, num_rows = write_plain_files(run, folder)
+    return Exported(num_clips=num_clips, num_rows=num_rows)
+
+
+_WRITERS: dict[Format, Callable[[Run, Folder], Exported]] = {
+    "videopainter": _videopainter,
+    "hf": _hugging_face,
+    "files": _plain_files,
+}
 
 
 class _Layers:
