@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from pycocotools import mask as coco
@@ -23,6 +24,7 @@ from vpdata.codec import to_table
 from vpdata.dataset.export import export
 from vpdata.dataset.run import Run, parquet_bytes, read_rows
 from vpdata.dataset.shards import PackEntry, write_shard
+from vpdata.dataset.split import SplitFacts, SplitRow, split_bytes
 from vpdata.errors import RunError
 from vpdata.records import Embedding, Record
 
@@ -135,6 +137,63 @@ def test_snippet_of_the_hugging_face_card_runs(hugging_face, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "blue square a blue square (64, 96, 24)" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def held_out_run(tmp_path_factory) -> Run:
+    """Five clips, of which one split holds out a video and another the clip of a second one."""
+    run = make_run(tmp_path_factory.mktemp("held_out") / "run", num_clips=5)
+    first, second, *_ = sorted(SEEDS)
+    facts = SplitFacts(name="bench", seed=1, look_alike_frac=0.1, look_alike_cosine=0.9)
+    videos = [SplitRow(kind="video", id=first.split("-")[0])]
+    run.folder.write("splits/bench.parquet", split_bytes(facts, videos))
+    run.folder.write("splits/other.parquet", split_bytes(facts, [SplitRow(kind="clip", id=second)]))
+    return run
+
+
+@pytest.mark.parametrize("format", ["videopainter", "hf", "files"])
+def test_what_splits_hold_out_is_the_test_split(format, held_out_run, tmp_path):
+    exported = export(held_out_run, tmp_path / "out", format=format)
+    assert "the 2 clips that the run's splits hold out are in the test split" in str(exported)
+    assert exported.num_clips == 5
+    held_out, trained = sorted(SEEDS)[:2], sorted(SEEDS)[2:]
+    if format == "hf":
+        datasets = pytest.importorskip("datasets")
+        clips = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+        assert {split: clips[split]["id"][:] for split in clips} == {"train": trained, "test": held_out}
+        return
+    if format == "videopainter":
+        tables = {name: f"pexels_videovo_{name}_dataset.csv" for name in ("train", "test")}
+        path_of = "path"
+    else:
+        tables, path_of = {"train": "metadata.csv", "test": "test/metadata.csv"}, "video"
+    found = {}
+    for split, name in tables.items():
+        with (tmp_path / "out" / name).open(newline="") as file:
+            paths = {row[path_of] for row in csv.DictReader(file)}
+        found[split] = [re.search(r"[0-9a-f]{16}-0-2000", path)[0] for path in sorted(paths)]
+        if format == "files":
+            assert all(((tmp_path / "out" / name).parent / path).is_file() for path in paths)
+    assert found == {"train": trained, "test": held_out}
+    if format == "files":
+        assert len(list((tmp_path / "out/videos").glob("*.mp4"))) == 3
+
+
+@pytest.mark.parametrize("format", ["videopainter", "files"])
+def test_text_with_a_carriage_return_stays_in_its_row(format, tmp_path):
+    run = make_run(tmp_path / "run", num_clips=1, packed=False)
+    text = 'A red square.\rIt says "left, right"\nand goes.'
+    records = [
+        replace(record, captions=tuple(replace(caption, text=text) for caption in record.captions))
+        for record in run.records("filter")
+    ]
+    run.stage_folder("filter").write("part-00000.parquet", parquet_bytes(to_table(records, Record)))
+    write_shard(run, list(read_rows(run.folder, "pack-plan.parquet", PackEntry)), shard=0)
+    export(run, tmp_path / "out", format=format)
+    (table,) = (path for path in (tmp_path / "out").glob("*.csv") if path.name != "sources.csv")
+    frame = pd.read_csv(table)
+    assert len(frame) == len(records[0].tracks)
+    assert set(frame["caption" if format == "videopainter" else "prompt"]) == {text}
 
 
 def test_folder_that_is_not_empty_is_refused(finished_run, tmp_path):

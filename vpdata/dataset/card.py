@@ -22,8 +22,8 @@ _MAX_LABELS = 40
 class Packaging:
     """In what files a data set lies beside its card."""
 
-    files: str
-    """Glob that `datasets` is told to load."""
+    files: Mapping[str, str]
+    """Split to the glob that `datasets` is told to load."""
     features: list[dict[str, Any]]
     """What `dataset_info.features` says of them."""
     loading: str
@@ -99,7 +99,9 @@ def card_text(config: Mapping[str, Any], stats: Stats, *, packaging: Packaging |
 
     `config` is what `run.yaml` says.
     """
-    packaging = packaging or Packaging(files=f"{layout.SHARDS}/*.tar", features=shard_features(), loading=_LOADING)
+    packaging = packaging or Packaging(
+        files={"train": f"{layout.SHARDS}/*.tar"}, features=shard_features(), loading=_LOADING
+    )
     sections = [
         "\n".join(_head(stats)),
         "\n".join(_funnel(stats)),
@@ -113,10 +115,11 @@ def card_text(config: Mapping[str, Any], stats: Stats, *, packaging: Packaging |
 
 
 def _front_matter(packaging: Packaging) -> str:
+    files = [{"split": split, "path": glob} for split, glob in packaging.files.items()]
     content = {
         "license": "other",
         "tags": ["video", "video-inpainting"],
-        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": packaging.files}]}],
+        "configs": [{"config_name": "default", "data_files": files}],
         "dataset_info": {"config_name": "default", "features": packaging.features},
     }
     return f"---\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}---\n"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,11 +12,13 @@ import numpy as np
 
 from vpdata.dataset import videopainter_files as files
 from vpdata.dataset import videopainter_sources
+from vpdata.dataset.csv_text import CsvText
 from vpdata.dataset.hugging_face import write_hugging_face
 from vpdata.dataset.label_maps import LabelMap, write_label_maps
 from vpdata.dataset.plain_files import write_plain_files
 from vpdata.dataset.reader import SampleTrack, index_files, open_dataset
 from vpdata.dataset.run import Run
+from vpdata.dataset.split import Split, read_splits
 from vpdata.errors import RunError
 from vpdata.storage import Folder
 
@@ -30,6 +30,8 @@ class Exported:
     num_clips: int
     num_rows: int
     """A row per clip (hf), or per clip and track (videopainter, files)."""
+    num_held_out: int
+    """Clips that a split of the run holds out: they are the layout's test split."""
     hidden_frac: float | None = None
     """Share of all mask pixels that the layout could not hold, since a smaller object lies over them; None for one that
     holds all.
@@ -37,9 +39,11 @@ class Exported:
 
     def __str__(self) -> str:
         told = f"exported {self.num_clips} clips in {self.num_rows} rows"
-        if self.hidden_frac is None:
-            return told
-        return f"{told}; {self.hidden_frac:.1%} of the mask pixels were lost below smaller objects"
+        if self.num_held_out:
+            told += f"; the {self.num_held_out} clips that the run's splits hold out are in the test split"
+        if self.hidden_frac is not None:
+            told += f"; {self.hidden_frac:.1%} of the mask pixels were lost below smaller objects"
+        return told
 
 
 Format = Literal["videopainter", "hf", "files"]
@@ -48,33 +52,33 @@ Format = Literal["videopainter", "hf", "files"]
 def export(run: Run, output: str | Path, *, format: Format) -> Exported:
     """Write the whole data set to `output`, a new folder, local or remote.
 
-    RunError where the folder is not empty, where the run is not finished, and at the first damaged clip: what was
-    written up to there stays.
+    What any of the run's splits holds out is the layout's test split. RunError where the folder is not empty, where the
+    run is not finished, and at the first damaged clip: what was written up to there stays. ConfigError for a damaged
+    split.
     """
     index_files(run.folder.uri)
     folder = Folder(output)
     if folder.names():
         raise RunError(f"{folder.uri} is not empty; give a new folder as --output, or remove this one")
+    held_out = read_splits(run.folder)
     try:
-        return _WRITERS[format](run, folder)
+        return _WRITERS[format](run, folder, held_out)
     except RunError as error:
         if not folder.names():
             raise
         raise RunError(f"{error}; {folder.uri} is incomplete: remove it before you export again") from error
 
 
-def _hugging_face(run: Run, folder: Folder) -> Exported:
-    num_clips = write_hugging_face(run, folder)
-    return Exported(num_clips=num_clips, num_rows=num_clips)
+def _hugging_face(run: Run, folder: Folder, held_out: Split) -> Exported:
+    num_clips, num_held_out = write_hugging_face(run, folder, held_out)
+    return Exported(num_clips=num_clips, num_rows=num_clips, num_held_out=num_held_out)
 
 
-def _videopainter(run: Run, folder: Folder) -> Exported:
-    """`raw_video/`, `all_masks.npz` and the CSV, under the names that VideoPainter's code looks for; `sources.csv`."""
-    table, origins, layers = io.StringIO(), io.StringIO(), _Layers()
-    rows, sources = (csv.writer(one, lineterminator="\n") for one in (table, origins))
-    rows.writerow(files.COLUMNS)
-    sources.writerow(videopainter_sources.COLUMNS)
-    dataset, num_rows = open_dataset(run.folder.uri), 0
+def _videopainter(run: Run, folder: Folder, held_out: Split) -> Exported:
+    """`raw_video/`, `all_masks.npz` and the CSVs, under the names that VideoPainter's code looks for; `sources.csv`."""
+    tables = {name: CsvText(files.COLUMNS) for name in (files.TRAIN_CSV, files.TEST_CSV)}
+    sources, layers, num_held_out = CsvText(videopainter_sources.COLUMNS), _Layers(), 0
+    dataset = open_dataset(run.folder.uri)
     for position, sample in enumerate(dataset):
         clip, tracks = sample.record.clip, sample.tracks
         # As published: twelve digits, and a name without `.0.mp4` is a Pexels video.
@@ -85,21 +89,30 @@ def _videopainter(run: Run, folder: Folder) -> Exported:
             shape = (clip.num_frames, clip.height_px, clip.width_px)
             write_label_maps(path, layers.label_maps(tracks, shape=shape), shape=shape, dtype=dtype)
         caption = next((caption.text for caption in sample.captions if caption.scope is None), "")
+        is_held_out = held_out.holds_out(sample.id, video_id=clip.video.id)
+        num_held_out += is_held_out
         for track in tracks:
-            rows.writerow((name, 0, clip.num_frames, csv_number(clip.fps), track.id, caption))
-        sources.writerow(videopainter_sources.row_of(name, clip))
-        num_rows += len(tracks)
-    folder.write(videopainter_sources.SOURCES_CSV, origins.getvalue().encode("utf-8"))
-    folder.write(files.TRAIN_CSV, table.getvalue().encode("utf-8"))
-    return Exported(num_clips=len(dataset), num_rows=num_rows, hidden_frac=layers.hidden_frac)
+            row = (name, 0, clip.num_frames, csv_number(clip.fps), track.id, caption)
+            tables[files.TEST_CSV if is_held_out else files.TRAIN_CSV].write(row)
+        sources.write(videopainter_sources.row_of(name, clip))
+    folder.write(videopainter_sources.SOURCES_CSV, sources.encoded())
+    if num_held_out:
+        folder.write(files.TEST_CSV, tables[files.TEST_CSV].encoded())
+    folder.write(files.TRAIN_CSV, tables[files.TRAIN_CSV].encoded())
+    return Exported(
+        num_clips=len(dataset),
+        num_rows=sum(table.num_rows for table in tables.values()),
+        num_held_out=num_held_out,
+        hidden_frac=layers.hidden_frac,
+    )
 
 
-def _plain_files(run: Run, folder: Folder) -> Exported:
-    num_clips, num_rows = write_plain_files(run, folder)
-    return Exported(num_clips=num_clips, num_rows=num_rows)
+def _plain_files(run: Run, folder: Folder, held_out: Split) -> Exported:
+    num_clips, num_rows, num_held_out = write_plain_files(run, folder, held_out)
+    return Exported(num_clips=num_clips, num_rows=num_rows, num_held_out=num_held_out)
 
 
-_WRITERS: dict[Format, Callable[[Run, Folder], Exported]] = {
+_WRITERS: dict[Format, Callable[[Run, Folder, Split], Exported]] = {
     "videopainter": _videopainter,
     "hf": _hugging_face,
     "files": _plain_files,

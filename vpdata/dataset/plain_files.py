@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 
 import av
@@ -10,13 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vpdata.dataset import videopainter_sources
+from vpdata.dataset.csv_text import CsvText
 from vpdata.dataset.reader import Sample, SampleTrack, open_dataset
 from vpdata.dataset.run import Run
+from vpdata.dataset.split import Split
 from vpdata.media.clips import ClipSettings, ClipWriter
 from vpdata.media.masks import Mask
 from vpdata.storage import Folder
 
 METADATA_CSV = "metadata.csv"
+HELD_OUT = "test"
+"""Folder of what no training may see, of the same form."""
 COLUMNS = ("video", "prompt", "vace_video", "vace_video_mask", "object_prompt", "label")
 """The first four by the names of DiffSynth-Studio's inputs for VACE; it passes over the others."""
 _LOSSLESS = ClipSettings(crf=0)
@@ -25,31 +28,43 @@ _GREY_LUMA, _NO_COLOUR = 126, 128
 """RGB 127 or 128, as a reader rounds: nought, within rounding, for a model that takes pixels from -1 to 1."""
 
 
-def write_plain_files(run: Run, folder: Folder) -> tuple[int, int]:
-    """Write videos, captions, masks and the two tables; returns the numbers of clips and of rows, one per track.
+def write_plain_files(run: Run, folder: Folder, held_out: Split) -> tuple[int, int, int]:
+    """Write the files, those of held-out clips below `test/`; returns the numbers of clips, of rows, and held out.
 
     Holds one encoded clip and one video in the making at a time. RunError names a clip that is damaged.
     """
-    table, origins, num_rows = io.StringIO(), io.StringIO(), 0
-    rows, sources = (csv.writer(one, lineterminator="\n") for one in (table, origins))
-    rows.writerow(COLUMNS)
-    sources.writerow(videopainter_sources.COLUMNS)
-    dataset = open_dataset(run.folder.uri)
+    test = folder.child(HELD_OUT)
+    table, test_table, sources = CsvText(COLUMNS), CsvText(COLUMNS), CsvText(videopainter_sources.COLUMNS)
+    dataset, num_held_out = open_dataset(run.folder.uri), 0
     for sample in dataset:
-        video = f"videos/{sample.id}.mp4"
-        caption = next((caption.text for caption in sample.captions if caption.scope is None), "")
-        folder.write(video, sample.checked_mp4)
-        folder.write(f"videos/{sample.id}.txt", caption.encode("utf-8"))
-        for track in sample.tracks:
-            vace, mask = f"vace/{sample.id}-{track.id}.mp4", f"masks/{sample.id}-{track.id}.mp4"
-            folder.write(vace, _with_hole(sample, track))
-            folder.write(mask, _mask_video(sample, track))
-            rows.writerow((video, caption, vace, mask, track.caption or "", track.label))
-            num_rows += 1
-        sources.writerow(videopainter_sources.row_of(video, sample.record.clip))
-    folder.write(videopainter_sources.SOURCES_CSV, origins.getvalue().encode("utf-8"))
-    folder.write(METADATA_CSV, table.getvalue().encode("utf-8"))
-    return len(dataset), num_rows
+        clip = sample.record.clip
+        if held_out.holds_out(clip.id, video_id=clip.video.id):
+            num_held_out += 1
+            _write_clip(test, sample, test_table)
+            sources.write(videopainter_sources.row_of(f"{HELD_OUT}/{_video(clip.id)}", clip))
+        else:
+            _write_clip(folder, sample, table)
+            sources.write(videopainter_sources.row_of(_video(clip.id), clip))
+    folder.write(videopainter_sources.SOURCES_CSV, sources.encoded())
+    if num_held_out:
+        test.write(METADATA_CSV, test_table.encoded())
+    folder.write(METADATA_CSV, table.encoded())
+    return len(dataset), table.num_rows + test_table.num_rows, num_held_out
+
+
+def _video(clip_id: str) -> str:
+    return f"videos/{clip_id}.mp4"
+
+
+def _write_clip(folder: Folder, sample: Sample, table: CsvText) -> None:
+    caption = next((caption.text for caption in sample.captions if caption.scope is None), "")
+    folder.write(_video(sample.id), sample.checked_mp4)
+    folder.write(f"videos/{sample.id}.txt", caption.encode("utf-8"))
+    for track in sample.tracks:
+        vace, mask = f"vace/{sample.id}-{track.id}.mp4", f"masks/{sample.id}-{track.id}.mp4"
+        folder.write(vace, _with_hole(sample, track))
+        folder.write(mask, _mask_video(sample, track))
+        table.write((_video(sample.id), caption, vace, mask, track.caption or "", track.label))
 
 
 def _mask_video(sample: Sample, track: SampleTrack) -> bytes:

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from vpdata import codec
+from vpdata.dataset import layout
 from vpdata.dataset.run import parquet_bytes, read_table
 from vpdata.errors import ConfigError, RunError
 from vpdata.storage import Folder
@@ -34,6 +35,14 @@ class Split:
     def holds_out(self, clip_id: str, *, video_id: str) -> bool:
         """Whether a clip is kept from training."""
         return clip_id in self.clips or video_id in self.videos
+
+
+def joined(splits: Sequence[Split]) -> Split:
+    """What any of them holds out."""
+    return Split(
+        videos=frozenset().union(*(split.videos for split in splits)),
+        clips=frozenset().union(*(split.clips for split in splits)),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +90,12 @@ def read_rows_of_split(folder: Folder, name: str) -> tuple[SplitFacts, list[Spli
         return codec.from_json(facts, SplitFacts), list(codec.from_table(table, SplitRow))
     except (RunError, msgspec.MsgspecError) as error:
         raise ConfigError(f"{folder.uri}/{name} is no split: {error}") from error
+
+
+def read_splits(run_folder: Folder) -> Split:
+    """What any split in the `splits/` of a run holds out; errors as of `read_split`."""
+    folder = run_folder.child(layout.SPLITS)
+    return joined([read_split(f"{folder.uri}/{name}") for name in folder.names(".parquet")])
 
 
 def read_split(uri: str) -> Split:

@@ -16,6 +16,7 @@ from vpdata.records import Reject, Source, video_id
 
 COLUMNS = ("path", "start_frame", "end_frame", "fps", "mask_id", "caption")
 TRAIN_CSV = "pexels_videovo_train_dataset.csv"
+TEST_CSV = "pexels_videovo_test_dataset.csv"
 _CSV_GLOB = "pexels_videovo_*_dataset.csv"
 # Twelve digits, then `.0` for Videvo or `_<id>` for Pexels. Nothing else may become part of a path.
 NAME = re.compile(r"[0-9]{12}(\.0|(_[A-Za-z0-9-]+)+)\.mp4")

@@ -19,7 +19,7 @@ from vpdata.backbones.loading import fingerprint, load_codec, load_text_encoder,
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.dataset.latent_sets import open_latent_sets
 from vpdata.dataset.latents import EncodedWindow
-from vpdata.dataset.split import NO_SPLIT, Split, read_split
+from vpdata.dataset.split import NO_SPLIT, joined, read_split
 from vpdata.errors import ConfigError
 from vpdata.train.batch import Batches
 from vpdata.train.captions import TextSettings
@@ -216,7 +216,7 @@ def _divided(clip_ids: Sequence[str], video_ids: Sequence[str], settings: DataSe
             f"{' and '.join(settings.folders)} is empty: it holds no clip to train on; its `*.rejects.parquet` say "
             "which were left out and why"
         )
-    split = _joined([read_split(uri) for uri in settings.splits])
+    split = joined([read_split(uri) for uri in settings.splits])
     pairs = zip(clip_ids, video_ids, strict=True)
     is_free = np.array([not split.holds_out(clip, video_id=video) for clip, video in pairs], dtype=bool)
     videos = sorted(set(compress(video_ids, is_free)), key=_place)
@@ -234,14 +234,6 @@ def _divided(clip_ids: Sequence[str], video_ids: Sequence[str], settings: DataSe
     is_watched = is_free & np.array([video in watched for video in video_ids], dtype=bool)
     _log.info("%d videos, %d of them for validation, %d rows held out", len(videos), len(watched), (~is_free).sum())
     return is_free & ~is_watched, is_watched
-
-
-def _joined(splits: Sequence[Split]) -> Split:
-    """What any of them holds out."""
-    return Split(
-        videos=frozenset().union(*(split.videos for split in splits)),
-        clips=frozenset().union(*(split.clips for split in splits)),
-    )
 
 
 def _place(video_id: str) -> bytes:
