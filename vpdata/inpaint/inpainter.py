@@ -196,7 +196,7 @@ class Inpainter:
         windows = DiffusionWindows(
             self._model,
             self._codec,
-            self._embedder.prompts(texts),
+            self._embedder.prompts(texts, negative=self.settings.sampling.negative_prompt),
             self.settings.sampling,
             first_frame=self._first_frame_painter(first_frame, texts[0]),
             on_step=on_step,
