@@ -192,6 +192,19 @@ def test_style_loaded_after_the_id_adapter_is_the_same_as_before_it(encoder, tmp
     assert not np.array_equal(styled[9:], only_style(video, mask, "a red ball")[9:])
 
 
+def test_memory_that_the_plan_is_expected_to_take_is_said(encoder, caplog):
+    with caplog.at_level("INFO"):
+        for tiling in (False, True):
+            windows = {"num_frames": 5, "overlap_frames": 1, "area_px": 480 * 720}
+            inpainter(encoder, memory={"vae_tiling": tiling}, windows=windows)
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("memory: ")]
+    # The VAE's share is nearly all of it: eight arrays of 128 channels of eight frames, two bytes each.
+    assert said == [
+        "memory: offload none, vae_tiling False: about 5.7 GB at the peak, by an estimate",
+        "memory: offload none, vae_tiling True: about 1.4 GB at the peak, by an estimate",
+    ]
+
+
 @pytest.mark.parametrize("memory", [{"offload": "layers"}, {"offload": "text_encoder"}, {"attention": "math"}])
 def test_memory_options_change_no_more_than_rounding(encoder, wan, memory):
     video, mask = video_and_mask(9)
