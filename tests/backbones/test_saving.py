@@ -8,6 +8,7 @@ import torch
 pytest.importorskip("diffusers")
 
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from tests.backbones.small import SMALL, inputs_for, small_backbone
 from vpdata.backbones.context_encoder import ContextEncoder, ContextEncoderSettings
@@ -155,6 +156,15 @@ def test_a_damaged_folder_is_named(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(BackendError, match="damaged context encoder"):
         load_context_encoder(tmp_path, backbone)
+
+
+def test_a_checkpoint_of_another_project_is_named_by_its_class(tmp_path):
+    config = {"_class_name": "CogvideoXBranchModel", "_diffusers_version": "0.32.0", "in_channels": 32, "num_layers": 2}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file({"patch_embed.proj.weight": torch.zeros(8, 33, 2, 2)}, tmp_path / "diffusion_pytorch_model.safetensors")
+    wanted = "a diffusers checkpoint of class CogvideoXBranchModel, another architecture, .* that `vpdata train` wrote"
+    with pytest.raises(BackendError, match=wanted):
+        load_context_encoder(tmp_path, small_backbone("cogvideox-5b-i2v"))
 
 
 def test_the_share_of_parameters_is_exact():

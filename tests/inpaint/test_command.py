@@ -118,6 +118,16 @@ def test_tiling_that_is_left_to_the_memory_stays_as_it_was_begun(film, weights, 
     assert (video.parent / "out.mp4").read_bytes() == (video.parent / "tiled.mp4").read_bytes()
 
 
+def test_run_does_not_go_on_with_another_negative_prompt(film, weights, config, monkeypatch, capsys):
+    use = ("--prompt", "a red ball", "--set", "sampling.guidance=2", "--set", "id_adapter=null", "--set")
+    with monkeypatch.context() as patched:
+        patched.setattr("vpdata.inpaint.command._Progress.on_step", stop_in_the_second_window)
+        assert inpaint(film, weights, config, *use, "sampling.negative_prompt=blurry") == 130
+    assert inpaint(film, weights, config, *use, "sampling.negative_prompt=dark") == 1
+    said = 'begins anew:\n  model.sampling.negative_prompt: "blurry" before, "dark" now\n'
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -127,6 +137,7 @@ def test_tiling_that_is_left_to_the_memory_stays_as_it_was_begun(film, weights, 
         (["--prompt-from", "3", "a"], "alone"),
         (["--prompt", "a", "--prompt-from", "12", "b"], "from frame 12 on, but the video's frames are 0 to 11"),
         (["--prompt", "a", "--object", "dog"], "got both a --mask and objects"),
+        (["--prompt", "a", "--set", "sampling.negative_prompt=blurry"], "with guidance 1, which is none"),
         (["--prompt", "a", "--set", "sampling.num_step=3"], "did you mean 'num_steps'"),
         (["--prompt", "a", "--set", "backbone.tiny=cogvideox"], "is for another backbone"),
         (["--prompt", "a", "--set", "windows.overlap_frames=4"], "wanted 4k"),

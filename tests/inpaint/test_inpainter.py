@@ -76,6 +76,24 @@ def test_prompts_hold_from_their_frame_on(wan):
         wan(video, mask, {0: "a red ball", 13: "a green dog"})
 
 
+@pytest.mark.parametrize("name", ["cogvideox", "wan", "ltx", "hunyuan"])
+def test_guidance_leads_away_from_the_negative_prompt(name, tmp_path):
+    folder = save_encoder(tmp_path, name, weight=0.1)
+    video, mask = video_and_mask(9)
+    # A latent frame of LTX is eight frames.
+    windows = {"num_frames": 17, "overlap_frames": 9, "area_px": 64 * 96}
+
+    def made(guidance, negative_prompt):
+        sampling = {"num_steps": 2, "guidance": guidance, "negative_prompt": negative_prompt}
+        return inpainter(folder, name, sampling=sampling, windows=windows)(video, mask, "a red ball")
+
+    plain, away = made(1, ""), made(3, "a red ball")
+    # From the prompt itself guidance leads nowhere.
+    assert np.abs(away.astype(int) - plain).max() <= 1
+    assert not np.array_equal(made(3, ""), plain)
+    assert not np.array_equal(made(3, "a green dog"), made(3, ""))
+
+
 @pytest.mark.parametrize("wrong", ["length", "size", "dtype"])
 def test_masks_that_do_not_fit_are_refused_by_shape(wan, wrong):
     video, mask = video_and_mask()
@@ -211,6 +229,19 @@ def test_layers_of_the_id_adapter_are_offloaded_behind_a_style_too(encoder, tmp_
     wanted, num_onloaded = num_onloaded, 0
     assert np.array_equal(after(video, mask, "a red ball"), made)
     assert num_onloaded == wanted
+
+
+def test_memory_that_the_plan_is_expected_to_take_is_said(encoder, caplog):
+    with caplog.at_level("INFO"):
+        for tiling in (False, True):
+            windows = {"num_frames": 5, "overlap_frames": 1, "area_px": 480 * 720}
+            inpainter(encoder, memory={"vae_tiling": tiling}, windows=windows)
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("memory: ")]
+    # The VAE's share is nearly all of it: eight arrays of 128 channels of eight frames, two bytes each.
+    assert said == [
+        "memory: offload none, vae_tiling False: about 5.7 GB at the peak, by an estimate",
+        "memory: offload none, vae_tiling True: about 1.4 GB at the peak, by an estimate",
+    ]
 
 
 @pytest.mark.parametrize("memory", [{"offload": "layers"}, {"offload": "text_encoder"}, {"attention": "math"}])

@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 
 from tests.inpaint.footage import numbered, write_video
 from vpdata.errors import ConfigError
@@ -116,6 +117,51 @@ def test_mask_of_rotated_video_is_upright_as_the_video_is_shown(tmp_path):
 
 def test_inverted_mask_is_the_background(video, tmp_path):
     assert np.array_equal(read(saved(tmp_path, moving(20)), video, invert=True), ~moving(20))
+
+
+def parts_of_all_kinds() -> np.ndarray:
+    """bool [20, 48, 64]: an L, a square that touches another by a corner, a ring with a point in it, a pixel."""
+    mask = np.zeros((48, 64), bool)
+    mask[0:20, 0:3] = mask[17:20, 0:20] = True
+    mask[30:34, 5:9] = mask[34:40, 9:12] = True
+    mask[5:25, 30:55] = True
+    mask[8:22, 33:52] = False
+    mask[15, 40] = mask[47, 63] = True
+    return np.repeat(mask[None], 20, axis=0)
+
+
+def test_each_part_becomes_its_box(video, tmp_path):
+    masks = parts_of_all_kinds()
+    boxed = np.zeros((48, 64), bool)
+    boxed[0:20, 0:20] = boxed[30:40, 5:12] = boxed[5:25, 30:55] = boxed[47, 63] = True
+    assert np.array_equal(read(saved(tmp_path, masks), video, shape="box")[7], boxed)
+    assert np.array_equal(read(saved(tmp_path, masks), video, shape="box", invert=True)[7], ~boxed)
+
+
+def test_each_part_becomes_its_convex_hull(video, tmp_path):
+    masks = parts_of_all_kinds()
+    made = read(saved(tmp_path, masks), video, shape="hull")[7]
+    labels, num_parts = ndimage.label(masks[7], np.ones((3, 3)))
+    pixels = np.indices(made.shape).reshape(2, -1)
+    within, near = masks[7].copy(), masks[7].copy()
+    for part in range(1, num_parts + 1):
+        points = np.argwhere(labels == part)
+        if len(points) == 1:
+            continue
+        faces = ConvexHull(points).equations
+        distances_px = (faces[:, :2] @ pixels + faces[:, 2:]).max(axis=0).reshape(made.shape)
+        within |= distances_px <= 0
+        near |= distances_px <= 0.5
+    assert made[within].all()
+    assert not made[~near].any()
+    assert within.sum() > masks[7].sum() + 300
+
+
+def test_mask_grows_from_its_shape(video, tmp_path):
+    grown = read(saved(tmp_path, parts_of_all_kinds()), video, shape="box", dilate_px=2)[0]
+    boxed = read(saved(tmp_path, parts_of_all_kinds()), video, shape="box")[0]
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+    assert np.array_equal(grown, ndimage.binary_dilation(boxed, disc))
 
 
 def test_dilated_mask_grows_on_all_sides(video, tmp_path):

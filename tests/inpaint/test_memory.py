@@ -1,14 +1,21 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("diffusers")
 
+from transformers import T5Config, T5EncoderModel
+
+from tests.backbones.test_loading import published
+from vpdata.backbones.context_encoder import ContextEncoder, ContextEncoderSettings
 from vpdata.backbones.loading import load_backbone, weights_bytes
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.errors import BackendError
 from vpdata.inpaint.any_length import Request
 from vpdata.inpaint.memory import (
+    PLANS,
     MemoryNeeds,
     MemoryPlan,
     MemorySettings,
@@ -61,6 +68,32 @@ def test_estimate_of_the_published_backbone_is_near_what_its_users_report():
     # 40 to 50 GB without, 23 to 25 GB with offloading of VideoPainter's pipeline, which guides in one batch.
     assert 25e9 < needs.peak(offload="none", vae_tiling=False) < 50e9
     assert needs.peak(offload="layers", vae_tiling=True) < 25e9
+
+
+def bytes_of(module: torch.nn.Module, dtype: torch.dtype) -> int:
+    return sum(tensor.numel() for tensor in module.state_dict().values()) * dtype.itemsize
+
+
+def test_table_of_estimates_is_that_of_the_published_sizes():
+    with torch.device("meta"):
+        backbone = published("CogVideoX-5B-I2V")
+        encoder = ContextEncoder(backbone, ContextEncoderSettings())
+        # T5 v1.1 XXL, whose `shared` and `encoder.embed_tokens` are one tensor, which files hold once.
+        sizes = {"d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64}
+        texts = T5EncoderModel(T5Config(vocab_size=32128, feed_forward_proj="gated-gelu", **sizes))
+    needs = window_needs(
+        transformer=bytes_of(backbone.transformer, torch.bfloat16),
+        num_blocks=backbone.spec.num_blocks,
+        text_encoder=bytes_of(texts.encoder, torch.bfloat16),
+        trained=bytes_of(encoder, torch.float32),
+        dim=backbone.spec.dim,
+        num_tokens=13 * 30 * 45,
+        num_pixels=480 * 720,
+    )
+    page = (Path(__file__).parents[2] / "docs/inpaint.md").read_text()
+    for plan in PLANS:
+        row = f"| `{plan.offload}` | {str(plan.vae_tiling).lower()} | {plan.peak(needs) / 1e9:.1f} GB |"
+        assert row in page, row
 
 
 def test_weights_are_sized_from_their_files():

@@ -30,8 +30,10 @@ def test_prompts_are_ordered_by_their_frames():
 
 
 def test_flags_stand_before_settings_so_that_settings_win():
-    options = parsed("--mask", "m", "--remove", "--invert", "--dilate", "3", "--style", "it's", "--set", "a=1")
-    assert options.overrides == ("mask.invert=true", "mask.dilate_px=3", "styles=[{weights: 'it''s'}]", "a=1")
+    flags = ["--remove", "--invert", "--mask-shape", "box", "--dilate", "3", "--style", "it's", "--set", "a=1"]
+    options = parsed("--mask", "m", *flags)
+    from_flags = ("mask.invert=true", "mask.shape=box", "mask.dilate_px=3", "styles=[{weights: 'it''s'}]")
+    assert options.overrides == (*from_flags, "a=1")
 
 
 @pytest.mark.parametrize(

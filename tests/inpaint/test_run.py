@@ -12,7 +12,7 @@ from tests.inpaint.footage import FFMPEG, decoded, numbered, numbers_of, probed,
 from vpdata.errors import ConfigError, RunError, StorageError
 from vpdata.inpaint.any_length import Request
 from vpdata.inpaint.fit import Size
-from vpdata.inpaint.input_mask import MaskInput
+from vpdata.inpaint.input_mask import MaskInput, MaskSettings, open_mask
 from vpdata.inpaint.input_video import VideoInput, open_video
 from vpdata.inpaint.output_video import EncodeSettings
 from vpdata.inpaint.run import OutputSettings, inpaint_file
@@ -269,6 +269,22 @@ def test_other_settings_do_not_go_on_with_what_is_there(source, whole_run, tmp_p
     inpaint(anew, source, output, redo=True)
     assert anew.painted == [0, 1, 2, 3]
     assert output.read_bytes() == whole_run
+
+
+def test_mask_of_another_shape_does_not_go_on_with_what_is_there(source, tmp_path):
+    disc = (np.arange(48)[:, None] - 24) ** 2 + (np.arange(64) - 32) ** 2 < 80
+    np.savez_compressed(tmp_path / "mask.npz", np.repeat(disc[None], 20, axis=0))
+
+    def shaped(shape: str) -> MaskInput:
+        return open_mask(tmp_path / "mask.npz", source, MaskSettings(shape=shape))
+
+    with pytest.raises(KeyboardInterrupt):
+        inpaint(Painter(stop_at=2), source, tmp_path / "out.mp4", mask=shaped("as_is"))
+    with pytest.raises(RunError, match=r"--redo begins anew:\n  mask: "):
+        inpaint(Painter(), source, tmp_path / "out.mp4", mask=shaped("box"))
+    rest = Painter()
+    inpaint(rest, source, tmp_path / "out.mp4", mask=shaped("as_is"))
+    assert rest.painted == [2, 3]
 
 
 def test_second_process_does_not_write_the_same_output(source, tmp_path):

@@ -73,14 +73,19 @@ class SavedEncoder:
 def read_context_encoder(folder: str | Path, spec: BackboneSpec, *, fingerprint: str | None = None) -> SavedEncoder:
     """A saved encoder for the backbone of this spec.
 
-    BackendError where the encoder is damaged, or was trained on another backbone or, if a `fingerprint` is given, on
-    the latents and texts of another VAE and text encoder.
+    BackendError where the encoder is damaged, another project's, or was trained on another backbone or, if a
+    `fingerprint` is given, on the latents and texts of another VAE and text encoder.
     """
     source = Folder(str(folder))
     if not source.exists(CONFIG_FILE):
         raise BackendError(f"{folder} holds no context encoder: it has no {CONFIG_FILE}, which is written last")
     try:
         config = json.loads(source.read(CONFIG_FILE))
+        if "_class_name" in config:
+            raise BackendError(
+                f"{folder} holds a diffusers checkpoint of class {config['_class_name']}, another architecture, which "
+                "cannot be read; wanted a folder with a context encoder that `vpdata train` wrote"
+            )
         check_same_backbone(config["backbone"], spec, what=f"the context encoder in {folder}")
         saved = SavedEncoder(
             folder=str(folder),

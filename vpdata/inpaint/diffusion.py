@@ -30,6 +30,8 @@ class SamplingSettings:
     num_steps: int = 50
     guidance: float = 6.0
     """Scale of classifier-free guidance; 1 is none and takes half the time."""
+    negative_prompt: str = ""
+    """What guidance leads away from; empty, as in training: from what would be made without words."""
     seed: int = 42
     """With the number of the window it decides the noise."""
     keep_known: bool = False
@@ -39,6 +41,11 @@ class SamplingSettings:
     def __post_init__(self) -> None:
         if self.num_steps < 1 or self.guidance < 1:
             raise ValueError(f"got num_steps {self.num_steps} and guidance {self.guidance}, wanted 1 or more of both")
+        if self.negative_prompt and self.guidance == 1:
+            raise ValueError(
+                f"got the negative_prompt {self.negative_prompt!r} with guidance 1, which is none and does not use it; "
+                "wanted more guidance, such as 6, or no negative_prompt"
+            )
 
 
 def check_steps(settings: SamplingSettings, objective: Objective) -> None:
@@ -58,7 +65,7 @@ class Prompts:
     of_window: Callable[[Window], Tensor]
     """[1, text_length, text_dim]"""
     empty: Tensor
-    """Of the empty prompt, for guidance."""
+    """Of the negative prompt, which is empty unless one is set, for guidance."""
 
 
 class FirstFramePainter(Protocol):

@@ -65,7 +65,10 @@ class Inpainter:
             )
         self._needs = self._estimated_needs()
         self._memory = plan_memory(settings.memory, self._needs, free=free_bytes(self._device))
-        _log.info("memory: offload %s, vae_tiling %s", self._memory.offload, self._memory.vae_tiling)
+        _log.info(
+            "memory: offload %s, vae_tiling %s: about %.1f GB at the peak, by an estimate",
+            *(self._memory.offload, self._memory.vae_tiling, self._memory.peak(self._needs) / 1e9),
+        )
         self._backbone = self._loaded_backbone()
         check_steps(settings.sampling, self._backbone.objective)
         for style in settings.styles:
@@ -194,7 +197,7 @@ class Inpainter:
         windows = DiffusionWindows(
             self._model,
             self._codec,
-            self._embedder.prompts(texts),
+            self._embedder.prompts(texts, negative=self.settings.sampling.negative_prompt),
             self.settings.sampling,
             first_frame=self._first_frame_painter(first_frame, texts[0]),
             on_step=on_step,

@@ -24,6 +24,7 @@ from vpdata.media.masks import bounding_box
 logger = logging.getLogger(__name__)
 
 Fit = Literal["size", "length", "rate"]
+Shape = Literal["as_is", "hull", "box"]
 _MAX_ASPECT_ERROR_FRAC = 0.02
 _MAX_RATE_ERROR_FRAC = 0.01
 
@@ -37,6 +38,9 @@ class MaskSettings:
     too much is dropped. `rate`: each frame gets the mask that is shown at its time."""
     invert: bool = False
     """Make everything but the object anew."""
+    shape: Shape = "as_is"
+    """What each connected part of a frame's mask becomes, before it is inverted or grown: its convex hull or its
+    bounding box hides an outline that would tell the model which object to draw again."""
     dilate_px: int = 0
     """How far the hole grows on all sides, after it was inverted, in pixels of the video."""
     allow_whole: bool = False
@@ -152,8 +156,23 @@ def _fitted(masks: MaskFile, picks: NDArray[np.int64], size: Size, settings: Mas
 
 
 def _finished(mask: Masks, size: Size, settings: MaskSettings) -> Masks:
-    mask = scale_masks(mask[None], size)[0] != settings.invert
+    mask = _shaped(scale_masks(mask[None], size)[0], settings.shape) != settings.invert
     return _grown(mask, settings.dilate_px) if settings.dilate_px else mask
+
+
+def _shaped(mask: Masks, shape: Shape) -> Masks:
+    """Of each part whose pixels touch, corners too, the hull or the box; they may overlap."""
+    if shape == "as_is":
+        return mask
+    shaped = mask.astype(np.uint8)
+    # A part inside of another one has no outer contour of its own: the other's hull and box cover it.
+    for contour in cv2.findContours(shaped, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]:
+        if shape == "hull":
+            cv2.fillConvexPoly(shaped, cv2.convexHull(contour), 1)
+        else:
+            left, top, width, height = cv2.boundingRect(contour)
+            shaped[top : top + height, left : left + width] = 1
+    return shaped > 0
 
 
 def _grown(mask: Masks, px: int) -> Masks:

@@ -78,8 +78,12 @@ class MemoryPlan:
     offload: Offload
     vae_tiling: bool
 
+    def peak(self, needs: MemoryNeeds) -> int:
+        """The most bytes in use."""
+        return needs.peak(offload=self.offload, vae_tiling=self.vae_tiling)
 
-_PLANS = tuple(
+
+PLANS = tuple(
     MemoryPlan(offload=offload, vae_tiling=tiling)
     for offload, tiling in product(("none", "text_encoder", "layers"), (False, True))
 )
@@ -108,7 +112,7 @@ def plan_memory(settings: MemorySettings, needs: MemoryNeeds, *, free: int | Non
     """The fastest plan that fits into `free` bytes, or the most sparing one; None for `free`: memory is no matter."""
     allowed = [
         plan
-        for plan in _PLANS
+        for plan in PLANS
         if settings.offload in (None, plan.offload) and settings.vae_tiling in (None, plan.vae_tiling)
     ]
     if free is None:
@@ -121,21 +125,21 @@ def advice(plan: MemoryPlan, needs: MemoryNeeds, *, total: int) -> str:
 
     Finished windows have another tiling or size than what some of them would make; those come with `--redo`.
     """
-    sparing = [other for other in _PLANS if _peak(other, needs) < _peak(plan, needs)]
+    sparing = [other for other in PLANS if other.peak(needs) < plan.peak(needs)]
     fitting = [other for other in sparing if _fits(other, needs, total)]
     if fitting:
         options = [
             f"--set memory.offload={other.offload} --set memory.vae_tiling={str(other.vae_tiling).lower()}"
-            f"{'' if other.vae_tiling == plan.vae_tiling else ' --redo'} (about {_peak(other, needs) / 1e9:.1f} GB)"
+            f"{'' if other.vae_tiling == plan.vae_tiling else ' --redo'} (about {other.peak(needs) / 1e9:.1f} GB)"
             for other in fitting
         ]
         return f"these would fit: {'; or '.join(options)}"
     smaller = replace(needs, denoising=needs.denoising // 2, vae=needs.vae // 2, vae_tiled=needs.vae_tiled // 2)
-    least = _PLANS[-1]
+    least = PLANS[-1]
     words = "" if plan == least else "--set memory.offload=layers --set memory.vae_tiling=true and "
     return (
         f"give {words}windows of half the area (--set windows.area_px=...) or half the frames (--set "
-        f"windows.num_frames=...), which need about {_peak(least, smaller) / 1e9:.1f} GB, and --redo"
+        f"windows.num_frames=...), which need about {least.peak(smaller) / 1e9:.1f} GB, and --redo"
     )
 
 
@@ -183,9 +187,5 @@ def _saying_what_fits(plan: MemoryPlan, needs: MemoryNeeds, request: Request) ->
         ) from error
 
 
-def _peak(plan: MemoryPlan, needs: MemoryNeeds) -> int:
-    return needs.peak(offload=plan.offload, vae_tiling=plan.vae_tiling)
-
-
 def _fits(plan: MemoryPlan, needs: MemoryNeeds, available: int) -> bool:
-    return _peak(plan, needs) * (1 + _SPARE_FRAC) <= available
+    return plan.peak(needs) * (1 + _SPARE_FRAC) <= available

@@ -96,6 +96,7 @@ def add_inpaint_options(parser: argparse.ArgumentParser) -> None:
     add("--point", metavar="[FRAME:]X,Y", action="append", default=[], dest="points", help="on an object")
     add("--save-mask", metavar="JSON", type=Path, help="keep the mask that was found")
     add("--invert", action="store_true", help="make everything else anew")
+    add("--mask-shape", choices=["as_is", "hull", "box"], help="of each part of the mask: hides an object's outline")
     add("--dilate", metavar="PX", type=int, help="let the mask grow on all sides")
     what = parser.add_argument_group("what")
     add = what.add_argument
@@ -168,6 +169,7 @@ def _words(args: argparse.Namespace) -> Words:
 
 def _mask_overrides(args: argparse.Namespace) -> list[str]:
     overrides = ["mask.invert=true"] if args.invert else []
+    overrides += [] if args.mask_shape is None else [f"mask.shape={args.mask_shape}"]
     return overrides if args.dilate is None else [*overrides, f"mask.dilate_px={args.dilate}"]
 
 

@@ -70,12 +70,12 @@ class PromptEmbedder:
         self._encoder: TextEncoder | None = None
         self._embedded: dict[str, Tensor] = {}
 
-    def prompts(self, texts: PromptsByFrame) -> Prompts:
-        """The embedded prompts of a video."""
-        embedded = {text: self._embed(text) for text in dict.fromkeys([*texts.values(), ""])}
+    def prompts(self, texts: PromptsByFrame, *, negative: str = "") -> Prompts:
+        """The embedded prompts of a video, and of what guidance leads away from."""
+        embedded = {text: self._embed(text) for text in dict.fromkeys([*texts.values(), negative])}
         # A server that is asked for many videos would keep every text of them on the GPU.
         self._embedded = embedded
-        return Prompts(of_window=lambda window: embedded[prompt_of(window, texts)], empty=embedded[""])
+        return Prompts(of_window=lambda window: embedded[prompt_of(window, texts)], empty=embedded[negative])
 
     def _embed(self, text: str) -> Tensor:
         """`[1, text_length, text_dim]`"""
