@@ -272,9 +272,12 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
+    import logging
+
     from vpdata.dataset.import_videopainter import import_videopainter
     from vpdata.dataset.reader import open_dataset
 
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     run = import_videopainter(args.source, args.output)
     print(f"{len(open_dataset(run.folder.uri))} clips are in {run.folder.uri}")
     return 0

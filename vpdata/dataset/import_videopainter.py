@@ -26,6 +26,7 @@ from vpdata.dataset.shards import Member, PackEntry, TarWriter, write_shard
 from vpdata.dataset.stats import write_stats
 from vpdata.dataset.videopainter_files import Rows, Span
 from vpdata.dataset.videopainter_sources import Origin
+from vpdata.dataset.videopainter_split import write_published_split
 from vpdata.errors import Reason, RejectItem, RunError
 from vpdata.media.clips import ClipReader, ClipSettings, ClipWriter
 from vpdata.media.masks import Mask, encode_mask
@@ -84,6 +85,9 @@ def import_videopainter(source: str | Path, output: str | Path) -> Run:
             if layout.index_file(shard) not in done:
                 proof.check()
                 write_shard(run, list(entries), shard=shard)
+        if rows.held_out:
+            proof.check()
+            write_published_split(run, {rows.origin(name).source.id for name in rows.held_out})
         write_card(run, write_stats(run))
     logger.info("%s: imported %d clips of %d videos", run.folder.uri, len(plan), len(rows.spans))
     return run
