@@ -23,6 +23,7 @@ from vpdata.dataset.videopainter_sources import Origin
 from vpdata.errors import Reason, RejectItem
 from vpdata.media.clips import ClipReader, ClipSettings, ClipWriter
 from vpdata.media.masks import Mask, encode_mask
+from vpdata.media.normalise import Geometry
 from vpdata.media.phash import phash_frames
 from vpdata.media.track_measures import measured_track
 from vpdata.media.video import FrameReader, VideoInfo, probe
@@ -102,10 +103,7 @@ def _import_video(
     path = files.existing(root, uri)
     maps = LabelMaps(files.existing(root, files.masks_uri(name)))
     info = probe(path, max_pixels=_MAX_PIXELS, max_duration_s=_MAX_DURATION_S)
-    shown = info.geometry.width_px, info.geometry.height_px
-    if (maps.width_px, maps.height_px) != shown:
-        got, wanted = f"{maps.width_px}x{maps.height_px}", f"{shown[0]}x{shown[1]} as the video"
-        raise RejectItem(Reason.BAD_ANNOTATION, "the masks have another size than the video", got=got, wanted=wanted)
+    _check_size(maps, info.geometry)
     maps.verify()
     # Rows and label maps count the source's own frames. At a constant rate, holes of its clock would shift all behind.
     reader = FrameReader(path, info, short_side_px=_CLIP.short_side_px, max_pixels=_MAX_PIXELS, one_to_one=True)
@@ -127,6 +125,21 @@ def _import_video(
             yield _record(video, origin, reader, span, tracks, mp4), mp4
         except RejectItem as error:
             yield rejected(error)
+
+
+def _check_size(maps: LabelMaps, geometry: Geometry) -> None:
+    """Most readers of frames know no shape of a pixel, so that label maps made with them have the stored size."""
+    stored = geometry.stored_width_px, geometry.stored_height_px
+    shown = geometry.width_px, geometry.height_px
+    got = maps.width_px, maps.height_px
+    if got not in (stored, shown):
+        wanted = " or ".join(f"{width}x{height}" for width, height in dict.fromkeys((stored, shown)))
+        raise RejectItem(
+            Reason.BAD_ANNOTATION,
+            "the masks have another size than the video",
+            got=f"{got[0]}x{got[1]}",
+            wanted=f"{wanted} as the video",
+        )
 
 
 def _encode(reader: FrameReader, spans: Sequence[Span]) -> tuple[list[bytes], int]:
