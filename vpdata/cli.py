@@ -90,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     imports.add_argument("source", metavar="FOLDER")
     imports.add_argument("--format", choices=("videopainter",), required=True)
     imports.add_argument("--output", metavar="RUN", required=True)
+    imports.add_argument(
+        "--processes",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="side by side, 0.4 GB each; default: one per core",
+    )
     trains = "train on encoded latents, or go on training; exit status 75: stopped after saving"
     train = add("train", _train, trains, extra="train")
     train.add_argument("--config", metavar="YAML", required=True, help="such as configs/train/context_encoder.yaml")
@@ -272,10 +279,13 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
+    import logging
+
     from vpdata.dataset.import_videopainter import import_videopainter
     from vpdata.dataset.reader import open_dataset
 
-    run = import_videopainter(args.source, args.output)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    run = import_videopainter(args.source, args.output, processes=args.processes)
     print(f"{len(open_dataset(run.folder.uri))} clips are in {run.folder.uri}")
     return 0
 

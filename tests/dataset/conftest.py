@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dataset.published import write_published
+from tests.dataset.published import CAPTION, PEXELS, write_csv, write_published
 from tests.runs import make_run
 from vpdata.dataset.run import Run
 from vpdata.storage import Folder
@@ -38,3 +38,11 @@ def published(published_once: Path, tmp_path: Path) -> Path:
     """The published layout of two videos."""
     shutil.copytree(published_once, tmp_path / "data")
     return tmp_path / "data"
+
+
+@pytest.fixture
+def in_two_parts(published) -> Path:
+    """As many rows without a video between the two videos as make the second one the start of another part."""
+    gone = [(f"{2000 + number:012d}_1.mp4", 0, 12, 12.0, 7, CAPTION) for number in range(63)]
+    write_csv(published, [(PEXELS, 0, 12, 12.0, 7, CAPTION), *gone])
+    return published

@@ -56,3 +56,7 @@ def write_published(folder: Path) -> None:
 
 def run_samples(run: Run) -> list[Sample]:
     return list(vpdata.open_dataset(run.folder.uri))
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -119,9 +119,8 @@ def in_clip(record: Record, **changes) -> Record:
     return replace(record, clip=replace(record.clip, **changes))
 
 
-def with_clip_of(run: Run, num_frames: int) -> None:
-    """Pack a shorter mp4 whose hash fits its record."""
-    mp4 = encode_clip(make_footage(0).frames[:num_frames])
+def with_mp4(run: Run, mp4: bytes) -> None:
+    """Pack another mp4 whose hash fits its record."""
     folder = run.stage_folder("cut")
     for part in run.parts("cut"):
         name = layout.members_file(part)
@@ -203,7 +202,10 @@ CORRUPTIONS: dict[str, tuple[Callable[[Run], object], str]] = {
     ),
     "clip caption gone": (lambda run: repack(run, no_clip_caption), "no caption of the clip"),
     "blank caption": (lambda run: repack(run, blank_caption), "got the caption '  '"),
-    "frames of the mp4": (lambda run: with_clip_of(run, 23), "the mp4 has 23 frames, its record 24"),
+    "frames of the mp4": (
+        lambda run: with_mp4(run, encode_clip(make_footage(0).frames[:23])),
+        "the mp4 has 23 frames, its record 24",
+    ),
     "size of the clip": (
         lambda run: repack(run, lambda x: in_clip(x, width_px=48, height_px=128)),
         "the mp4 has (96, 64",

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.dataset.published import CAPTION, PEXELS, VIDEO_URI, VIDEOVO, write_csv
+from tests.dataset.published import CAPTION, PEXELS, VIDEO_URI, VIDEOVO, files_of, write_csv
 from vpdata.dataset import lease
 from vpdata.dataset.import_videopainter import import_videopainter
 from vpdata.errors import RunError
-
-
-@pytest.fixture
-def in_two_parts(published) -> Path:
-    """As many rows without a video between the two videos as make the second one the start of another part."""
-    gone = [(f"{2000 + number:012d}_1.mp4", 0, 12, 12.0, 7, CAPTION) for number in range(63)]
-    write_csv(published, [(PEXELS, 0, 12, 12.0, 7, CAPTION), *gone])
-    return published
-
 
 PACKED = ("pack-plan.parquet", "index/vpdata-000000.parquet", "shards/vpdata-000000.tar", "stats.json", "README.md")
 
@@ -46,10 +35,6 @@ def test_stopped_import_goes_on_with_what_is_whole(in_two_parts, tmp_path, caplo
     num_done = 1 if "5-filter/part-00001.parquet" in undone else 2
     assert f"{num_done} of 2 parts were done before and are left as they are; remove the folder" in caplog.text
     assert files_of(tmp_path / "run") == whole
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_import_of_other_rows_does_not_go_on(published, tmp_path):

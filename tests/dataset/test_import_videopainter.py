@@ -112,30 +112,6 @@ def test_second_import_has_the_same_bytes(published, tmp_path):
             assert runs[0].folder.child(kind).read(name) == runs[1].folder.child(kind).read(name)
 
 
-@pytest.mark.parametrize(
-    ("scale", "codec", "size"), [(12, "libx264", (1080, 720)), (1, "mpeg4", (94, 62))], ids=["scaled down", "odd"]
-)
-def test_masks_follow_a_clip_of_another_size(published, tmp_path, scale, codec, size):
-    height, width = (64 * scale) & ~1, (96 * scale) & ~1
-    if codec == "mpeg4":
-        height, width = 63, 95
-    frames, labels = (
-        array.repeat(scale, axis=1).repeat(scale, axis=2)[:4, :height, :width]
-        for array in (make_footage(0).frames, labels_of(0))
-    )
-    write_video(published / VIDEO_URI, frames, fps=12, codec=codec)
-    np.savez_compressed(published / "video_inpainting/pexels/000000001523_856207/all_masks.npz", labels)
-    write_csv(published, [(PEXELS, 0, 4, 12.0, 300, CAPTION)])
-    run = import_videopainter(published, tmp_path / "run")
-    assert check(run) == []
-    sample = next(one for one in run_samples(run) if one.record.clip.video.uri == VIDEO_URI)
-    assert (sample.record.clip.width_px, sample.record.clip.height_px) == size
-    # The red square is the only red thing: its mask must lie on it, blurred edges aside.
-    red = (sample.frames[..., 0] > 130) & (sample.frames[..., 1] < 110)
-    masks = sample.tracks[0].masks
-    assert (red & masks).sum() / (red | masks).sum() > (0.97 if scale > 1 else 0.85)
-
-
 def without(path: str) -> Callable[[Path], None]:
     return lambda folder: (folder / path).unlink()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -27,6 +29,23 @@ def test_run_lengths_add_up_to_the_frame(seed, height, width):
     rng = np.random.default_rng(seed)
     mask[: rng.integers(1, height + 1), : rng.integers(1, width + 1)] = True
     assert masks.num_pixels(coco.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()) == height * width
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(1, 20), st.booleans())
+def test_area_is_that_of_the_decoded_mask_and_refuses_what_decoding_refuses(seed, height, width, is_damaged):
+    rng = np.random.default_rng(seed)
+    text = masks.encode_mask(rng.random((height, width)) < rng.random())
+    if text is not None and is_damaged:
+        at = rng.integers(len(text))
+        text = text[:at] + chr(rng.integers(48, 112)) + text[at + 1 :]
+    try:
+        area_px = int(masks.decode_mask(text, height_px=height, width_px=width).sum())
+    except ValueError as error:
+        with pytest.raises(ValueError, match=re.escape(str(error))):
+            masks.mask_area_px(text, height_px=height, width_px=width)
+    else:
+        assert masks.mask_area_px(text, height_px=height, width_px=width) == area_px
 
 
 def test_counts_of_another_size_are_refused_before_decoding():

@@ -8,6 +8,8 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.media.footage import (
     NUM_FRAMES,
@@ -21,6 +23,7 @@ from tests.media.footage import (
     write_video,
 )
 from vpdata.errors import Reason
+from vpdata.media.timing import Clock
 from vpdata.media.video import StoredFrames
 
 
@@ -76,6 +79,50 @@ def test_lost_frames_of_a_steady_recording_are_repeated(tmp_path, suffix):
     path = write_video(tmp_path / f"lost.{suffix}", grey_ramp()[kept], times_s=[i / 25 for i in kept])
     assert measured(path).fps == 25
     assert greys(normalised(path)[1]) == [*range(11), 10, 10, *range(13, 25)]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "steps_s"),
+    [
+        ("mkv", {10: 0.06}),
+        ("mkv", {10: 0.02}),
+        ("mp4", {10: 0.06, 30: 0.02}),
+        ("ts", {10: 0.02, 30: 0.06}),
+    ],
+)
+def test_frames_behind_one_that_is_half_a_frame_off_are_all_shown(tmp_path, suffix, steps_s):
+    times_s = [0.0, *itertools.accumulate(steps_s.get(index, 0.04) for index in range(39))]
+    path = write_video(tmp_path / f"half.{suffix}", grey_ramp(40, step=5), options={"bf": "0"}, times_s=times_s)
+    assert measured(path).fps == 25
+    assert greys(normalised(path)[1], step=5) == list(range(40))
+
+
+def slots_of(stamps: list[int], *, fps: int, tick_s: Fraction) -> list[int]:
+    clock, frame, slots = Clock(Fraction(fps), may_restart=False), av.VideoFrame(16, 16, "gray"), []
+    for stamp in stamps:
+        frame.pts, frame.time_base = stamp, tick_s
+        slots.append(clock.slot(frame))
+    return slots
+
+
+def test_every_other_frame_is_dropped_at_half_the_rate_and_shown_twice_at_double():
+    tick_s = Fraction(1, 90000)
+    assert sorted(set(slots_of([1500 * k for k in range(101)], fps=30, tick_s=tick_s))) == list(range(51))
+    assert slots_of([3000 * k for k in range(101)], fps=60, tick_s=tick_s) == [2 * k for k in range(101)]
+
+
+@given(
+    steps=st.lists(st.sampled_from([1, 2, 2, 2, 2, 3, 4, 7]), max_size=200),
+    drift_ticks=st.integers(-20, 20),
+    scale=st.sampled_from([1, 15, 1500]),
+)
+def test_no_frame_lies_more_than_half_a_slot_and_a_tick_from_its_stamp(steps, drift_ticks, scale):
+    """Steps of 1/60 s at 30 fps: late, early and lost frames, by a coarse clock and by fine ones that also drift."""
+    drift = drift_ticks if scale == 1500 else 0
+    stamps = [0, *itertools.accumulate(step * scale + drift for step in steps)]
+    tick_s = Fraction(1, 60 * scale)
+    for stamp, slot in zip(stamps, slots_of(stamps, fps=30, tick_s=tick_s), strict=True):
+        assert abs(stamp * tick_s * 30 - slot) <= Fraction(1, 2) + tick_s * 30
 
 
 def test_one_wild_time_stamp_does_not_ask_for_hours_of_repeats(tmp_path):

@@ -11,18 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import av
 import numpy as np
 import pyarrow as pa
-from av.error import FFmpegError
 
 from vpdata.dataset import annotations, index, layout
 from vpdata.dataset.check_benchmarks import check_benchmarks
+from vpdata.dataset.check_mp4 import check_mp4
 from vpdata.dataset.check_splits import check_splits
 from vpdata.dataset.run import Run, read_rows
 from vpdata.dataset.shards import END_OF_TAR, PackEntry, TarWriter, padded
 from vpdata.errors import RunError
-from vpdata.media.masks import decode_masks
+from vpdata.media.masks import mask_area_px
 from vpdata.records import Clip, Record, Track, clip_id, is_valid_id
 
 _log = logging.getLogger(__name__)
@@ -211,7 +210,8 @@ def _check_sample(row: Mapping[str, Any], data: bytes, *, start: int, shard: int
         if row[column] != value and not column.endswith("_sha256"):
             yield Problem(where=where, what=f"the index says {column} {row[column]!r}, the record {value!r}")
     yield from _check_record(record, where=where)
-    yield from _check_mp4(record.clip, contents[annotations.VIDEO], where=where)
+    for what in check_mp4(record.clip, contents[annotations.VIDEO]):
+        yield Problem(where=where, what=what)
 
 
 def _check_record(record: Record, *, where: str) -> Iterator[Problem]:
@@ -240,35 +240,18 @@ def _check_track(track: Track, clip: Clip, *, where: str) -> Iterator[Problem]:
         yield Problem(where=where, what=f"got {got}, wanted one for each of {clip.num_frames} frames")
         return
     try:
-        masks = decode_masks(track.masks, height_px=clip.height_px, width_px=clip.width_px)
+        size = {"height_px": clip.height_px, "width_px": clip.width_px}
+        areas_px = [mask_area_px(counts, **size) for counts in track.masks]
     except ValueError as error:
         yield Problem(where=where, what=str(error))
         return
-    area_frac = masks.mean(axis=(1, 2))
+    area_frac = np.array(areas_px) / (clip.height_px * clip.width_px)
     if not np.allclose(area_frac, track.area_frac, rtol=0, atol=_AREA_TOLERANCE_FRAC):
         worst = int(np.argmax(np.abs(area_frac - track.area_frac)))
         got, wanted = track.area_frac[worst], area_frac[worst]
         yield Problem(where=where, what=f"got area_frac {got} on frame {worst}, its mask covers {wanted}")
     if not area_frac.any():
         yield Problem(where=where, what="got a track without a mask on any frame")
-
-
-def _check_mp4(clip: Clip, mp4: bytes, *, where: str) -> Iterator[Problem]:
-    if hashlib.sha256(mp4).hexdigest() != clip.sha256:
-        yield Problem(where=where, what="the mp4 has another hash than its record says")
-        return
-    try:
-        with av.open(io.BytesIO(mp4), "r", format="mp4") as container:
-            stream = container.streams.video[0]
-            found = (stream.width, stream.height, stream.average_rate)
-            num_frames = sum(packet.size > 0 for packet in container.demux(stream))
-    except (FFmpegError, IndexError) as error:
-        yield Problem(where=where, what=f"the mp4 does not open: {error}")
-        return
-    if found != (clip.width_px, clip.height_px, clip.fps):
-        yield Problem(where=where, what=f"the mp4 has {found}, its record {clip.width_px, clip.height_px, clip.fps}")
-    if num_frames != clip.num_frames:
-        yield Problem(where=where, what=f"the mp4 has {num_frames} frames, its record {clip.num_frames}")
 
 
 _PREFIXES = tuple(index.MEMBER_COLUMNS.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,15 @@ from vpdata.dataset.videopainter_sources import SOURCES_CSV, Origin, read_origin
 from vpdata.errors import ConfigError, Reason, RejectItem
 from vpdata.records import Reject, Source, video_id
 
+_log = logging.getLogger(__name__)
+
 COLUMNS = ("path", "start_frame", "end_frame", "fps", "mask_id", "caption")
 TRAIN_CSV = "pexels_videovo_train_dataset.csv"
 TEST_CSV = "pexels_videovo_test_dataset.csv"
 _CSV_GLOB = "pexels_videovo_*_dataset.csv"
+_TRAIN_PREFIX = "pexels_videovo_train"
+_BENCH_GLOB = "our_video_*.csv"
+"""Cases of the published benchmark."""
 # Twelve digits, then `.0` for Videvo or `_<id>` for Pexels. Nothing else may become part of a path.
 NAME = re.compile(r"[0-9]{12}(\.0|(_[A-Za-z0-9-]+)+)\.mp4")
 
@@ -42,8 +48,10 @@ class Rows:
     rejects: list[Reject] = field(default_factory=list)
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """By the video's name, where `sources.csv` has a line of it."""
+    held_out: set[str] = field(default_factory=set)
+    """Names of the videos in all CSVs but those of training, and in those of the benchmark."""
     sha256: str = ""
-    """Of the names and hashes of all these CSVs, 64 hex digits."""
+    """Of the names and hashes of the CSVs that rows and origins are from, 64 hex digits."""
 
     def origin(self, name: str) -> Origin:
         """Of a video: it is its own source where nothing else is known."""
@@ -54,15 +62,19 @@ class Rows:
 def read_rows(root: Path) -> Rows:
     """The rows of every `pexels_videovo_*_dataset.csv` in the folder, and what `sources.csv` says of their videos.
 
-    ConfigError where there is none of that form, or where `sources.csv` holds a bad line.
+    Of `our_video_*.csv` only the names are read. ConfigError where there is no CSV of the first form, or where
+    `sources.csv` holds a bad line.
     """
     paths = sorted(root.glob(_CSV_GLOB))
     if not paths:
         raise ConfigError(f"{root}: got no {_CSV_GLOB}, wanted the folder `data/` of the VideoPainter layout")
     rows = Rows(origins=read_origins(root), sha256=_sha256([*paths, *root.glob(SOURCES_CSV)]))
-    for path in paths:
+    for path in [*paths, *sorted(root.glob(_BENCH_GLOB))]:
         try:
-            _read_csv(path, rows)
+            if path in paths:
+                _read_csv(path, rows)
+            else:
+                _read_bench(path, rows)
         except (csv.Error, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: got no readable CSV ({error}), wanted UTF-8 with commas") from error
     return rows
@@ -83,6 +95,20 @@ def _read_csv(path: Path, rows: Rows) -> None:
             raise ConfigError(f"{path}: got no column {', '.join(sorted(missing))}; wanted {', '.join(COLUMNS)}")
         for row in table:
             _add(rows, row, where=f"{path.name}:{table.line_num}")
+            if not path.name.startswith(_TRAIN_PREFIX) and NAME.fullmatch(name := row["path"] or ""):
+                rows.held_out.add(name)
+
+
+def _read_bench(path: Path, rows: Rows) -> None:
+    with path.open(newline="", encoding="utf-8") as file:
+        table = csv.DictReader(file)
+        if "path" not in (table.fieldnames or ()):
+            raise ConfigError(f"{path}: got no column path, by which the videos of the benchmark are held out")
+        names = {(row["path"] or "").rpartition("/")[2] for row in table}
+    if others := sorted(name for name in names if not NAME.fullmatch(name)):
+        what = "%s: %d paths name no video of this layout, so nothing is held out for them; the first is %r"
+        _log.warning(what, path, len(others), others[0][:200])
+    rows.held_out |= names.difference(others)
 
 
 def _add(rows: Rows, row: dict[str, str | None], *, where: str) -> None:

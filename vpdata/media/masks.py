@@ -24,9 +24,21 @@ def decode_mask(counts: str | None, *, height_px: int, width_px: int) -> Mask:
     """Inverse of `encode_mask`; None gives an empty mask. ValueError where the run lengths do not fill the frame."""
     if counts is None:
         return np.zeros((height_px, width_px), dtype=np.bool_)
-    if num_pixels(counts) != height_px * width_px:
-        raise ValueError(f"got run lengths for {num_pixels(counts)} pixels, wanted {width_px}x{height_px}")
+    _check_fills(counts, height_px=height_px, width_px=width_px)
     return coco.decode({"size": [height_px, width_px], "counts": counts}).astype(np.bool_)
+
+
+def mask_area_px(counts: str | None, *, height_px: int, width_px: int) -> int:
+    """Pixels of a mask, from its run lengths alone. ValueError as of `decode_mask`."""
+    if counts is None:
+        return 0
+    _check_fills(counts, height_px=height_px, width_px=width_px)
+    return int(coco.area({"size": [height_px, width_px], "counts": counts}))
+
+
+def _check_fills(counts: str, *, height_px: int, width_px: int) -> None:
+    if (num := num_pixels(counts)) != height_px * width_px:
+        raise ValueError(f"got run lengths for {num} pixels, wanted {width_px}x{height_px}")
 
 
 def decode_masks(counts: Sequence[str | None], *, height_px: int, width_px: int) -> NDArray[np.bool_]:

@@ -35,6 +35,9 @@ class Geometry:
     width_px: int
     """As displayed: after rotation and with square pixels."""
     height_px: int
+    stored_width_px: int
+    """Of the pixels as they are stored, after rotation: another width, or height, where they are not square."""
+    stored_height_px: int
     quarter_turns: int
     """Counter-clockwise turns by 90 degrees that put the stored frame upright, 0 to 3."""
     is_mirrored: bool = False
@@ -43,13 +46,20 @@ class Geometry:
     @classmethod
     def of(cls, frame: av.VideoFrame, sample_aspect_ratio: Fraction | None) -> Geometry:
         """From the first decoded frame and the stream's pixel aspect ratio (None or 0: square)."""
-        width, height = frame.width, frame.height
+        stored = width, height = frame.width, frame.height
         if sample_aspect_ratio:
             width = max(1, round(width * sample_aspect_ratio))
         quarter_turns, is_mirrored = _orientation(frame)
         if quarter_turns % 2:
-            width, height = height, width
-        return cls(width_px=width, height_px=height, quarter_turns=quarter_turns, is_mirrored=is_mirrored)
+            width, height, stored = height, width, stored[::-1]
+        return cls(
+            width_px=width,
+            height_px=height,
+            stored_width_px=stored[0],
+            stored_height_px=stored[1],
+            quarter_turns=quarter_turns,
+            is_mirrored=is_mirrored,
+        )
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:

@@ -20,11 +20,15 @@ _STANDARD_FPS = tuple(
 )
 _SNAP_FRAC = 0.005
 _STEADY_FRAC = 0.9
+_HALF = Fraction(1, 2)
 
 
 class Clock:
     """Gives each frame, in the order of display, its slot on a constant-rate time line that starts at the first one.
 
+    That is the nearest slot, or the one after the last frame's where the stamp is at most half a slot and a tick of the
+    container's clock off. Stamps half way between two slots, as behind one frame that came half a frame late, would
+    else round to a slot together and leave the next one empty.
     A frame without a time stamp comes a step after the one before. Where the clock may restart, so does a frame whose
     stamp is over a second earlier, or over `MAX_STEP_S` later. Frames of the recording before, which a decoder may
     still give between the first ones of the next, come a step after the one before too.
@@ -41,13 +45,17 @@ class Clock:
         """Last time stamp of the recording."""
         self._stamp_before_s: Fraction | None = None
         """Last time stamp of the recording before."""
+        self._last_slot = -1
 
     def slot(self, frame: av.VideoFrame) -> int:
-        now_s = self._last_s + self._step_s
+        now_s, tick_s = self._last_s + self._step_s, Fraction(0)
         if frame.pts is not None and frame.time_base is not None:
-            now_s = self._placed(frame.pts * frame.time_base, following_s=now_s)
+            now_s, tick_s = self._placed(frame.pts * frame.time_base, following_s=now_s), frame.time_base
         self._last_s = now_s
-        return round(now_s / self._step_s)
+        place, next_slot = now_s / self._step_s, self._last_slot + 1
+        is_near = abs(place - next_slot) <= _HALF + tick_s / self._step_s
+        self._last_slot = next_slot if is_near else math.floor(place + _HALF)
+        return self._last_slot
 
     def _placed(self, stamp_s: Fraction, *, following_s: Fraction) -> Fraction:
         """Seconds on the time line of a stamp; `following_s` is a step after the frame before."""
