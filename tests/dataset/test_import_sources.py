@@ -121,6 +121,7 @@ def test_parts_of_few_sources_are_bounded_by_their_files(exported, tmp_path):
     line, names = sources_of(exported)[0], [f"{number:012d}_1.mp4" for number in range(120)]
     of_three = [line | {"path": name, "id": f"film-{index // 40}"} for index, name in enumerate(names)]
     write_sources(exported, of_three)
+    (exported / "pexels_videovo_test_dataset.csv").unlink()
     write_csv(exported, [(name, 0, 12, 12, 300, CAPTION) for name in names])
     run = import_videopainter(exported, tmp_path / "run")
     folder = run.stage_folder("source")

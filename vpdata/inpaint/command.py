@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -131,6 +132,13 @@ def _check_for_backbone(settings: InpaintSettings, video: VideoInput, *, has_fir
     windows_for(video.num_frames, spec=spec, settings=settings.windows)
     if has_first_frame:
         check_takes_first_frame(spec)
+    if spec.frame_rate is not None and not math.isclose(spec.frame_rate, video.average_fps, rel_tol=1e-2):
+        _log.warning(
+            "the video has %.4g frames a second, but this LTX is told %.4g (backbone.frame_rate, as in its training) and "
+            "takes it for slower or faster than it is",
+            float(video.average_fps),
+            spec.frame_rate,
+        )
 
 
 def _check_first_frame(settings: InpaintSettings, mask: MaskInput, *, is_given: bool) -> None:
