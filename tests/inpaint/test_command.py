@@ -103,7 +103,8 @@ def test_first_frame_that_is_missing_is_told_before_anything_is_loaded(film, wei
 @pytest.mark.parametrize(("told", "is_named"), [("8", True), ("25", False)])
 def test_ltx_that_is_told_another_rate_than_the_videos_is_named(told, is_named, film, weights, config, caplog):
     use = ("--prompt", "a red ball", "--set", "backbone.tiny=ltx", "--set", f"backbone.frame_rate={told}")
-    assert inpaint(film, weights, config, *use) == 1  # the weights are another backbone's
+    windows = ("--set", "windows.num_frames=17", "--set", "windows.overlap_frames=9")
+    assert inpaint(film, weights, config, *use, *windows) == 1  # the weights are another backbone's
     assert ("has 25 frames a second, but this LTX is told 8 " in caplog.text) == is_named
 
 

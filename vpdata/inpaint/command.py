@@ -134,8 +134,8 @@ def _check_for_backbone(settings: InpaintSettings, video: VideoInput, *, has_fir
         check_takes_first_frame(spec)
     if spec.frame_rate is not None and not math.isclose(spec.frame_rate, video.average_fps, rel_tol=1e-2):
         _log.warning(
-            "the video has %.4g frames a second, but this LTX is told %.4g (backbone.frame_rate, as in its training) and "
-            "takes it for slower or faster than it is",
+            "the video has %.4g frames a second, but this LTX is told %.4g (backbone.frame_rate, as in its training) "
+            "and takes it for slower or faster than it is",
             float(video.average_fps),
             spec.frame_rate,
         )
