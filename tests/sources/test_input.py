@@ -305,13 +305,35 @@ def test_a_source_that_vanishes_is_gone_and_one_that_was_never_a_file_is_no_vide
     assert rejected(folder, pipe).reason is Reason.NOT_VIDEO
 
 
-def test_an_input_folder_that_vanishes_as_a_whole_is_no_sources_fault(tmp_path):
-    write(tmp_path, "v/a.mp4")
-    folder = Input(str(tmp_path / "v"), DEFAULTS)
-    (source,) = folder.sources()
+@pytest.mark.parametrize("name", ["a.mp4", "\udcff.mp4"])
+@pytest.mark.parametrize("pattern", ["", "/*.mp4"])
+def test_an_input_folder_that_vanishes_as_a_whole_is_no_sources_fault(tmp_path, name, pattern):
+    write(tmp_path, f"v/{name}")
+    used = Input(str(tmp_path / "v") + pattern, DEFAULTS)
+    (source,) = used.sources()
+    inputs = [used, pickle.loads(pickle.dumps(used))]  # a worker may see it for the first time when it is gone
     (tmp_path / "v").rename(tmp_path / "w")
-    with pytest.raises(StorageError, match="input folder"), folder.local_file(source):
-        pass
+    for mount_point in (None, tmp_path / "v"):
+        if mount_point:
+            mount_point.mkdir()
+        for one in inputs:
+            with pytest.raises(StorageError, match="is gone, or its folder is empty"), one.local_file(source):
+                pass
+    (tmp_path / "v").rmdir()
+    (tmp_path / "w").rename(tmp_path / "v")
+    assert [opened(one, source) for one in inputs] == [b"video"] * 2
+
+
+def test_a_list_that_vanishes_with_its_files_is_no_sources_fault(tmp_path):
+    write(tmp_path, "v/a.mp4", "v/b.mp4")
+    used = listed(tmp_path / "v", "a.mp4", "b.mp4")
+    first, second = used.sources()
+    assert opened(used, first) == b"video"
+    (tmp_path / "v").rename(tmp_path / "w")
+    write(tmp_path, "v/lost+found")
+    for one in (used, pickle.loads(pickle.dumps(used))):
+        with pytest.raises(StorageError, match=r"'list\.csv' is gone"), one.local_file(second):
+            pass
 
 
 def test_a_local_file_over_the_limit_is_rejected(tmp_path):

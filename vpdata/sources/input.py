@@ -115,7 +115,7 @@ class Input:
         """
         locator = self._locator(source)
         if uris.scheme_of(locator) == "file":
-            yield local.checked_file(locator, root=self._root, settings=self._settings)
+            yield local.checked_file(locator, root=self._root, given=self._uri, settings=self._settings)
             return
         suffix = PurePosixPath(source.uri.partition("?")[0]).suffix.lower()
         try:
@@ -233,7 +233,7 @@ class Input:
         if locator is None or uris.scheme_of(locator) != "file":
             return locator is not None
         try:
-            local.checked_file(locator, root=self._root, settings=self._settings)
+            local.checked_file(locator, root=self._root, given=self._uri, settings=self._settings)
         except RejectItem:
             return False
         return True
@@ -242,16 +242,23 @@ class Input:
         # Only a list, or a name that had to be escaped, is looked up: a worker need not list a million objects again.
         if not self._is_list and "\\" not in source.uri:
             return self._uri if self._scheme in ("http", "https") else source.uri
+        if not self._is_list:
+            self._refuse_gone()
         locator = (self._held_locators(source.id) if self._is_list else self._locators).get(source.id)
         if locator is None:
             raise RejectItem(Reason.SOURCE_GONE, "the input no longer names it", got=self.name)
         return locator
+
+    def _refuse_gone(self) -> None:
+        if self._scheme == "file":
+            local.refuse_gone(self._uri, root=self._root)
 
     def _held_locators(self, id: str) -> Mapping[str, str]:
         """Locators of some sources of the list, that of `id` among them if the list names it."""
         with self._lock:
             first, last, held = self._held
             if not first <= id <= last:
+                self._refuse_gone()
                 listed = (self._resolved(row, follow_links=False) for row in self._rows())
                 rows = heapq.nsmallest(
                     _NUM_HELD, ((one.source.id, one.locator) for one in listed if one.source.id >= id)

@@ -39,11 +39,16 @@ def find(path: str, settings: SourceSettings) -> tuple[list[str], list[str]]:
 
 
 def root_of(path: str) -> str:
-    """The folder that the uris of an input are relative to: itself, a file's, or a pattern's part without wildcards."""
+    """The folder that the uris of an input are relative to: itself, a file's, or a pattern's part without wildcards.
+
+    StorageError where there is no such input any more.
+    """
     if os.path.isdir(path):
         return path
-    if os.path.exists(path) or not glob.has_magic(path):
+    if os.path.exists(path):
         return os.path.dirname(path)
+    if not glob.has_magic(path):
+        raise _gone(path)
     parts = path.split("/")
     return "/".join(parts[: next(at for at, part in enumerate(parts) if glob.has_magic(part))]) or "/"
 
@@ -81,11 +86,26 @@ def refuse_outside_link(relative: str, *, root: str) -> None:
         )
 
 
-def checked_file(relative: str, *, root: str, settings: SourceSettings) -> Path:
-    """Path of a source that is there, regular, readable, inside the root and not too large; RejectItem otherwise."""
+def refuse_gone(given: str, *, root: str) -> None:
+    """StorageError where no file is to blame but the input `given`: it is gone, or its root is, or has no entries.
+
+    The mount point of a disk that is not mounted is an empty folder.
+    """
+    try:
+        with os.scandir(root) as entries:
+            is_there = any(entries) and (os.path.exists(given) or glob.has_magic(given))
+    except OSError as error:
+        raise _gone(given) from error
+    if not is_there:
+        raise _gone(given)
+
+
+def checked_file(relative: str, *, root: str, given: str, settings: SourceSettings) -> Path:
+    """Path of a source that is there, regular, readable, inside the root and not too large; RejectItem otherwise.
+
+    StorageError as from `refuse_gone`, and where the disk fails.
+    """
     path = os.path.join(root, relative)
-    if not os.path.isdir(root):
-        raise StorageError(f"the input folder of {relative!r} is gone; bring it back and run the same command again")
     # Again, as a link may have changed since the listing.
     if not settings.allow_outside_links and not _is_below(os.path.realpath(path), os.path.realpath(root)):
         raise RejectItem(Reason.BLOCKED_ADDRESS, "it is a link that leads out of the input folder")
@@ -96,6 +116,7 @@ def checked_file(relative: str, *, root: str, settings: SourceSettings) -> Path:
         with open(path, "rb"):
             pass
     except (FileNotFoundError, NotADirectoryError) as error:
+        refuse_gone(given, root=root)
         raise RejectItem(Reason.SOURCE_GONE, "the file is no longer there") from error
     except PermissionError as error:
         raise RejectItem(Reason.FETCH_FAILED, "the file may not be read", got=error.strerror or "") from error
@@ -108,6 +129,12 @@ def checked_file(relative: str, *, root: str, settings: SourceSettings) -> Path:
         wanted = f"at most {settings.max_bytes} bytes (source.max_bytes)"
         raise RejectItem(Reason.TOO_MANY_BYTES, "the source is too large", got=f"{found.st_size} bytes", wanted=wanted)
     return Path(path)
+
+
+def _gone(given: str) -> StorageError:
+    name = os.path.basename(given)
+    what = f"the input {name!r} is gone, or its folder is empty (is its disk mounted?)"
+    return StorageError(f"{what}; bring it back and run the same command again")
 
 
 def _is_below(path: str, root: str) -> bool:
