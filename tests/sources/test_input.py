@@ -80,6 +80,24 @@ def test_a_folder_of_videos_and_hidden_files_is_no_news(tmp_path, caplog):
     assert not caplog.records
 
 
+RUN = ["run.yaml", "0-source/part-00000.parquet", "report/media/p.mp4"]
+
+
+@pytest.mark.parametrize("pattern", ["", "/**/*.mp4"])
+def test_the_clips_of_a_report_in_the_input_are_no_sources(tmp_path, caplog, pattern):
+    write(tmp_path, "v/a.mp4", "v/run.yaml", "v/own/run.yaml", "v/own/b.mp4")
+    write(tmp_path, *(f"v/{run}/{name}" for run in ("deep/out", "out") for name in RUN))
+    assert uris_of(f"{tmp_path}/v{pattern}") == ["a.mp4", "own/b.mp4"]
+    assert "passed over 2 folder(s) that hold a run of vpdata, such as 'deep/out'" in caplog.text
+    assert "parquet" not in caplog.text
+
+
+def test_the_clips_of_a_report_that_is_named_itself_are_sources(tmp_path):
+    write(tmp_path, *RUN)
+    for uri in (tmp_path, tmp_path / "report", tmp_path / "report" / "*" / "*.mp4"):
+        assert len(uris_of(uri)) == 1
+
+
 def test_the_id_of_a_file_does_not_depend_on_where_the_folder_is(tmp_path):
     write(tmp_path, "here/a.mp4", "there/a.mp4")
     assert Input(str(tmp_path / "here"), DEFAULTS).sources() == Input(str(tmp_path / "there"), DEFAULTS).sources()

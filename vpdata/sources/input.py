@@ -155,13 +155,14 @@ class Input:
             return _without_repeats(map(self._resolved, self._rows()), self.name)
         if not self._is_local_folder:
             refuse_other_lists(self.name)
-        locators, ignored = [self._uri], []
         if self._scheme == "file":
-            locators, ignored = local.find(self._uri, self._settings)
+            found = local.find(self._uri, self._settings)
         elif self._scheme in ("s3", "gs"):
-            locators, ignored = stores.find(self._uri)
-        self._tell(ignored)
-        rows = (ListRow(number=0, uri=locator) for locator in locators)
+            found = stores.find(self._uri)
+        else:
+            found = local.Found([self._uri], [], [])
+        self._tell(found)
+        rows = (ListRow(number=0, uri=locator) for locator in found.videos)
         return _without_repeats(map(self._resolved, rows), self.name)
 
     def _rows(self) -> Iterator[ListRow]:
@@ -169,9 +170,13 @@ class Input:
         with local.opened(self._uri) if self._scheme == "file" else stores.opened(self._uri) as file:
             yield from read_list(file, name=self.name)
 
-    def _tell(self, ignored: Iterable[str]) -> None:
+    def _tell(self, found: local.Found) -> None:
         """Warn of what was passed over, but for hidden files, such as those that file managers leave."""
-        relative = [path.removeprefix(f"{self._root}/") for path in ignored]
+        if found.runs:
+            example = uris.canonical_path(min(found.runs).removeprefix(f"{self._root}/"))
+            what = "%s: passed over %d folder(s) that hold a run of vpdata, such as %r"
+            _log.warning(what, self.name, len(found.runs), example)
+        relative = [path.removeprefix(f"{self._root}/") for path in found.ignored]
         seen = [path for path in relative if not any(part.startswith(".") for part in path.split("/"))]
         if not seen:
             return

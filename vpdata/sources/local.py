@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import errno
+import functools
 import glob
+import itertools
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from vpdata.errors import ConfigError, Reason, RejectItem, StorageError
 from vpdata.sources.settings import SourceSettings
 
 _BAD_PATH = (errno.ELOOP, errno.ENAMETOOLONG)
 """Of one path that no disk is to blame for: a circle of links, or a name that no file can have."""
+RUN_NAMES = ("run.yaml", "0-source")
+"""What a run of vpdata holds, a file and a folder. Its report has videos, which are no sources."""
 VIDEO_SUFFIXES = frozenset(
     f".{suffix}"
     for container in ("mp4 m4v mov 3gp", "mkv webm", "avi", "ts mts m2ts mpg mpeg vob", "flv", "wmv asf", "ogv")
@@ -23,8 +27,18 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
-def find(path: str, settings: SourceSettings) -> tuple[list[str], list[str]]:
-    """Paths of the videos that a file, folder or pattern names, and what was passed over; a linked folder ends in `/`.
+class Found(NamedTuple):
+    """What an input names; paths of a disk, or uris."""
+
+    videos: list[str]
+    ignored: list[str]
+    """What was passed over; a linked folder ends in `/`."""
+    runs: list[str]
+    """Folders below the input that are runs, passed over with all that is in them."""
+
+
+def find(path: str, settings: SourceSettings) -> Found:
+    """The videos that a file, folder or pattern names.
 
     Only a folder is searched by suffix. A linked folder in it is entered where it leads out of the folder and
     `allow_outside_links` is set: what lies inside is found anyway.
@@ -32,10 +46,11 @@ def find(path: str, settings: SourceSettings) -> tuple[list[str], list[str]]:
     if os.path.isdir(path):
         return _walk(path, settings)
     if os.path.exists(path):
-        return [path], []
+        return Found([path], [], [])
     if not glob.has_magic(path):
         raise ConfigError(f"{path}: no such file or folder")
-    return [found for found in glob.glob(path, recursive=True) if not os.path.isdir(found)], []
+    files = [found for found in glob.glob(path, recursive=True) if not os.path.isdir(found)]
+    return _outside_runs(files, root_of(path))
 
 
 def root_of(path: str) -> str:
@@ -141,9 +156,28 @@ def _is_below(path: str, root: str) -> bool:
     return os.path.commonpath([path, root]) == root
 
 
-def _walk(root: str, settings: SourceSettings) -> tuple[list[str], list[str]]:
+def _is_run(folder: str) -> bool:
+    return all(os.path.exists(os.path.join(folder, name)) for name in RUN_NAMES)
+
+
+def _outside_runs(paths: list[str], root: str) -> Found:
+    is_run = functools.cache(_is_run)
+    found = Found([], [], [])
+    for path in paths:
+        names = os.path.relpath(path, root).split("/")[:-1]
+        above = itertools.accumulate(names, os.path.join, initial=root)
+        run = next(filter(is_run, itertools.islice(above, 1, None)), None)
+        if run is None:
+            found.videos.append(path)
+        elif run not in found.runs:
+            found.runs.append(run)
+    return found
+
+
+def _walk(root: str, settings: SourceSettings) -> Found:
     found: list[str] = []
     ignored: list[str] = []
+    runs: list[str] = []
     real_root = os.path.realpath(root)
     # Each folder is entered once, by the first of its names, since links may lead in circles.
     entered = {real_root}
@@ -155,12 +189,15 @@ def _walk(root: str, settings: SourceSettings) -> tuple[list[str], list[str]]:
             if is_closed or real in entered:
                 subfolders.remove(name)
                 ignored.extend([f"{path}/"] if is_link else [])
+            elif _is_run(path):
+                subfolders.remove(name)
+                runs.append(path)
             else:
                 entered.add(real)
         for name in names:
             is_video = os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
             (found if is_video else ignored).append(os.path.join(folder, name))
-    return found, ignored
+    return Found(found, ignored, runs)
 
 
 def _raise(error: OSError) -> None:
