@@ -86,3 +86,11 @@ def test_our_errors_become_one_message_and_status_1(capsys):
 
     assert exit_code(fail) == 1
     assert capsys.readouterr().err == "error: got this, wanted that\n"
+
+
+def test_who_interrupts_a_redo_is_told_how_it_goes_on(capsys):
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    assert exit_code(interrupted) == 130
+    assert "the same command again, without --redo" in capsys.readouterr().err

@@ -57,7 +57,8 @@ def add_build_options(parser: argparse.ArgumentParser, *, needed: str = "") -> N
     )
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=ONE_SETTING)
     parser.add_argument("--engine", choices=("ray", "local"), default="ray", help="ray starts a local one if none runs")
-    redone = "first remove the results of this stage and of all after it: cut, detect, track, caption, filter or pack"
+    redone = "first remove the results of this stage and of all after it: cut, detect, track, caption, filter or pack; "
+    redone += "to go on with an interrupted redo leave it out"
     parser.add_argument("--redo", metavar="STAGE", help=redone)
     parser.add_argument("--add-sources", action="store_true", help="append the input's new videos to a run")
     parser.add_argument("--retry-rejects", metavar="REASON", help="run items again that were rejected for this reason")
@@ -114,7 +115,7 @@ def add_encode_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=ONE_SETTING)
     parser.add_argument("--engine", choices=("ray", "local"), default="ray", help="ray starts a local one if none runs")
-    parser.add_argument("--redo", choices=("encode",), help="remove what was encoded first")
+    parser.add_argument("--redo", choices=("encode",), help="remove what was encoded first; leave it out to go on")
 
 
 def encode_options(args: argparse.Namespace) -> EncodeOptions:
@@ -147,7 +148,7 @@ def exit_code(main: Callable[[], int]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
+        print("interrupted; run the same command again, without --redo if it had one, to go on", file=sys.stderr)
         return 130
 
 

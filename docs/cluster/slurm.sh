@@ -7,7 +7,8 @@
 #   sbatch docs/cluster/slurm.sh
 # What stands behind slurm.sh is handed to the build; docs/cluster.md says which numbers of workers to set there. With
 # VPDATA_CONFIG=configs/embedded.yaml it takes no GPU and no weights: then remove the line with --gpus-per-node.
-# The same command again goes on where a build stopped or ran out of time.
+# The same command again goes on where a build stopped or ran out of time, but without --redo, which removes what is
+# finished each time it starts: never hand it to a job that Slurm may requeue (then add --no-requeue to sbatch).
 #SBATCH --job-name=vpdata
 #SBATCH --nodes=3
 #SBATCH --ntasks-per-node=1

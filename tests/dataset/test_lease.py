@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from contextlib import AbstractContextManager
@@ -70,6 +72,40 @@ def test_a_holder_elsewhere_is_replaced_only_without_heartbeat(tmp_path: Path) -
     _leave_again = json.loads((tmp_path / "lease.json").read_text()) | {"beat_unix_s": time.time() - 61}
     (tmp_path / "lease.json").write_text(json.dumps(_leave_again))
     with lease.hold(Folder(tmp_path)) as proof:
+        proof.check()
+
+
+def test_a_holder_in_another_container_is_replaced_only_without_heartbeat(tmp_path: Path) -> None:
+    _leave(tmp_path, pid_namespace=1, pid=2**22 - 1)
+    with pytest.raises(RunError, match=f"pid {2**22 - 1} on {socket.gethostname()} since"), hold(tmp_path):
+        pass
+    _leave(tmp_path / "silent", pid_namespace=1, beat_unix_s=time.time() - 61)
+    with hold(tmp_path / "silent") as proof:
+        proof.check()
+
+
+def test_a_holder_in_a_pid_namespace_of_its_own_is_seen_alive(tmp_path: Path) -> None:
+    unshare = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        pytest.skip("no PID namespaces here")
+    code = """
+import sys
+from vpdata.dataset import lease
+from vpdata.storage import Folder
+with lease.hold(Folder(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    command = [*unshare, sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(RunError, match=f"on {socket.gethostname()} since"), hold(tmp_path):
+            pass
+        holder.stdin.close()
+    assert holder.returncode == 0
+    with hold(tmp_path) as proof:
         proof.check()
 
 

@@ -244,6 +244,16 @@ def test_added_sources_become_new_parts_and_old_parts_stay(sources: Path, finish
     assert results(tmp_path / "run") == results(finished)
 
 
+def test_a_run_inside_its_input_gives_it_no_sources(tmp_path: Path) -> None:
+    sources = write_sources(tmp_path / "sources", TEXTS)
+    run = sources / "run"
+    build(sources, run)
+    media = run / "report" / "media"
+    media.mkdir(parents=True)
+    (media / "preview.mp4").write_text("1")
+    assert build(sources, run, add_sources=True).num_sources == len(TEXTS)
+
+
 def test_the_source_list_is_not_read_again(copied: Path, tmp_path: Path) -> None:
     assert build(tmp_path / "nowhere", copied).num_clips == 8
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 
 from vpdata.engine.plan import Node, gpu_share, make_plan
+from vpdata.engine.settings import EngineSettings
 from vpdata.errors import ConfigError
 from vpdata.stages.base import Resources
 
@@ -29,6 +31,31 @@ def test_slower_stages_get_more_workers_in_proportion() -> None:
     assert make_plan({"detect": CPU, "track": wide}, [Node(cpus=9, memory_gb=100)]).workers == {"detect": 3, "track": 2}
     with pytest.raises(ValueError, match="s_per_clip: got 0, wanted more than 0"):
         Resources(s_per_clip=0)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -1.0])
+@pytest.mark.parametrize("name", ["cpus", "gpus", "memory_gb", "gpu_memory_gb", "s_per_clip"])
+def test_resources_that_are_no_amount_are_refused(name: str, number: float) -> None:
+    with pytest.raises(ValueError, match=f"{name}: got"):
+        Resources(**{name: number})
+
+
+_NO_AMOUNTS = (math.nan, math.inf, -1)
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        *((name, number) for name in ("shard_mb", "pack_memory_gb", "prefetch_mb") for number in (*_NO_AMOUNTS, -0.5)),
+        *((name, number) for name in ("flush_every_s", "wait_for_s") for number in _NO_AMOUNTS),
+        *(("near_duplicate_frac", number) for number in (0.3, 10, *_NO_AMOUNTS)),
+        *(("semantic_duplicate_cosine", number) for number in (0.1, 1.1, *_NO_AMOUNTS)),
+        *((name, 0) for name in ("videos_per_part", "clips_per_part", "workers", "prefetch_threads")),
+    ],
+)
+def test_settings_of_the_engine_out_of_range_are_refused(name: str, number: float) -> None:
+    with pytest.raises(ValueError, match=f"{name}: got {number}, wanted"):
+        EngineSettings(**{name: number})
 
 
 def test_stages_that_do_not_fit_at_once_each_get_everything_in_turn() -> None:

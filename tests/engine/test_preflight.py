@@ -27,14 +27,23 @@ def test_a_relative_path_is_refused_inside_a_ray_job_and_on_many_nodes(monkeypat
 
 
 def test_a_node_that_cannot_reach_the_run_or_a_source_says_so(tmp_path: Path) -> None:
-    source = Input(str(write_sources(tmp_path / "sources", ["1"])), SourceSettings())
-    errand = preflight.make_errand(Folder(tmp_path / "run"), source, source.sources()[0])
+    source = Input(str(write_sources(tmp_path / "sources", ["1", "1"])), SourceSettings())
+    first = source.sources()[0]
+    errand = preflight.make_errand(Folder(tmp_path / "run"), source, first)
     assert "probe" in preflight.visit(errand).faults[0]
     errand.run.write(errand.probe, b"")
     assert preflight.visit(errand).faults == ()
-    (tmp_path / "sources" / NAMES[0]).unlink()
+    (tmp_path / "sources" / first.uri).unlink()
     (fault,) = preflight.visit(errand).faults
     assert "source_gone" in fault
+
+
+def test_a_run_whose_sources_are_cut_may_go_on_without_its_input(tmp_path: Path) -> None:
+    folder = write_sources(tmp_path / "sources", ["1"])
+    source = Input(str(folder), SourceSettings())
+    (first,) = source.sources()
+    folder.rename(tmp_path / "elsewhere")
+    assert preflight.make_errand(Folder(tmp_path / "run"), source, first).first is None
 
 
 def test_a_source_that_is_bad_in_itself_is_no_fault_of_a_node(tmp_path: Path) -> None:

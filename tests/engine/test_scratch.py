@@ -61,9 +61,10 @@ def test_what_a_process_leaves_goes_with_it(disk: Path) -> None:
 
 def test_a_worker_clears_away_what_killed_workers_left_here(disk: Path) -> None:
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    dead, host = int(gone.stdout), socket.gethostname()
-    kept = {f"vpdata-scratch-{host}-{os.getpid()}-a", f"vpdata-scratch-elsewhere-{dead}-a", "vpdata-weights-0"}
-    for name in (*kept, f"vpdata-scratch-{host}-{dead}-a"):
+    dead, here = int(gone.stdout), f"{socket.gethostname()}-{os.stat('/proc/self/ns/pid').st_ino}"
+    elsewhere = [f"vpdata-scratch-{place}-{dead}-a" for place in ("elsewhere-1", f"{socket.gethostname()}-1")]
+    kept = {f"vpdata-scratch-{here}-{os.getpid()}-a", *elsewhere, "vpdata-weights-0"}
+    for name in (*kept, f"vpdata-scratch-{here}-{dead}-a"):
         (disk / name).mkdir()
         (disk / name / "clips.tar").write_bytes(b"half a file")
     Worker(PackedJob.of(LeavingJob(resources=Resources()))).stop()

@@ -80,6 +80,24 @@ def test_a_folder_of_videos_and_hidden_files_is_no_news(tmp_path, caplog):
     assert not caplog.records
 
 
+RUN = ["run.yaml", "0-source/part-00000.parquet", "report/media/p.mp4"]
+
+
+@pytest.mark.parametrize("pattern", ["", "/**/*.mp4"])
+def test_the_clips_of_a_report_in_the_input_are_no_sources(tmp_path, caplog, pattern):
+    write(tmp_path, "v/a.mp4", "v/run.yaml", "v/own/run.yaml", "v/own/b.mp4")
+    write(tmp_path, *(f"v/{run}/{name}" for run in ("deep/out", "out") for name in RUN))
+    assert uris_of(f"{tmp_path}/v{pattern}") == ["a.mp4", "own/b.mp4"]
+    assert "passed over 2 folder(s) that hold a run of vpdata, such as 'deep/out'" in caplog.text
+    assert "parquet" not in caplog.text
+
+
+def test_the_clips_of_a_report_that_is_named_itself_are_sources(tmp_path):
+    write(tmp_path, *RUN)
+    for uri in (tmp_path, tmp_path / "report", tmp_path / "report" / "*" / "*.mp4"):
+        assert len(uris_of(uri)) == 1
+
+
 def test_the_id_of_a_file_does_not_depend_on_where_the_folder_is(tmp_path):
     write(tmp_path, "here/a.mp4", "there/a.mp4")
     assert Input(str(tmp_path / "here"), DEFAULTS).sources() == Input(str(tmp_path / "there"), DEFAULTS).sources()
@@ -305,13 +323,35 @@ def test_a_source_that_vanishes_is_gone_and_one_that_was_never_a_file_is_no_vide
     assert rejected(folder, pipe).reason is Reason.NOT_VIDEO
 
 
-def test_an_input_folder_that_vanishes_as_a_whole_is_no_sources_fault(tmp_path):
-    write(tmp_path, "v/a.mp4")
-    folder = Input(str(tmp_path / "v"), DEFAULTS)
-    (source,) = folder.sources()
+@pytest.mark.parametrize("name", ["a.mp4", "\udcff.mp4"])
+@pytest.mark.parametrize("pattern", ["", "/*.mp4"])
+def test_an_input_folder_that_vanishes_as_a_whole_is_no_sources_fault(tmp_path, name, pattern):
+    write(tmp_path, f"v/{name}")
+    used = Input(str(tmp_path / "v") + pattern, DEFAULTS)
+    (source,) = used.sources()
+    inputs = [used, pickle.loads(pickle.dumps(used))]  # a worker may see it for the first time when it is gone
     (tmp_path / "v").rename(tmp_path / "w")
-    with pytest.raises(StorageError, match="input folder"), folder.local_file(source):
-        pass
+    for mount_point in (None, tmp_path / "v"):
+        if mount_point:
+            mount_point.mkdir()
+        for one in inputs:
+            with pytest.raises(StorageError, match="is gone, or its folder is empty"), one.local_file(source):
+                pass
+    (tmp_path / "v").rmdir()
+    (tmp_path / "w").rename(tmp_path / "v")
+    assert [opened(one, source) for one in inputs] == [b"video"] * 2
+
+
+def test_a_list_that_vanishes_with_its_files_is_no_sources_fault(tmp_path):
+    write(tmp_path, "v/a.mp4", "v/b.mp4")
+    used = listed(tmp_path / "v", "a.mp4", "b.mp4")
+    first, second = used.sources()
+    assert opened(used, first) == b"video"
+    (tmp_path / "v").rename(tmp_path / "w")
+    write(tmp_path, "v/lost+found")
+    for one in (used, pickle.loads(pickle.dumps(used))):
+        with pytest.raises(StorageError, match=r"'list\.csv' is gone"), one.local_file(second):
+            pass
 
 
 def test_a_local_file_over_the_limit_is_rejected(tmp_path):

@@ -47,6 +47,18 @@ def test_a_folder_gives_its_videos_and_no_neighbours(store, caplog):
     assert "1 .txt" in caplog.text
 
 
+def test_the_clips_of_a_report_in_the_input_are_no_sources(store, caplog):
+    files = filesystem("s3")
+    for name in ("run.yaml", "0-source/part-00000.parquet", "report/media/p.mp4"):
+        files.pipe_file(f"{store}/v/runs/out/{name}", b"")
+    assert [source.uri for source in Input(f"{store}/v", DEFAULTS).sources()] == [
+        f"{store}/v/{name}" for name in ("a/ü x.mkv", "b.mp4", "odd?#[1].mp4")
+    ]
+    assert "passed over 1 folder(s) that hold a run of vpdata, such as 'v/runs/out'" in caplog.text
+    (clip,) = Input(f"{store}/v/runs/out", DEFAULTS).sources()
+    assert clip.uri.endswith("p.mp4")
+
+
 def test_a_glob_and_a_single_object_are_inputs(store):
     assert [source.uri for source in Input(f"{store}/v*/*.mp4", DEFAULTS).sources()] == [
         f"{store}/v/b.mp4",

@@ -1,6 +1,7 @@
 """The lease of a folder: one build or training at a time, and a dead one never stands in the way.
 
-The file holds host, pid, a random id and a heartbeat. Hosts that share a folder keep their clocks within a minute.
+The file holds host, PID namespace, pid, a random id and a heartbeat. Hosts that share a folder keep their clocks within
+a minute.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 10.0
 DEAD_AFTER_S = 60.0
-"""A holder on another host that has not renewed its lease for this long is taken for dead."""
+"""A holder on another host, or in another container, that has not renewed its lease for this long is taken for dead."""
 _POLL_S = 1.0
 
 
@@ -37,6 +38,8 @@ class _Holder:
     """When that pid was started, so that a pid used again is not mistaken for the holder."""
     id: str
     beat_unix_s: float
+    pid_namespace: int = 0
+    """As `pid_namespace` has it: in another one, such as a container's, the pid says nothing."""
     since_unix_s: float = 0.0
     """When the lease was taken; 0 in leases of older versions."""
 
@@ -46,7 +49,7 @@ class _Holder:
         return text if self.since_unix_s else ""
 
     def is_alive(self) -> bool:
-        if self.host == socket.gethostname():
+        if (self.host, self.pid_namespace) == (socket.gethostname(), pid_namespace()):
             return _start_of(self.pid) == self.started
         return time.time() - self.beat_unix_s < DEAD_AFTER_S
 
@@ -147,12 +150,24 @@ def _content(proof: LeaseProof) -> bytes:
     holder = _Holder(
         host=socket.gethostname(),
         pid=pid,
+        pid_namespace=pid_namespace(),
         started=_start_of(pid) or "",
         id=proof.id,
         beat_unix_s=time.time(),
         since_unix_s=proof.since_unix_s,
     )
     return json.dumps(asdict(holder)).encode()
+
+
+def pid_namespace() -> int:
+    """Inode of this process's PID namespace, which a container has of its own even where it has its host's name.
+
+    0 off Linux.
+    """
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
 
 
 def _start_of(pid: int) -> str | None:

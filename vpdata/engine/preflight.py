@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import vpdata
 from vpdata.engine.gpus import gpus_here
-from vpdata.errors import ConfigError, Reason, RejectItem, RunError, VpdataError
+from vpdata.errors import ConfigError, Reason, RejectItem, RunError, StorageError, VpdataError
 from vpdata.models.weights import VARIABLE, Wanted, is_path, refuse_missing
 from vpdata.records import Source
 from vpdata.sources import Input
@@ -78,7 +78,8 @@ def make_errand(run: Folder, source: Input, first: Source | None, *, weights: Se
             else:
                 with source.local_file(first):
                     pass
-        except RejectItem:
+        except (RejectItem, StorageError):
+            # All sources may be cut already; a worker that needs one says what is wrong.
             first = None
     return Errand(run=run, probe=f"probe-{uuid.uuid4().hex}", source=source, first=first, weights=weights)
 

@@ -8,16 +8,19 @@ import socket
 import tempfile
 from pathlib import Path
 
-_PREFIX = f"vpdata-scratch-{socket.gethostname()}-"
+from vpdata.dataset.lease import pid_namespace
+
+_PREFIX = f"vpdata-scratch-{socket.gethostname()}-{pid_namespace()}-"
+"""Containers may share a host's name and TMPDIR, and then each leaves the folders of the others alone."""
 
 
 def make_scratch() -> tempfile.TemporaryDirectory[str]:
-    """A folder in TMPDIR that names this machine and this process, which is to remove it."""
+    """A folder in TMPDIR that names this machine, PID namespace and process, which is to remove it."""
     return tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", ignore_cleanup_errors=True)
 
 
 def sweep_scratch() -> None:
-    """Remove the folders of processes that were killed on this machine."""
+    """Remove the folders of processes that were killed on this machine, in this PID namespace."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
         pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
         if pid.isdecimal() and not _is_alive(int(pid)):

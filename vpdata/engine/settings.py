@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from vpdata.stages.duplicates import MAX_DISTANCE_FRAC
 from vpdata.stages.semantic_duplicates import MIN_COSINE
 
 
@@ -18,7 +20,8 @@ class EngineSettings:
     shard_mb: float = 512.0
     """Size of a shard in megabytes (10^6 bytes) of mp4; one clip alone may be larger."""
     near_duplicate_frac: float | None = 0.1
-    """Clips whose perceptual hashes differ in at most this share of their bits are near-duplicates; None: keep all."""
+    """Clips whose perceptual hashes differ in at most this share of their bits are near-duplicates; None: keep all.
+    At most 0.25; unrelated clips are about 0.5 apart."""
     semantic_duplicate_cosine: float | None = None
     """Clips whose embeddings' cosine is at least this mean the same; None: keep all. It needs `detect.embedder`."""
     pack_memory_gb: float = 2.0
@@ -40,11 +43,14 @@ class EngineSettings:
     def __post_init__(self) -> None:
         for name in ("videos_per_part", "clips_per_part", "shard_mb", "pack_memory_gb", "workers", "prefetch_threads"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"{name}: got {value}, wanted more than 0")
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name}: got {value}, wanted more than 0, and finite")
+        share = self.near_duplicate_frac
+        if share is not None and not 0 <= share <= MAX_DISTANCE_FRAC:
+            raise ValueError(f"near_duplicate_frac: got {share}, wanted one from 0 to {MAX_DISTANCE_FRAC}, or null")
         cosine = self.semantic_duplicate_cosine
         if cosine is not None and not MIN_COSINE <= cosine <= 1:
             raise ValueError(f"semantic_duplicate_cosine: got {cosine}, wanted one from {MIN_COSINE} to 1, or null")
         for name in ("prefetch_mb", "flush_every_s", "wait_for_s"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, wanted 0 or more")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: got {getattr(self, name)}, wanted 0 or more, and finite")

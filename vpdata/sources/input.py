@@ -115,7 +115,7 @@ class Input:
         """
         locator = self._locator(source)
         if uris.scheme_of(locator) == "file":
-            yield local.checked_file(locator, root=self._root, settings=self._settings)
+            yield local.checked_file(locator, root=self._root, given=self._uri, settings=self._settings)
             return
         suffix = PurePosixPath(source.uri.partition("?")[0]).suffix.lower()
         try:
@@ -155,13 +155,14 @@ class Input:
             return _without_repeats(map(self._resolved, self._rows()), self.name)
         if not self._is_local_folder:
             refuse_other_lists(self.name)
-        locators, ignored = [self._uri], []
         if self._scheme == "file":
-            locators, ignored = local.find(self._uri, self._settings)
+            found = local.find(self._uri, self._settings)
         elif self._scheme in ("s3", "gs"):
-            locators, ignored = stores.find(self._uri)
-        self._tell(ignored)
-        rows = (ListRow(number=0, uri=locator) for locator in locators)
+            found = stores.find(self._uri)
+        else:
+            found = local.Found([self._uri], [], [])
+        self._tell(found)
+        rows = (ListRow(number=0, uri=locator) for locator in found.videos)
         return _without_repeats(map(self._resolved, rows), self.name)
 
     def _rows(self) -> Iterator[ListRow]:
@@ -169,9 +170,13 @@ class Input:
         with local.opened(self._uri) if self._scheme == "file" else stores.opened(self._uri) as file:
             yield from read_list(file, name=self.name)
 
-    def _tell(self, ignored: Iterable[str]) -> None:
+    def _tell(self, found: local.Found) -> None:
         """Warn of what was passed over, but for hidden files, such as those that file managers leave."""
-        relative = [path.removeprefix(f"{self._root}/") for path in ignored]
+        if found.runs:
+            example = uris.canonical_path(min(found.runs).removeprefix(f"{self._root}/"))
+            what = "%s: passed over %d folder(s) that hold a run of vpdata, such as %r"
+            _log.warning(what, self.name, len(found.runs), example)
+        relative = [path.removeprefix(f"{self._root}/") for path in found.ignored]
         seen = [path for path in relative if not any(part.startswith(".") for part in path.split("/"))]
         if not seen:
             return
@@ -233,7 +238,7 @@ class Input:
         if locator is None or uris.scheme_of(locator) != "file":
             return locator is not None
         try:
-            local.checked_file(locator, root=self._root, settings=self._settings)
+            local.checked_file(locator, root=self._root, given=self._uri, settings=self._settings)
         except RejectItem:
             return False
         return True
@@ -242,16 +247,23 @@ class Input:
         # Only a list, or a name that had to be escaped, is looked up: a worker need not list a million objects again.
         if not self._is_list and "\\" not in source.uri:
             return self._uri if self._scheme in ("http", "https") else source.uri
+        if not self._is_list:
+            self._refuse_gone()
         locator = (self._held_locators(source.id) if self._is_list else self._locators).get(source.id)
         if locator is None:
             raise RejectItem(Reason.SOURCE_GONE, "the input no longer names it", got=self.name)
         return locator
+
+    def _refuse_gone(self) -> None:
+        if self._scheme == "file":
+            local.refuse_gone(self._uri, root=self._root)
 
     def _held_locators(self, id: str) -> Mapping[str, str]:
         """Locators of some sources of the list, that of `id` among them if the list names it."""
         with self._lock:
             first, last, held = self._held
             if not first <= id <= last:
+                self._refuse_gone()
                 listed = (self._resolved(row, follow_links=False) for row in self._rows())
                 rows = heapq.nsmallest(
                     _NUM_HELD, ((one.source.id, one.locator) for one in listed if one.source.id >= id)

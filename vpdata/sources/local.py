@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import errno
+import functools
 import glob
+import itertools
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from vpdata.errors import ConfigError, Reason, RejectItem, StorageError
 from vpdata.sources.settings import SourceSettings
 
 _BAD_PATH = (errno.ELOOP, errno.ENAMETOOLONG)
 """Of one path that no disk is to blame for: a circle of links, or a name that no file can have."""
+RUN_NAMES = ("run.yaml", "0-source")
+"""What a run of vpdata holds, a file and a folder. Its report has videos, which are no sources."""
 VIDEO_SUFFIXES = frozenset(
     f".{suffix}"
     for container in ("mp4 m4v mov 3gp", "mkv webm", "avi", "ts mts m2ts mpg mpeg vob", "flv", "wmv asf", "ogv")
@@ -23,8 +27,18 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
-def find(path: str, settings: SourceSettings) -> tuple[list[str], list[str]]:
-    """Paths of the videos that a file, folder or pattern names, and what was passed over; a linked folder ends in `/`.
+class Found(NamedTuple):
+    """What an input names; paths of a disk, or uris."""
+
+    videos: list[str]
+    ignored: list[str]
+    """What was passed over; a linked folder ends in `/`."""
+    runs: list[str]
+    """Folders below the input that are runs, passed over with all that is in them."""
+
+
+def find(path: str, settings: SourceSettings) -> Found:
+    """The videos that a file, folder or pattern names.
 
     Only a folder is searched by suffix. A linked folder in it is entered where it leads out of the folder and
     `allow_outside_links` is set: what lies inside is found anyway.
@@ -32,18 +46,24 @@ def find(path: str, settings: SourceSettings) -> tuple[list[str], list[str]]:
     if os.path.isdir(path):
         return _walk(path, settings)
     if os.path.exists(path):
-        return [path], []
+        return Found([path], [], [])
     if not glob.has_magic(path):
         raise ConfigError(f"{path}: no such file or folder")
-    return [found for found in glob.glob(path, recursive=True) if not os.path.isdir(found)], []
+    files = [found for found in glob.glob(path, recursive=True) if not os.path.isdir(found)]
+    return _outside_runs(files, root_of(path))
 
 
 def root_of(path: str) -> str:
-    """The folder that the uris of an input are relative to: itself, a file's, or a pattern's part without wildcards."""
+    """The folder that the uris of an input are relative to: itself, a file's, or a pattern's part without wildcards.
+
+    StorageError where there is no such input any more.
+    """
     if os.path.isdir(path):
         return path
-    if os.path.exists(path) or not glob.has_magic(path):
+    if os.path.exists(path):
         return os.path.dirname(path)
+    if not glob.has_magic(path):
+        raise _gone(path)
     parts = path.split("/")
     return "/".join(parts[: next(at for at, part in enumerate(parts) if glob.has_magic(part))]) or "/"
 
@@ -81,11 +101,26 @@ def refuse_outside_link(relative: str, *, root: str) -> None:
         )
 
 
-def checked_file(relative: str, *, root: str, settings: SourceSettings) -> Path:
-    """Path of a source that is there, regular, readable, inside the root and not too large; RejectItem otherwise."""
+def refuse_gone(given: str, *, root: str) -> None:
+    """StorageError where no file is to blame but the input `given`: it is gone, or its root is, or has no entries.
+
+    The mount point of a disk that is not mounted is an empty folder.
+    """
+    try:
+        with os.scandir(root) as entries:
+            is_there = any(entries) and (os.path.exists(given) or glob.has_magic(given))
+    except OSError as error:
+        raise _gone(given) from error
+    if not is_there:
+        raise _gone(given)
+
+
+def checked_file(relative: str, *, root: str, given: str, settings: SourceSettings) -> Path:
+    """Path of a source that is there, regular, readable, inside the root and not too large; RejectItem otherwise.
+
+    StorageError as from `refuse_gone`, and where the disk fails.
+    """
     path = os.path.join(root, relative)
-    if not os.path.isdir(root):
-        raise StorageError(f"the input folder of {relative!r} is gone; bring it back and run the same command again")
     # Again, as a link may have changed since the listing.
     if not settings.allow_outside_links and not _is_below(os.path.realpath(path), os.path.realpath(root)):
         raise RejectItem(Reason.BLOCKED_ADDRESS, "it is a link that leads out of the input folder")
@@ -96,6 +131,7 @@ def checked_file(relative: str, *, root: str, settings: SourceSettings) -> Path:
         with open(path, "rb"):
             pass
     except (FileNotFoundError, NotADirectoryError) as error:
+        refuse_gone(given, root=root)
         raise RejectItem(Reason.SOURCE_GONE, "the file is no longer there") from error
     except PermissionError as error:
         raise RejectItem(Reason.FETCH_FAILED, "the file may not be read", got=error.strerror or "") from error
@@ -110,13 +146,38 @@ def checked_file(relative: str, *, root: str, settings: SourceSettings) -> Path:
     return Path(path)
 
 
+def _gone(given: str) -> StorageError:
+    name = os.path.basename(given)
+    what = f"the input {name!r} is gone, or its folder is empty (is its disk mounted?)"
+    return StorageError(f"{what}; bring it back and run the same command again")
+
+
 def _is_below(path: str, root: str) -> bool:
     return os.path.commonpath([path, root]) == root
 
 
-def _walk(root: str, settings: SourceSettings) -> tuple[list[str], list[str]]:
+def _is_run(folder: str) -> bool:
+    return all(os.path.exists(os.path.join(folder, name)) for name in RUN_NAMES)
+
+
+def _outside_runs(paths: list[str], root: str) -> Found:
+    is_run = functools.cache(_is_run)
+    found = Found([], [], [])
+    for path in paths:
+        names = os.path.relpath(path, root).split("/")[:-1]
+        above = itertools.accumulate(names, os.path.join, initial=root)
+        run = next(filter(is_run, itertools.islice(above, 1, None)), None)
+        if run is None:
+            found.videos.append(path)
+        elif run not in found.runs:
+            found.runs.append(run)
+    return found
+
+
+def _walk(root: str, settings: SourceSettings) -> Found:
     found: list[str] = []
     ignored: list[str] = []
+    runs: list[str] = []
     real_root = os.path.realpath(root)
     # Each folder is entered once, by the first of its names, since links may lead in circles.
     entered = {real_root}
@@ -128,12 +189,15 @@ def _walk(root: str, settings: SourceSettings) -> tuple[list[str], list[str]]:
             if is_closed or real in entered:
                 subfolders.remove(name)
                 ignored.extend([f"{path}/"] if is_link else [])
+            elif _is_run(path):
+                subfolders.remove(name)
+                runs.append(path)
             else:
                 entered.add(real)
         for name in names:
             is_video = os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
             (found if is_video else ignored).append(os.path.join(folder, name))
-    return found, ignored
+    return Found(found, ignored, runs)
 
 
 def _raise(error: OSError) -> None:

@@ -14,13 +14,13 @@ from typing import Any, BinaryIO
 from fsspec.callbacks import Callback
 
 from vpdata.errors import Reason, RejectItem, StorageError
-from vpdata.sources.local import VIDEO_SUFFIXES
+from vpdata.sources.local import RUN_NAMES, VIDEO_SUFFIXES, Found
 from vpdata.sources.settings import SourceSettings
 from vpdata.storage import filesystem, scratch, store_errors
 
 
-def find(uri: str) -> tuple[list[str], list[str]]:
-    """Uris of the videos that an object, folder or pattern names, and which others were passed over.
+def find(uri: str) -> Found:
+    """The videos that an object, folder or pattern names; of a pattern all objects, also those in runs.
 
     Only a folder is searched by suffix. What has the uri as its name goes before what it matches as a pattern.
     """
@@ -29,9 +29,20 @@ def find(uri: str) -> tuple[list[str], list[str]]:
         names = [] if has_magic(bucket) else [_with_scheme(name, uri) for name in store.find(uri)]
         if not names and has_magic(uri):
             found = store.glob(uri, detail=True)
-            return [_with_scheme(name, uri) for name, info in found.items() if info["type"] == "file"], []
+            return Found([_with_scheme(name, uri) for name, info in found.items() if info["type"] == "file"], [], [])
+    runs = _runs_of(names, below=uri)
+    names = [name for name in names if not name.startswith(runs)]
     is_video = [name == uri or PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES for name in names]
-    return list(compress(names, is_video)), [name for name, kept in zip(names, is_video, strict=True) if not kept]
+    ignored = [name for name, kept in zip(names, is_video, strict=True) if not kept]
+    return Found(list(compress(names, is_video)), ignored, [run.removesuffix("/") for run in runs])
+
+
+def _runs_of(names: list[str], *, below: str) -> tuple[str, ...]:
+    """Folders among the uris `names` that are runs, with `/` at the end, but for the input itself."""
+    config, sources = RUN_NAMES
+    with_config = {name.removesuffix(config) for name in names if name.endswith(f"/{config}")}
+    with_sources = {name.partition(f"/{sources}/")[0] + "/" for name in names if f"/{sources}/" in name}
+    return tuple(sorted((with_config & with_sources) - {f"{below}/"}))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,7 @@ class Resources:
     """Longest time one item may take alone."""
 
     def __post_init__(self) -> None:
-        if self.gpus < 0 or (self.gpus > 1 and self.gpus % 1):
+        if not 0 <= self.gpus < math.inf or (self.gpus > 1 and self.gpus % 1):
             raise ValueError(f"gpus: got {self.gpus:g}, wanted a whole number, or a fraction below 1")
         if self.workers is not None and self.workers < 1:
             raise ValueError(
@@ -45,7 +46,10 @@ class Resources:
         for name in ("cpus", "memory_gb", "s_per_clip", "timeout_s"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: got {getattr(self, name):g}, wanted more than 0")
-        if self.gpu_memory_gb < 0:
+        for name in ("cpus", "memory_gb", "s_per_clip"):
+            if math.isinf(getattr(self, name)):
+                raise ValueError(f"{name}: got {getattr(self, name):g}, wanted a finite number")
+        if not 0 <= self.gpu_memory_gb < math.inf:
             raise ValueError(f"gpu_memory_gb: got {self.gpu_memory_gb:g}, wanted 0 (no bound) or more")
 
 
