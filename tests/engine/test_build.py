@@ -7,6 +7,7 @@ import hashlib
 import json
 import resource
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -447,7 +448,9 @@ def test_an_error_of_ours_names_stage_part_and_record(tmp_path: Path, monkeypatc
     with pytest.raises(RunError) as caught:
         build(sources, tmp_path / "run")
     bad = list(run_of(tmp_path / "run").sources())[3]
-    assert str(caught.value) == f"stage cut, part-00001, record {bad.id}: ValueError: a fault of ours"
+    assert str(caught.value) == (
+        f"stage cut, part-00001, record {bad.id}, on {socket.gethostname()}: ValueError: a fault of ours"
+    )
     assert run_of(tmp_path / "run").parts("cut") == ["part-00000"]
 
 

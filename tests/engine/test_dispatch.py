@@ -55,10 +55,16 @@ class Told:
         return _future(errors.pop(0) if errors else None, None)
 
     def run(self, name: str) -> Future[Counts]:
+        if (self.stage, self.number) in self.crew.sick:
+            return _future(UnforeseenError("CUDA error"), None)
         errors = self.crew.at_part.get(name, [])
         error = errors.pop(0) if errors else None
         if error is None:
             self.crew.done.append((self.stage, name))
+        if self.crew.sick:
+            later: Future[Counts] = Future()
+            Timer(0.1, later.set_result, [Counts(name=name, num_items=1, num_records=1, num_rejects=0)]).start()
+            return later
         return _future(error, Counts(name=name, num_items=1, num_records=1, num_rejects=0))
 
     def stop(self) -> None:
@@ -82,6 +88,8 @@ class Crew:
     at_part: dict[str, list[Exception]] = field(default_factory=dict)
     pending: set[tuple[str, int]] = field(default_factory=set)
     """Workers for which there is no room."""
+    sick: set[tuple[str, int]] = field(default_factory=set)
+    """Workers that fail at whatever they are given, at once, while others take a moment."""
     hands: list[Told] = field(default_factory=list)
     done: list[tuple[str, str]] = field(default_factory=list)
 
@@ -179,6 +187,29 @@ def test_what_does_not_pass_stops_the_run_in_the_end(error: Exception) -> None:
     for crew in (Crew(at_part={PARTS[3]: [error] * 4}), Crew(at_start={("track", 0): [error] * 4})):
         with pytest.raises(type(error), match=str(error)):
             dispatch(crew, num_workers=1)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_sick_worker_leaves_its_part_to_others_that_are_at_work() -> None:
+    crew = Crew(sick={("cut", 0), ("track", 1)})
+    dispatch(crew)
+    assert sorted(crew.done) == sorted((stage, part) for stage in ("cut", "track") for part in PARTS)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_stage_all_of_whose_workers_are_sick_stops_the_run() -> None:
+    with pytest.raises(UnforeseenError, match="CUDA error"):
+        dispatch(Crew(sick={("track", number) for number in range(5)}))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_worker_that_cannot_set_up_is_left_out_where_another_could(caplog: pytest.LogCaptureFixture) -> None:
+    # With a sick one in it, all other workers of the crew take a moment.
+    crew = Crew(at_start={("track", 1): [UnforeseenError("no GPU")] * 4}, sick={("cut", 0)})
+    dispatch(crew)
+    assert sorted(crew.done) == sorted((stage, part) for stage in ("cut", "track") for part in PARTS)
+    assert "no GPU; its stage goes on without this worker" in caplog.text
+    assert next(hand for hand in crew.hands if (hand.stage, hand.number) == ("track", 1)).is_stopped
 
 
 @pytest.mark.parametrize("error", LASTING)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +105,9 @@ class SeeingJob:
 
 def said(error: BaseException | None) -> str:
     assert isinstance(error, BackendError)
-    return str(error).removeprefix("stage seeing: ")
+    where, _, seen = str(error).partition(": ")
+    assert where.startswith(f"stage seeing, on {socket.gethostname()}")
+    return seen
 
 
 def seen_by_workers(resources: Resources) -> list[str]:
@@ -172,7 +176,7 @@ def test_stage_that_needs_a_gpu_is_refused_where_none_is_visible(
 
 def test_worker_of_a_ray_actor_sees_what_ray_has_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    with pytest.raises(BackendError, match=r"^stage seeing: 7$"):
+    with pytest.raises(BackendError, match=rf"^stage seeing, on {re.escape(socket.gethostname())} with GPU 7: 7$"):
         Worker(PackedJob.of(SeeingJob(resources=Resources(gpus=0.5)))).ready()
 
 

@@ -1,4 +1,4 @@
-"""The child process that runs a job's work: `python -m vpdata.engine.child <fd of its socket> <pid of its parent>`.
+"""The child process that runs a job's work. Its arguments are the fd of its socket and the pid of its parent.
 
 Its parent tells a crash of the stage from everything else by how this process ends. It ends with its parent.
 """
@@ -13,6 +13,7 @@ import os
 import pickle
 import queue
 import signal
+import socket
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 
+from vpdata.engine.gpus import VARIABLE
 from vpdata.engine.work import Counts, Job, OutOfRoomError, UnforeseenError, Work
 from vpdata.errors import RejectItem, StorageError, VpdataError
 from vpdata.stages.base import Resources
@@ -152,7 +154,10 @@ def _receive(connection: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
 
 
 def _explained(error: Exception, where: str) -> VpdataError:
-    where = ", ".join([where, *getattr(error, "__notes__", ())])
+    # With the machine, and the GPUs, so that a sick one is known among a hundred.
+    gpus = os.environ.get(VARIABLE)
+    place = f"on {socket.gethostname()}" + (f" with GPU {gpus}" if gpus else "")
+    where = ", ".join([where, *getattr(error, "__notes__", ()), place])
     if isinstance(error, (StorageError, OSError)) and _errno_of(error) in _NO_ROOM:
         hint = "" if isinstance(error, StorageError) else "; free some space and run the same command again"
         return OutOfRoomError(f"{where}: {error}{hint}")
@@ -168,7 +173,3 @@ def _errno_of(error: BaseException | None) -> int | None:
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__
     return error.errno if error else None
-
-
-if __name__ == "__main__":
-    main()

@@ -76,6 +76,8 @@ class Dispatch:
         self._numbers = count()
         self._losses: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
+        self._failed_by: dict[tuple[str, str], list[Hand]] = {}
+        """By stage and part."""
         self._told_slow: set[str] = set()
         self._favoured: Job | None = None
         """The one without a worker, for which workers of later ones were stopped."""
@@ -135,10 +137,27 @@ class Dispatch:
 
     def _hand_out(self) -> None:
         for job in reversed(self._jobs):
-            waiting, free = self._waiting[job.name], self._free[job.name]
+            waiting, free, kept = self._waiting[job.name], self._free[job.name], []
             while waiting and free:
-                name, hand = heapq.heappop(waiting), free.pop()
+                name = heapq.heappop(waiting)
+                if (hand := self._hand_for(job, name)) is None:
+                    kept.append(name)
+                    continue
+                free.remove(hand)
                 self._errands[hand.run(name)] = _Errand(job, hand, name)
+            for name in kept:
+                heapq.heappush(waiting, name)
+
+    def _hand_for(self, job: Job, name: str) -> Hand | None:
+        """A free worker for a part, if possible one that has not failed at it; None: wait for such a one.
+
+        Else a sick GPU or node would have its part again and again while all others are at work, and stop the run.
+        """
+        failed, free = self._failed_by.get((job.name, name), []), self._free[job.name]
+        if fresh := [hand for hand in free if hand not in failed]:
+            return fresh[-1]
+        at_work = (errand.hand for errand in self._errands.values() if errand.job is job and errand.name)
+        return free[-1] if all(hand in failed for hand in at_work) else None
 
     def _make_room(self) -> None:
         """Give a stage that has parts but no worker the room that later stages hold and do not use.
@@ -231,7 +250,7 @@ class Dispatch:
                 self._errands[errand.hand.ready()] = errand
             else:
                 heapq.heappush(self._waiting[errand.job.name], errand.name)
-                # The last to be handed something: what fails on one node may go well on another.
+                # The last to be handed something: what fails at one part may fail at another.
                 self._free[errand.job.name].insert(0, errand.hand)
 
     def _settle(self, future: Future, errand: _Errand) -> None:
@@ -247,6 +266,7 @@ class Dispatch:
         self._free[stage].append(errand.hand)
         if errand.name is None:
             return
+        self._failed_by.pop((stage, errand.name), None)
         self._done(stage, counts)
         position = self._jobs.index(errand.job)
         if position + 1 < len(self._jobs):
@@ -259,12 +279,24 @@ class Dispatch:
         if errand.name is not None:
             num_failed = self._failures[what]
             self._failures[what] += 1
+            self._failed_by.setdefault((errand.job.name, errand.name), []).append(errand.hand)
         waits_s = _waits_s(error)
+        if num_failed >= len(waits_s) > 0 and errand.name is None and self._has_ready(errand.job):
+            _log.warning("%s; its stage goes on without this worker", error)
+            self._hands[errand.job.name].remove(errand.hand)
+            errand.hand.stop()
+            return
         if num_failed >= len(waits_s):
             raise error
         _log.warning("%s; trying again in %g s", error, waits_s[num_failed])
         due = time.monotonic() + waits_s[num_failed]
         heapq.heappush(self._resting, (due, next(self._numbers), replace(errand, num_failed=num_failed + 1)))
+
+    def _has_ready(self, job: Job) -> bool:
+        """Whether a worker of the stage has set up, and so is proof that workers can."""
+        resting = (errand for _, _, errand in self._resting)
+        at_work = (errand for errand in (*self._errands.values(), *resting) if errand.job is job and errand.name)
+        return bool(self._free[job.name]) or any(at_work)
 
     def _replace(self, errand: _Errand, lost: WorkerLost) -> None:
         # A node takes all its workers with it: neither those that were starting nor those that stood idle count
