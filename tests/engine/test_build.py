@@ -9,7 +9,7 @@ import resource
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +181,20 @@ def test_early_rules_drop_clips_at_once_and_may_only_become_tighter(sources: Pat
     with pytest.raises(RunError, match=r"duration: at most 0.5 became at most 6.*--redo cut"):
         build(sources, tmp_path / "run", rules=only(duration={"max": 6.0}))
     build(sources, tmp_path / "run", rules=only(duration={"max": 0.4}))
+
+
+@pytest.mark.parametrize("name", ["5-filter/stage.json", "pack-plan.json"])
+@pytest.mark.parametrize(
+    "change", [lambda text: text[: len(text) // 2], lambda text: text.replace("{", '{"newer": 1, ', 1)]
+)
+def test_state_that_cannot_be_read_is_named_with_what_makes_it_anew(
+    name: str, change: Callable[[str], str], sources: Path, finished: Path, copied: Path
+) -> None:
+    (copied / name).write_text(change((copied / name).read_text()))
+    with pytest.raises(RunError, match=rf"{name} cannot be read: .*--redo"):
+        build(sources, copied)
+    build(sources, copied, redo="filter" if "filter" in name else "pack")
+    assert results(copied) == results(finished)
 
 
 def test_a_changed_setting_is_refused_until_its_stage_is_redone(sources: Path, finished: Path, copied: Path) -> None:

@@ -99,8 +99,16 @@ def with_fingerprint(state: State) -> State:
 
 
 def read_state(folder: Folder, name: str) -> State | None:
-    """The stored state, None where there is none."""
-    return State(**json.loads(folder.read(name))) if folder.exists(name) else None
+    """The stored state, None where there is none; RunError for one that is damaged, or of a later version."""
+    if not folder.exists(name):
+        return None
+    try:
+        return State(**json.loads(folder.read(name)))
+    except (ValueError, TypeError) as error:
+        raise RunError(
+            f"{folder.uri}/{name} cannot be read: got {error}, wanted what this version of vpdata writes; put back a "
+            "good copy of it, or make its stage anew (--redo STAGE)"
+        ) from error
 
 
 def refuse_changes(stored: State, state: State) -> None:

@@ -44,7 +44,9 @@ class PackJob:
         """Write the plan or one shard."""
         if work.name == layout.PACK_PLAN:
             num_kept, num_rejects = plan_pack(self.run_folder, engine=self.engine, lease=self.lease)
-            return Counts(name=work.name, num_items=num_kept + num_rejects, num_records=0, num_rejects=num_rejects)
+            notes = (f"{num_kept} clips in the plan of the shards",)
+            num_items = num_kept + num_rejects
+            return Counts(name=work.name, num_items=num_items, num_records=0, num_rejects=num_rejects, notes=notes)
         number = int(work.name.removeprefix("vpdata-").removesuffix(".parquet"))
         plan = read_table(self.run_folder.folder, layout.PACK_PLAN, where=("shard", [number]))
         entries = list(codec.from_table(plan, PackEntry))

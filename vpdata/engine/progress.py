@@ -56,7 +56,7 @@ class Progress:
     def known(self, stage: str, *, num_parts: int, done: int) -> None:
         """A stage starts: how many parts it has, as far as anybody knows, and how many are done."""
         line = self._lines[stage]
-        line.num_parts, line.parts_done, line.started_at = num_parts, done, time.monotonic()
+        line.num_parts, line.parts_done, line.parts_here, line.started_at = num_parts, done, 0, time.monotonic()
 
     def follow(self, stage: str, num_parts: int) -> None:
         """A finished part of the stage before gives this one so many more."""
