@@ -155,10 +155,12 @@ def test_stage_two_adds_the_source_window_and_low_rank_products():
     with torch.device("meta"):
         backbone = published("CogVideoX-5B")
     spec, config, latents = backbone.spec, backbone.transformer.config, (13, 60, 90)
-    arguments = {"num_layers": 2, "identity": IdentitySettings(rank=256, scope="id_only")}
-    plain = id_step_flops(spec, config, latents, **arguments)
-    source = id_step_flops(spec, config, latents, **arguments, source_shape=(4, 60, 90))
-    assert source.model - plain.model == forward_flops(spec, config, (4, 60, 90))
-    joint = id_step_flops(spec, config, latents, num_layers=2, identity=IdentitySettings(rank=256, scope="joint"))
+
+    def flops(scope, source):
+        identity = IdentitySettings(rank=256, scope=scope)
+        return id_step_flops(spec, config, latents, num_layers=2, identity=identity, source_shape=source).model
+
+    short, long = (forward_flops(spec, config, source) for source in ((4, 60, 90), latents))
+    assert flops("id_only", latents) - flops("id_only", (4, 60, 90)) == long - short
     # Four projections, down and up, forward and twice backward, for each of 17,776 tokens in 42 blocks.
-    assert joint.model - plain.model == 42 * 3 * 4 * 2 * 2 * 256 * 3072 * 17_776
+    assert flops("joint", latents) - flops("id_only", latents) == 42 * 3 * 4 * 2 * 2 * 256 * 3072 * 17_776

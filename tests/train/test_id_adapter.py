@@ -1,9 +1,13 @@
 """Stage 2: the ID adapter on a frozen context encoder."""
 
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.backbones.small import small_backbone
 from tests.train.fixtures import RandomBatches, settings_for
@@ -91,6 +95,23 @@ def test_only_the_adapter_is_trained_and_all_of_it_in_the_end(context_encoder, s
         # A new adapter's second matrices are zero, and all gradients of its first ones behind them.
         assert parameter.grad is not None, key
         assert parameter.grad.any() == ("lora_B" in key), key
+
+
+@pytest.mark.parametrize("scheme", ["other_window", "same_window"])
+def test_flops_count_the_pass_that_gathers_identity(context_encoder, scheme):
+    model = load_context_encoder(context_encoder, small_backbone("wan"), fingerprint=FINGERPRINT)
+    (batch,) = next(RandomBatches(model.backbone, pairs=True).epoch(0))
+    shape = tuple(batch.video.shape[1:])
+    # As many tokens as the window has: what `same_window` gathers where the hole is the whole frame.
+    num_tokens = prod(model.backbone.spec.grid(shape))
+    identity = IdentitySettings(rank=4, alpha=4, max_tokens=num_tokens)
+    trainee = id_adapter_trainee(model, identity=identity, scheme=scheme, seed=1)
+    batch = replace(batch, packed_mask=torch.ones_like(batch.packed_mask))
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        step = training_loss(trainee, trainee.model, batch, seed=1, dtype=torch.float32, settings=LossSettings())
+        step.loss.total.mean().backward()
+    # The window of `other_window` is shorter than the bound.
+    assert 1.0 <= len(batch) * trainee.sample_flops(shape) / counter.get_total_flops() < 1.2
 
 
 def test_first_weights_are_the_same_in_every_process(context_encoder):

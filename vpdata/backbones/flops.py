@@ -100,8 +100,8 @@ def id_step_flops(
     *,
     num_layers: int,
     identity: IdentitySettings,
+    source_shape: tuple[int, ...],
     num_id_tokens: int = 0,
-    source_shape: tuple[int, ...] | None = None,
     recomputed_frac: float = 0.0,
 ) -> StepFlops:
     """Stage 2: the ID adapter is trained; backbone and context encoder are frozen.
@@ -112,9 +112,7 @@ def id_step_flops(
     blocks = _blocks(spec, config, tokens, num_id_tokens=num_id_tokens)
     lora = _lora(spec, config, tokens, identity, num_id_tokens=num_id_tokens)
     forward = forward_flops(spec, config, latent_shape, num_id_tokens=num_id_tokens) + lora
-    forward += _encoder_forward(spec, config, tokens, num_layers)
-    if source_shape is not None:
-        forward += forward_flops(spec, config, source_shape)
+    forward += _encoder_forward(spec, config, tokens, num_layers) + forward_flops(spec, config, source_shape)
     backward = sum(block.frozen_backward for block in blocks) + 2 * lora + _output(spec, tokens)
     # What the first block projects is data.
     backward -= 2 * 3 * spec.dim**2 * _attended(spec, tokens)

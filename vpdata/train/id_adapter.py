@@ -54,7 +54,8 @@ def id_adapter_trainee(
             latent_shape,
             num_layers=len(inpainting.encoder.blocks),
             identity=identity,
-            # An upper bound: the object's tokens differ from sample to sample.
+            # Upper bounds: a source window may be shorter, and the object's tokens differ from sample to sample.
+            source_shape=latent_shape,
             num_id_tokens=identity.max_tokens,
         ).model
 
