@@ -51,6 +51,10 @@ class Told:
     def ready(self) -> Future[None]:
         if (self.stage, self.number) in self.crew.pending:
             return Future()
+        if (self.stage, self.number) in self.crew.late:
+            later: Future[None] = Future()
+            Timer(0.3, later.set_result, [None]).start()
+            return later
         errors = self.crew.at_start.get((self.stage, self.number), [])
         return _future(errors.pop(0) if errors else None, None)
 
@@ -88,6 +92,8 @@ class Crew:
     at_part: dict[str, list[Exception]] = field(default_factory=dict)
     pending: set[tuple[str, int]] = field(default_factory=set)
     """Workers for which there is no room."""
+    late: set[tuple[str, int]] = field(default_factory=set)
+    """Workers that have their place and take a moment to set up."""
     sick: set[tuple[str, int]] = field(default_factory=set)
     """Workers that fail at whatever they are given, at once, while others take a moment."""
     hands: list[Told] = field(default_factory=list)
@@ -194,6 +200,22 @@ def test_sick_worker_leaves_its_part_to_others_that_are_at_work() -> None:
     crew = Crew(sick={("cut", 0), ("track", 1)})
     dispatch(crew)
     assert sorted(crew.done) == sorted((stage, part) for stage in ("cut", "track") for part in PARTS)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("late", [set(), {("detect", number) for number in range(4, 8)}])
+def test_no_part_goes_round_the_workers_of_a_sick_node(late: set[tuple[str, int]]) -> None:
+    """Half of the workers fail, while the others are at work or still load their models."""
+    crew = Crew(sick={("detect", number) for number in range(4)}, late=late)
+    Dispatch(
+        crew,
+        [NamedJob(name="detect")],
+        waiting={"detect": PARTS},
+        following=lambda stage, counts: [],
+        staff=lambda left: {job.name: 8 for job in left},
+        done=lambda stage, counts: None,
+    ).run()
+    assert sorted(crew.done) == [("detect", part) for part in PARTS]
 
 
 @pytest.mark.usefixtures("hasty")

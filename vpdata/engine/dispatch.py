@@ -78,6 +78,8 @@ class Dispatch:
         self._failures: Counter[str] = Counter()
         self._failed_by: dict[tuple[str, str], list[Hand]] = {}
         """By stage and part."""
+        self._unsound: list[Hand] = []
+        """Those whose last part failed."""
         self._told_slow: set[str] = set()
         self._favoured: Job | None = None
         """The one without a worker, for which workers of later ones were stopped."""
@@ -149,15 +151,19 @@ class Dispatch:
                 heapq.heappush(waiting, name)
 
     def _hand_for(self, job: Job, name: str) -> Hand | None:
-        """A free worker for a part, if possible one that has not failed at it; None: wait for such a one.
+        """A free worker for a part, if possible one that failed neither at it nor at its last; None: wait for one.
 
-        Else a sick GPU or node would have its part again and again while all others are at work, and stop the run.
+        Else a sick GPU, or the workers of a sick node in turn, would have a part again and again while all others are
+        at work or load their models, and stop the run. What has not failed yet may go to any.
         """
         failed, free = self._failed_by.get((job.name, name), []), self._free[job.name]
-        if fresh := [hand for hand in free if hand not in failed]:
-            return fresh[-1]
-        at_work = (errand.hand for errand in self._errands.values() if errand.job is job and errand.name)
-        return free[-1] if all(hand in failed for hand in at_work) else None
+        shunned = [*failed, *self._unsound]
+        if sound := [hand for hand in free if hand not in shunned]:
+            return sound[-1]
+        to_come = (errand for errand in self._errands.values() if errand.job is job and errand.hand not in shunned)
+        if failed and any(errand.name or errand.hand.is_placed() for errand in to_come):
+            return None
+        return free[-1]
 
     def _make_room(self) -> None:
         """Give a stage that has parts but no worker the room that later stages hold and do not use.
@@ -267,6 +273,8 @@ class Dispatch:
         if errand.name is None:
             return
         self._failed_by.pop((stage, errand.name), None)
+        if errand.hand in self._unsound:
+            self._unsound.remove(errand.hand)
         self._done(stage, counts)
         position = self._jobs.index(errand.job)
         if position + 1 < len(self._jobs):
@@ -280,6 +288,8 @@ class Dispatch:
             num_failed = self._failures[what]
             self._failures[what] += 1
             self._failed_by.setdefault((errand.job.name, errand.name), []).append(errand.hand)
+            if errand.hand not in self._unsound:
+                self._unsound.append(errand.hand)
         waits_s = _waits_s(error)
         if num_failed >= len(waits_s) > 0 and errand.name is None and self._has_ready(errand.job):
             _log.warning("%s; its stage goes on without this worker", error)
