@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -27,7 +28,12 @@ AT_WORK = WorkerLost("its node has died", had_begun=True)
 class NamedJob:
     name: str
     resources: Resources = field(default_factory=Resources)
-    has_items = False
+    has_items = True
+    num_finished: dict[str, int] = field(default_factory=dict)
+    """Items of a part that are durable."""
+
+    def num_durable(self, name: str) -> int:
+        return self.num_finished.get(name, 0)
 
     def setup(self) -> None:
         raise NotImplementedError
@@ -63,6 +69,7 @@ class Told:
             return _future(UnforeseenError("CUDA error"), None)
         errors = self.crew.at_part.get(name, [])
         error = errors.pop(0) if errors else None
+        self.crew.cut.num_finished[name] = self.crew.cut.num_durable(name) + self.crew.gets_further
         if error is None:
             self.crew.done.append((self.stage, name))
         if self.crew.sick:
@@ -96,6 +103,9 @@ class Crew:
     """Workers that have their place and take a moment to set up."""
     sick: set[tuple[str, int]] = field(default_factory=set)
     """Workers that fail at whatever they are given, at once, while others take a moment."""
+    cut: NamedJob = field(default_factory=lambda: NamedJob(name="cut"))
+    gets_further: bool = False
+    """Whether each try makes an item of its part durable before it fails."""
     hands: list[Told] = field(default_factory=list)
     done: list[tuple[str, str]] = field(default_factory=list)
 
@@ -117,7 +127,7 @@ def dispatch(crew: Crew, *, num_workers: int = 5) -> None:
 
     Dispatch(
         crew,
-        [NamedJob(name="cut"), NamedJob(name="track")],
+        [crew.cut, NamedJob(name="track")],
         waiting={"cut": PARTS, "track": []},
         following=lambda stage, counts: [counts.name],
         staff=staff,
@@ -139,12 +149,35 @@ def test_all_workers_that_stand_idle_on_a_node_may_vanish_with_it() -> None:
     assert all(hand.is_stopped for hand in crew.hands)
 
 
+@pytest.mark.usefixtures("hasty")
 def test_part_that_costs_worker_after_worker_stops_the_run() -> None:
     crew = Crew(at_part={PARTS[3]: [AT_WORK] * 5})
-    with pytest.raises(RunError, match="stage cut, part-00003: its worker was lost 5 times: its node has died"):
+    what = "stage cut, part-00003: its worker was lost 5 times: its node has died; submit the same command again, if "
+    with pytest.raises(RunError, match=f"{what}the machine ran out of memory with fewer cut.resources.workers"):
         dispatch(crew)
 
 
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("error", [AT_WORK, StorageError("the server is down")])
+def test_part_that_gets_further_between_never_stops_the_run(error: Exception) -> None:
+    crew = Crew(at_part={PARTS[3]: [error] * 12}, gets_further=True)
+    dispatch(crew)
+    assert sorted(crew.done) == sorted((stage, part) for stage in ("cut", "track") for part in PARTS)
+
+
+def test_each_loss_without_progress_is_waited_for_longer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "LOSS_WAITS_S", (0.0, 0.1, 0.2, 0.3))
+    crew = Crew(at_part={PARTS[3]: [AT_WORK] * 4})
+    begun_s = time.monotonic()
+    dispatch(crew)
+    assert time.monotonic() - begun_s > 0.6
+    told = [message.rpartition("takes over")[2] for message in caplog.messages]
+    assert told == ["", " in 0.1 s", " in 0.2 s", " in 0.3 s"]
+
+
+@pytest.mark.usefixtures("hasty")
 def test_workers_that_vanish_whenever_they_start_stop_the_run() -> None:
     crew = Crew(at_start={("track", number): [IDLE] for number in range(100)})
     with pytest.raises(RunError, match="stage track, starting: its worker was lost 5 times"):
@@ -156,6 +189,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three tries more, as always, but without minutes between them."""
     monkeypatch.setattr(module, "STORAGE_WAITS_S", (0.01, 0.02, 0.04))
     monkeypatch.setattr(module, "ERROR_WAITS_S", (0.01, 0.02, 0.04))
+    monkeypatch.setattr(module, "LOSS_WAITS_S", (0.0, 0.01, 0.02, 0.04))
 
 
 def test_workers_that_find_no_room_are_told_of(

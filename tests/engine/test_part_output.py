@@ -15,7 +15,7 @@ from vpdata.dataset import lease
 from vpdata.dataset.lease import LeaseProof
 from vpdata.dataset.run import read_rows
 from vpdata.dataset.shards import Member
-from vpdata.engine.part_output import PartOutput
+from vpdata.engine.part_output import PartOutput, num_durable
 from vpdata.records import Record, Source
 from vpdata.storage import Folder
 
@@ -60,7 +60,7 @@ def test_items_of_two_workers_are_neither_lost_nor_doubled(tmp_path: Path, proof
         add(successor, 3)
         add(returned, 8)
     with PartOutput(folder, PART, proof) as found:
-        assert found.num_durable == 8
+        assert found.num_durable == num_durable(folder, PART) == 8
     clips = committed(folder, proof)
     assert clips == {source.id: f"{n}".encode() * 300 * (n + 1) for n, source in enumerate(SOURCES)}
     assert not list((tmp_path / "1-cut/progress").iterdir())

@@ -19,11 +19,15 @@ from vpdata.errors import RunError, StorageError, VpdataError
 _log = logging.getLogger(__name__)
 
 _MAX_LOSSES = 5
-"""Of one piece of work, or of one worker before it is ready; what vanishes again and again stops the run."""
+"""Of one piece of work that gets no further between, or of one worker before it is ready; the last stops the run."""
 STORAGE_WAITS_S = (5.0, 30.0, 120.0)
 """Before each new try of what a disk or a server failed: a restart of a server takes minutes."""
 ERROR_WAITS_S = (1.0, 4.0, 16.0)
 """Before each new try of what nobody foresaw: short, since most of it comes again."""
+LOSS_WAITS_S = (0.0, 5.0, 30.0, 120.0)
+"""Before a new worker begins in the place of a lost one: a node is lost once, but where memory is short, Ray ends
+worker after worker, the fresh ones too.
+"""
 _WAIT_S = 1.0
 ROOM_WAIT_S = 300.0
 """After which a stage without any worker gets the room of idle workers behind it. A process that has its place, but
@@ -72,10 +76,12 @@ class Dispatch:
         self._free: dict[str, list[Hand]] = {job.name: [] for job in jobs}
         self._errands: dict[Future, _Errand] = {}
         self._resting: list[tuple[float, int, _Errand]] = []
-        """What failed, with the moment (of `time.monotonic`) of its next try and a number to sort by."""
+        """What failed or was lost, with the moment (`time.monotonic`) of its next try and a number to sort by."""
         self._numbers = count()
         self._losses: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
+        self._num_durable: Counter[str] = Counter()
+        """Of a piece of work, when it was last lost or failed; those that got further since count anew."""
         self._failed_by: dict[tuple[str, str], list[Hand]] = {}
         """By stage and part."""
         self._unsound: list[Hand] = []
@@ -117,10 +123,10 @@ class Dispatch:
             while len(self._hands[name]) < wanted[name]:
                 self._start(jobs[name])
 
-    def _start(self, job: Job, *, num_lost: int = 0) -> None:
+    def _start(self, job: Job) -> None:
         hand = self._crew.start(job)
         self._hands[job.name].append(hand)
-        self._errands[hand.ready()] = _Errand(job, hand, None, num_lost)
+        self._errands[hand.ready()] = _Errand(job, hand, None)
 
     def _retire_first(self) -> bool:
         """Stop the workers of the first job if it has nothing left, which frees their resources."""
@@ -223,8 +229,8 @@ class Dispatch:
     def _tell_slow(self) -> None:
         start_s = time.monotonic() - SLOW_START_S
         for job in self._jobs:
-            starting = self._starting(job).values()
-            if not any(errand.since_s < start_s for errand in starting):
+            starting = [errand for errand in self._starting(job).values() if errand.since_s < start_s]
+            if not starting:
                 self._told_slow.discard(job.name)
             elif job.name not in self._told_slow:
                 self._told_slow.add(job.name)
@@ -252,12 +258,11 @@ class Dispatch:
     def _wake(self) -> None:
         while self._resting and self._resting[0][0] <= time.monotonic():
             errand = heapq.heappop(self._resting)[-1]
-            if errand.name is None:
-                self._errands[errand.hand.ready()] = errand
-            else:
+            if errand.name is not None:
                 heapq.heappush(self._waiting[errand.job.name], errand.name)
-                # The last to be handed something: what fails at one part may fail at another.
-                self._free[errand.job.name].insert(0, errand.hand)
+                errand = _Errand(errand.job, errand.hand, None)
+            # Also after a part: its process is a fresh one, whose set-up may fail by no part's doing.
+            self._errands[errand.hand.ready()] = errand
 
     def _settle(self, future: Future, errand: _Errand) -> None:
         stage = errand.job.name
@@ -285,6 +290,7 @@ class Dispatch:
         """Let the worker rest and what it failed at wait, or raise the error if it will not pass."""
         what, num_failed = f"stage {errand.job.name}, {errand.name or 'starting'}", errand.num_failed
         if errand.name is not None:
+            self._count_anew(errand.job, errand.name, what)
             num_failed = self._failures[what]
             self._failures[what] += 1
             self._failed_by.setdefault((errand.job.name, errand.name), []).append(errand.hand)
@@ -299,8 +305,21 @@ class Dispatch:
         if num_failed >= len(waits_s):
             raise error
         _log.warning("%s; trying again in %g s", error, waits_s[num_failed])
-        due = time.monotonic() + waits_s[num_failed]
-        heapq.heappush(self._resting, (due, next(self._numbers), replace(errand, num_failed=num_failed + 1)))
+        self._rest(replace(errand, num_failed=num_failed + 1), waits_s[num_failed])
+
+    def _rest(self, errand: _Errand, wait_s: float) -> None:
+        heapq.heappush(self._resting, (time.monotonic() + wait_s, next(self._numbers), errand))
+
+    def _count_anew(self, job: Job, name: str, what: str) -> None:
+        """Forget losses and failures of a piece of work that has got further since the last of them."""
+        try:
+            num_durable = job.num_durable(name)
+        except StorageError:
+            # Often what it failed of; a server that is down does not say, and nothing is made without it.
+            return
+        if num_durable > self._num_durable[what]:
+            self._num_durable[what] = num_durable
+            del self._losses[what], self._failures[what]
 
     def _has_ready(self, job: Job) -> bool:
         """Whether a worker of the stage has set up, and so is proof that workers can."""
@@ -316,15 +335,24 @@ class Dispatch:
         if name is None:
             num_lost = errand.num_lost + 1
         elif lost.had_begun:
+            self._count_anew(errand.job, name, what)
             self._losses[what] += 1
-        if max(num_lost, self._losses[what]) >= _MAX_LOSSES:
-            raise RunError(f"{what}: its worker was lost {_MAX_LOSSES} times: {lost}")
-        _log.warning("%s: a worker was lost (%s); another one takes over", what, lost)
-        if name is not None:
-            heapq.heappush(self._waiting[stage], name)
+            num_lost = self._losses[what]
+        if num_lost >= _MAX_LOSSES:
+            memory = f"fewer {stage}.resources.workers or a higher memory_gb there"
+            raise RunError(
+                f"{what}: its worker was lost {_MAX_LOSSES} times: {lost}; submit the same command again, if the "
+                f"machine ran out of memory with {memory if errand.job.has_items else 'a higher engine.pack_memory_gb'}"
+            )
+        wait_s = LOSS_WAITS_S[max(0, num_lost - 1)]
+        when = f" in {wait_s:g} s" if wait_s else ""
+        _log.warning("%s: a worker was lost (%s); another one takes over%s", what, lost, when)
         self._hands[stage].remove(errand.hand)
         errand.hand.stop()
-        self._start(errand.job, num_lost=num_lost)
+        # It takes its place at once and loads its models after the wait, as the part waits too.
+        hand = self._crew.start(errand.job)
+        self._hands[stage].append(hand)
+        self._rest(_Errand(errand.job, hand, name, num_lost if name is None else 0), wait_s)
 
 
 def _waits_s(error: Exception) -> Sequence[float]:

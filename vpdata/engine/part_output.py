@@ -78,7 +78,7 @@ class PartOutput:
         self._attempt = uuid.uuid4().hex
 
     def __enter__(self) -> PartOutput:
-        for name in _joined(self._progress.names(".json"), self._part):
+        for name in _joined(self._progress.names(".json"), self._part)[1]:
             self._load(name.removesuffix(".json"))
         return self
 
@@ -193,6 +193,11 @@ class _Dropped(Exception):  # noqa: N818  it is no error
     """Leaves `Folder.writing` without publishing the half-written tar."""
 
 
+def num_durable(folder: Folder, part: str) -> int:
+    """Items of a part, from its first one, that are flushed."""
+    return _joined(folder.child(layout.PROGRESS).names(".json"), part)[0]
+
+
 def remove_pieces(folder: Folder, part: str) -> None:
     """Remove what was flushed for a part."""
     progress = folder.child(layout.PROGRESS)
@@ -206,12 +211,15 @@ def _moved(piece: Piece[T], num_bytes: int) -> Piece[T]:
     return replace(piece, members=[replace(member, offset=member.offset + num_bytes) for member in piece.members])
 
 
-def _joined(names: Sequence[str], part: str) -> list[str]:
-    """Of the pieces of a part those that lead from its first item the furthest, each where the one before it stops."""
+def _joined(names: Sequence[str], part: str) -> tuple[int, list[str]]:
+    """Of the pieces of a part those that lead from its first item the furthest, each where the one before it stops.
+
+    With the number of items that they hold.
+    """
     pattern = re.compile(rf"{re.escape(part)}\.(\d+)-(\d+)\.[0-9a-f]+\.json")
     pieces = sorted((int(found[1]), int(found[2]), name) for name in names if (found := pattern.fullmatch(name)))
     ways: dict[int, list[str]] = {0: []}
     for first, stop, name in pieces:
         if first in ways:
             ways.setdefault(stop, [*ways[first], name])
-    return ways[max(ways)]
+    return max(ways), ways[max(ways)]

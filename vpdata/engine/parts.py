@@ -14,7 +14,7 @@ from vpdata.dataset.lease import LeaseProof
 from vpdata.dataset.run import Run, num_rows
 from vpdata.engine.child import AT_HAND
 from vpdata.engine.intake import Intake
-from vpdata.engine.part_output import PartOutput
+from vpdata.engine.part_output import PartOutput, num_durable
 from vpdata.engine.prefetch import OpenMedia, Prefetch
 from vpdata.engine.settings import EngineSettings
 from vpdata.engine.work import Counts, Work
@@ -57,6 +57,9 @@ class StageJob:
         if isinstance(self.stage, Detect):
             self.stage.early_rules = self.rules
         self.stage.setup()
+
+    def num_durable(self, name: str) -> int:
+        return num_durable(self.folder, name)
 
     def open_output(self, part: str) -> PartOutput:
         """What takes the outcomes of a part."""

@@ -77,6 +77,10 @@ class Job(Protocol):
         """Called once in the child process, before any work."""
         ...
 
+    def num_durable(self, name: str) -> int:
+        """Items of a piece of work that a retry will find finished; StorageError where that cannot be read."""
+        ...
+
     def run(self, work: Work, alive: Callable[[int], None]) -> Counts:
         """Do one piece of work; `alive` is told the number of durable items, at the start and after every outcome.
 
