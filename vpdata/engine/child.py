@@ -1,4 +1,4 @@
-"""The child process that runs a job's work: `python -m vpdata.engine.child <fd of its socket> <pid of its parent>`.
+"""The child process that runs a job's work: a worker starts `main` with the fd of its socket and the pid of its parent.
 
 Its parent tells a crash of the stage from everything else by how this process ends. It ends with its parent.
 """
@@ -66,6 +66,7 @@ Message = Counts | Failed | int | str
 
 
 def main() -> None:
+    """Work until the parent is gone; `sys.argv` holds the fd and the pid."""
     _die_with(int(sys.argv[2]))
     notes = _listen()
     connection = Connection(int(sys.argv[1]))
@@ -168,7 +169,3 @@ def _errno_of(error: BaseException | None) -> int | None:
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__
     return error.errno if error else None
-
-
-if __name__ == "__main__":
-    main()
