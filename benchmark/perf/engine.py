@@ -65,8 +65,6 @@ class Nothing:
 
     name: str
     needs_media: bool = True
-    reads: tuple[str, ...] = ()
-    writes: tuple[str, ...] = ()
     resources: Resources = field(default_factory=Resources)
 
     @property

@@ -63,6 +63,7 @@ def test_error_of_a_process_is_raised_as_it_is(in_two_parts, tmp_path):
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_processes_end_with_the_import(in_two_parts, tmp_path, number):
     frames = np.zeros((60, 720, 1280, 3), np.uint8)
@@ -81,13 +82,11 @@ def test_processes_end_with_the_import(in_two_parts, tmp_path, number):
         for child in children:
             child.send_signal(number)
         time.sleep(0.5)
-    started = time.monotonic()
     process.send_signal(number)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == (130 if number == signal.SIGINT else -number)
     assert b"Traceback" not in stderr
-    assert psutil.wait_procs(children, timeout=3)[1] == []
-    assert time.monotonic() - started < 3
+    assert psutil.wait_procs(children, timeout=10)[1] == []
 
 
 def working(process: subprocess.Popen, folder: Path) -> list[psutil.Process]:

@@ -47,8 +47,6 @@ class TinyEncode:
     """Its "latents" are the hash of the clip's mp4 and its "text" that of the clip's caption."""
 
     name = "encode"
-    reads = ()
-    writes = ()
     needs_media = True
     settings: Mapping[str, Any] = field(default_factory=dict)
     resources: Resources = field(default_factory=lambda: Resources(memory_gb=1.5, timeout_s=60.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from vpdata.engine.worker import Worker
 from vpdata.errors import BackendError, ConfigError, RunError
 from vpdata.stages.base import Resources
 
+WHERE = f"stage telling, on {socket.gethostname()}"
 TORCH_OF_TWO_GPUS = """
 import types
 
@@ -85,16 +87,16 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Resource
 def test_worker_that_shares_a_gpu_is_bounded_to_its_memory(found: Callable[[Resources], str]) -> None:
     """16 of 80 GB are a fifth; a GPU that has only 10 is bounded by itself."""
     said = found(Resources(gpus=0.25, gpu_memory_gb=16))
-    assert said == "stage telling: asked [(0, 0.2), (1, 1.0)], allocates by expandable_segments:True"
+    assert said == f"{WHERE}: asked [(0, 0.2), (1, 1.0)], allocates by expandable_segments:True"
 
 
 def test_worker_with_a_gpu_of_its_own_may_use_all_of_it(found: Callable[[Resources], str]) -> None:
     said = found(Resources(gpus=1, gpu_memory_gb=16))
-    assert said == "stage telling: asked nothing, allocates by expandable_segments:True"
+    assert said == f"{WHERE}: asked nothing, allocates by expandable_segments:True"
 
 
 def test_worker_without_a_gpu_loads_no_torch(found: Callable[[Resources], str]) -> None:
-    assert found(Resources(gpu_memory_gb=16)) == "stage telling: asked nothing, allocates by None"
+    assert found(Resources(gpu_memory_gb=16)) == f"{WHERE}: asked nothing, allocates by None"
 
 
 def test_a_choice_of_the_users_own_stays(found: Callable[[Resources], str], monkeypatch: pytest.MonkeyPatch) -> None:

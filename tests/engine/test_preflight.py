@@ -31,7 +31,7 @@ def test_a_node_that_cannot_reach_the_run_or_a_source_says_so(tmp_path: Path) ->
     first = source.sources()[0]
     errand = preflight.make_errand(Folder(tmp_path / "run"), source, first)
     assert "probe" in preflight.visit(errand).faults[0]
-    errand.run.write(errand.probe, b"")
+    errand.run_folder.write(errand.probe, b"")
     assert preflight.visit(errand).faults == ()
     (tmp_path / "sources" / first.uri).unlink()
     (fault,) = preflight.visit(errand).faults
@@ -50,7 +50,7 @@ def test_a_source_that_is_bad_in_itself_is_no_fault_of_a_node(tmp_path: Path) ->
     folder = write_sources(tmp_path / "sources", ["1"])
     source = Input(str(folder), SourceSettings(max_bytes=100))
     errand = preflight.make_errand(Folder(tmp_path / "run"), source, source.sources()[0])
-    errand.run.write(errand.probe, b"")
+    errand.run_folder.write(errand.probe, b"")
     (folder / NAMES[0]).write_bytes(bytes(101))
     assert preflight.visit(errand).faults == ()
 
@@ -60,13 +60,13 @@ def test_a_node_without_the_weights_names_the_command_that_fetches_them(
 ) -> None:
     monkeypatch.setenv("VPDATA_WEIGHTS", str(tmp_path / "weights"))
     errand = preflight.Errand(
-        run=Folder(tmp_path / "run"),
+        run_folder=Folder(tmp_path / "run"),
         probe="probe",
         source=Input(str(write_sources(tmp_path / "sources", ["1"])), SourceSettings()),
         first=None,
         weights=[("some-lab/detector", "abc"), ("raft-large", None)],
     )
-    errand.run.write(errand.probe, b"")
+    errand.run_folder.write(errand.probe, b"")
     (fault,) = preflight.visit(errand).faults
     assert f"vpdata models fetch some-lab/detector@abc raft-large --to {tmp_path / 'weights'}" in fault
     for name in ("some-lab/detector", "raft-large"):

@@ -44,8 +44,6 @@ class TinyStage:
     settings: Mapping[str, Any] = field(default_factory=dict)
     resources: Resources = field(default_factory=lambda: Resources(memory_gb=0.4, timeout_s=60.0))
     needs_media = True
-    reads = ()
-    writes = ()
     name = ""
 
     @property

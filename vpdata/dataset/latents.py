@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -19,7 +20,7 @@ from torch import Tensor
 from vpdata import __version__, codec
 from vpdata.config import fill
 from vpdata.dataset import layout
-from vpdata.dataset.run import check_version, parquet_bytes, read_table
+from vpdata.dataset.run import check_version, in_order, parquet_bytes, read_table
 from vpdata.dataset.shards import Member, TarWriter
 from vpdata.dataset.tensor_files import tensor_bytes, tensor_views
 from vpdata.errors import RunError
@@ -229,7 +230,7 @@ def open_latents(uri: str | Path, *, fingerprint: str | None = None) -> LatentDa
         raise RunError(
             f"{uri}: got the index of {len(names)} shards, wanted {num_shards}; run the same `vpdata encode` again"
         )
-    tables = [_read_index(folder, name) for name in names]
+    tables = list(in_order(partial(_read_index, folder), names))
     table = pa.concat_tables(tables) if tables else codec.schema_of(LatentWindow).empty_table()
     return LatentDataset([root.child(layout.SHARDS)], facts, table)
 

@@ -232,8 +232,8 @@ class _Build:
 def _intake(run: Run, source: Input, previous: str, engine: EngineSettings) -> Intake:
     """What the stage behind `previous` works on."""
     if previous == "source":
-        return FromSources(run_folder=run, source=source)
-    return FromStage(run_folder=run, previous=previous, clips_per_part=engine.clips_per_part)
+        return FromSources(run=run, source=source)
+    return FromStage(run=run, previous=previous, clips_per_part=engine.clips_per_part)
 
 
 def _plan(

@@ -1,4 +1,4 @@
-"""The child process that runs a job's work. Its arguments are the fd of its socket and the pid of its parent.
+"""The child process that runs a job's work: a worker starts `main` with the fd of its socket and the pid of its parent.
 
 Its parent tells a crash of the stage from everything else by how this process ends. It ends with its parent.
 """
@@ -68,6 +68,7 @@ Message = Counts | Failed | int | str
 
 
 def main() -> None:
+    """Work until the parent is gone; `sys.argv` holds the fd and the pid."""
     _die_with(int(sys.argv[2]))
     notes = _listen()
     connection = Connection(int(sys.argv[1]))

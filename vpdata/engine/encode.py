@@ -225,7 +225,7 @@ def _cluster_of(
         return local_cluster(engine)
     from vpdata.engine.ray import ray_cluster
 
-    errand = Errand(run=job.root, probe=f"probe-{uuid.uuid4().hex}", shards=shards, weights=weights)
+    errand = Errand(run_folder=job.root, probe=f"probe-{uuid.uuid4().hex}", shards=shards, weights=weights)
     return ray_cluster(engine, errand, {job.name: job.resources})
 
 

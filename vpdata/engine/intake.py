@@ -40,11 +40,11 @@ class Intake(Protocol):
 class FromSources:
     """The frozen source list, for the first stage."""
 
-    run_folder: Run
+    run: Run
     source: Input
 
     def items(self, part: str) -> Sequence[Source]:
-        return list(read_rows(self.run_folder.stage_folder("source"), layout.records_file(part), Source))
+        return list(read_rows(self.run.stage_folder("source"), layout.records_file(part), Source))
 
     def open_media(self, part: str, items: Sequence[Item], alive: Callable[[], None]) -> OpenMedia:
         """Opens the file of a source; a download has limits of its own, so it does not count as the item's time."""
@@ -64,12 +64,12 @@ class FromSources:
 class FromStage:
     """What the stage before let through, for all others of a build."""
 
-    run_folder: Run
+    run: Run
     previous: str
     clips_per_part: int
 
     def items(self, part: str) -> Sequence[Record]:
-        folder = self.run_folder.stage_folder(self.previous)
+        folder = self.run.stage_folder(self.previous)
         if self.previous != "cut":
             return list(read_rows(folder, layout.records_file(part), Record))
         whole = layout.whole_part_of(part)
@@ -81,7 +81,7 @@ class FromStage:
 
     def open_media(self, part: str, items: Sequence[Item], alive: Callable[[], None]) -> OpenMedia:
         """Opens the mp4 of a record of this part by one ranged read."""
-        folder, whole = self.run_folder.stage_folder("cut"), layout.whole_part_of(part)
+        folder, whole = self.run.stage_folder("cut"), layout.whole_part_of(part)
         ids = {record.id for record in items}
         rows = read_rows(folder, layout.members_file(whole), Member, ids=ids, id_column="clip_id") if ids else ()
         members = {row.clip_id: row for row in rows if row.suffix == annotations.VIDEO}

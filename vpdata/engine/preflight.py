@@ -30,7 +30,7 @@ RAY_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 class Errand:
     """What a node is asked to do."""
 
-    run: Folder
+    run_folder: Folder
     probe: str
     """A file in the run that the driver has written."""
     source: Input | None = None
@@ -69,7 +69,7 @@ def visit(errand: Errand) -> Findings:
     )
 
 
-def make_errand(run: Folder, source: Input, first: Source | None, *, weights: Sequence[Wanted] = ()) -> Errand:
+def make_errand(run_folder: Folder, source: Input, first: Source | None, *, weights: Sequence[Wanted] = ()) -> Errand:
     """What the other nodes must be able to do, tried here first."""
     if first is not None:
         try:
@@ -81,7 +81,7 @@ def make_errand(run: Folder, source: Input, first: Source | None, *, weights: Se
         except (RejectItem, StorageError):
             # All sources may be cut already; a worker that needs one says what is wrong.
             first = None
-    return Errand(run=run, probe=f"probe-{uuid.uuid4().hex}", source=source, first=first, weights=weights)
+    return Errand(run_folder=run_folder, probe=f"probe-{uuid.uuid4().hex}", source=source, first=first, weights=weights)
 
 
 def refuse_relative_weights(weights: Sequence[Wanted], *, num_nodes: int) -> None:
@@ -120,10 +120,10 @@ def refuse_differences(findings: Sequence[Findings]) -> None:
 
 
 def _use_run(errand: Errand) -> None:
-    errand.run.read(errand.probe)
+    errand.run_folder.read(errand.probe)
     own = f"probe-{uuid.uuid4().hex}"
-    errand.run.write(own, b"")
-    errand.run.remove(own)
+    errand.run_folder.write(own, b"")
+    errand.run_folder.remove(own)
 
 
 def _open_source(errand: Errand) -> None:

@@ -174,8 +174,8 @@ def _visit_all(errand: preflight.Errand) -> list[Node]:
     nodes = _nodes()
     hosts = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes()}
     errand = replace(errand, num_nodes=len(nodes))
-    preflight.refuse_relative(errand.run.uri, num_nodes=len(nodes))
-    errand.run.write(errand.probe, b"")
+    preflight.refuse_relative(errand.run_folder.uri, num_nodes=len(nodes))
+    errand.run_folder.write(errand.probe, b"")
     try:
         visit = ray.remote(preflight.visit)
         answers = {}
@@ -191,7 +191,7 @@ def _visit_all(errand: preflight.Errand) -> list[Node]:
             )
         findings = [_answer(answer, hosts[node]) for node, answer in answers.items()]
     finally:
-        errand.run.remove(errand.probe)
+        errand.run_folder.remove(errand.probe)
     preflight.refuse_differences(findings)
     pairs = zip(nodes.values(), findings, strict=True)
     return [replace(node, gpu_memory_gb=found.gpu_memory_gb) for node, found in pairs]

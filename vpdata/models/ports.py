@@ -163,7 +163,7 @@ class Scorer(Protocol):
     """Frames are handed over scaled down to this short side."""
 
     def score(self, frames: Frames, *, fps: float) -> Mapping[ScoreName, float | None]:
-        """Scores of one clip from frames `fps` apart; None where one cannot be computed (say, motion of one frame)."""
+        """Scores of one clip from frames at `fps`; None where one cannot be computed (say, motion of one frame)."""
         ...
 
 

@@ -113,10 +113,6 @@ class Stage(Protocol):
     """One step of the pipeline. The constructor is cheap and picklable; models are made in `setup`."""
 
     name: ClassVar[str]
-    reads: ClassVar[tuple[str, ...]]
-    """Fields of `Record` that must be filled."""
-    writes: ClassVar[tuple[str, ...]]
-    """Fields of `Record` that it fills."""
     needs_media: ClassVar[bool]
     """Whether `prepare` looks at the pixels; False gets b"" and spares the engine the reading."""
     resources: Resources

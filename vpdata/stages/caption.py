@@ -108,8 +108,6 @@ class Caption:
     """
 
     name: ClassVar[str] = "caption"
-    reads: ClassVar[tuple[str, ...]] = ("tracks",)
-    writes: ClassVar[tuple[str, ...]] = ("tracks", "captions", "scores")
     needs_media: ClassVar[bool] = True
 
     def __init__(

@@ -81,8 +81,6 @@ class Cut:
     """Detects shots, cuts each into clips of `min_s` to `max_s`, encodes, scores and hashes them."""
 
     name: ClassVar[str] = "cut"
-    reads: ClassVar[tuple[str, ...]] = ()
-    writes: ClassVar[tuple[str, ...]] = ("clip", "scores")
     needs_media: ClassVar[bool] = True
 
     def __init__(

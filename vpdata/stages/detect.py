@@ -93,8 +93,6 @@ class Detect:
     """
 
     name: ClassVar[str] = "detect"
-    reads: ClassVar[tuple[str, ...]] = ()
-    writes: ClassVar[tuple[str, ...]] = ("tags", "detections", "scores")
     needs_media: ClassVar[bool] = True
 
     def __init__(

@@ -100,8 +100,6 @@ class Encode:
     """
 
     name: ClassVar[str] = "encode"
-    reads: ClassVar[tuple[str, ...]] = ("tracks", "captions")
-    writes: ClassVar[tuple[str, ...]] = ()
     needs_media: ClassVar[bool] = True
 
     def __init__(

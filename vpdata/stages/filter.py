@@ -35,8 +35,6 @@ class Filter:
     """
 
     name: ClassVar[str] = "filter"
-    reads: ClassVar[tuple[str, ...]] = ("clip", "tracks", "captions", "scores")
-    writes: ClassVar[tuple[str, ...]] = ("tracks", "captions", "verdict")
     needs_media: ClassVar[bool] = False
 
     def __init__(self, settings: FilterSettings) -> None:

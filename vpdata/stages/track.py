@@ -49,8 +49,6 @@ class Track:
     """Fills `Record.tracks`; a clip in which no object can be held is rejected as `no_tracks`."""
 
     name: ClassVar[str] = "track"
-    reads: ClassVar[tuple[str, ...]] = ("detections",)
-    writes: ClassVar[tuple[str, ...]] = ("tracks",)
     needs_media: ClassVar[bool] = True
 
     def __init__(self, settings: TrackSettings, *, tracker: Callable[[], MaskTracker] | None = None) -> None:

@@ -52,13 +52,14 @@ class CheckedWriter(FileSystemWriter):
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """What `checkpoint.json` says; RunError if it cannot be read, or a file that it lists is cut short."""
+    """What `checkpoint.json` says; RunError if it cannot be read, lacks sizes or sums, or a file is cut short."""
     try:
         facts = json.loads((folder / FACTS).read_text())
-        sizes = facts["files"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise RunError(f"{folder / FACTS} cannot be read: {error}; {WAY_OUT}") from error
-    for name, wanted in sizes.items():
+    if missing := [key for key in ("files", "crc32") if key not in facts]:
+        raise RunError(f"{folder / FACTS} has no {' and no '.join(missing)}, so its files cannot be checked; {WAY_OUT}")
+    for name, wanted in facts["files"].items():
         path = folder / name
         got = path.stat().st_size if path.exists() else 0
         if got != wanted:
@@ -67,11 +68,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def check_sums(folder: Path, facts: Mapping[str, Any], *, rank: int = 0, world_size: int = 1) -> None:
-    """Read one rank's share of the files; RunError if one has other bytes than were written.
-
-    Checkpoints of older versions have no checksums.
-    """
-    for name, wanted in list(facts.get("crc32", {}).items())[rank::world_size]:
+    """Read one rank's share of the files; RunError if one has other bytes than were written."""
+    for name, wanted in list(facts["crc32"].items())[rank::world_size]:
         try:
             got = _crc32(folder / name)
         except OSError as error:

@@ -45,7 +45,7 @@ def measure(
         engine = EngineSettings()
         job = StageJob(
             stage=_stage(name, config),
-            intake=FromStage(run_folder=run, previous=PREVIOUS[name], clips_per_part=engine.clips_per_part),
+            intake=FromStage(run=run, previous=PREVIOUS[name], clips_per_part=engine.clips_per_part),
             folder=run.stage_folder(name),
             lease=proof,
             # The scores of random weights would drop clips by chance.

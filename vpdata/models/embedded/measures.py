@@ -78,7 +78,7 @@ class FrameMeasures:
         self.max_short_side_px = settings.short_side_px
 
     def score(self, frames: Frames, *, fps: float) -> Mapping[ScoreName, float | None]:
-        """Scores of one clip from frames `fps` apart; None where one cannot be computed."""
+        """Scores of one clip from frames at `fps`; None where one cannot be computed."""
         bytes_ = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
         grey = np.stack(bytes_).astype(np.float32) / np.float32(255)
         motion, camera, objects = self._motion(bytes_, fps=fps)
@@ -109,8 +109,8 @@ class FrameMeasures:
 def mean_motion(flows: Iterable[NDArray[np.floating]], *, diagonal_px: float, fps: float) -> tuple[float, float, float]:
     """Mean length of dense flows, of the camera's part of them, and of what remains, in frame diagonals per second.
 
-    `flows` are [H, W, 2] (x, y) in pixels between frames `fps` apart, at least one. The camera's part is the robust
-    affine motion fitted to each.
+    `flows` are [H, W, 2] (x, y) in pixels between neighbouring frames at `fps`, at least one. The camera's part is the
+    robust affine motion fitted to each.
     """
     parts = []
     for flow in flows:
