@@ -197,6 +197,14 @@ def test_state_that_cannot_be_read_is_named_with_what_makes_it_anew(
     assert results(copied) == results(finished)
 
 
+@pytest.mark.parametrize("content", ['{"videos_per_part": 2, "clips', '{"videos_per_part": 2}', "[2]", "{NEWER}"])
+def test_part_sizes_that_cannot_be_read_are_named(content: str, sources: Path, copied: Path) -> None:
+    path = copied / "0-source/stage.json"
+    path.write_text(content.replace("{NEWER}", path.read_text().replace("{", '{"workers": 1, ', 1)))
+    with pytest.raises(RunError, match=r"0-source/stage.json cannot be read: .*videos_per_part and clips_per_part"):
+        build(sources, copied)
+
+
 def test_a_changed_setting_is_refused_until_its_stage_is_redone(sources: Path, finished: Path, copied: Path) -> None:
     changed = [TinyCut(), TinyFilter(settings={"interval_s": 1.0})]
     with pytest.raises(RunError, match=r"stage filter .*interval_s: got 1.0, the run has None.*--redo filter"):
