@@ -404,6 +404,12 @@ def test_rejects_of_one_reason_run_again(sources: Path, copied: Path, tmp_path: 
     assert Reason.EMPTY_FILE not in [reject.reason for reject in run_of(copied).rejects("cut")]
 
 
+def test_reason_that_nothing_was_rejected_for_is_told(sources: Path, finished: Path, copied: Path, caplog) -> None:
+    build(sources, copied, retry_rejects=Reason.GPU_MEMORY)
+    assert "no part holds a reject for gpu_memory" in caplog.text
+    assert results(copied) == results(finished)
+
+
 def test_parts_that_are_retried_on_other_files_are_told(copied: Path, tmp_path: Path, caplog) -> None:
     others = write_sources(tmp_path / "others", [f"{text} other" if text else "5" for text in TEXTS])
     build(others, copied, retry_rejects=Reason.EMPTY_FILE)
