@@ -197,6 +197,14 @@ def test_state_that_cannot_be_read_is_named_with_what_makes_it_anew(
     assert results(copied) == results(finished)
 
 
+@pytest.mark.parametrize("content", ['{"videos_per_part": 2, "clips', '{"videos_per_part": 2}', "[2]", "{NEWER}"])
+def test_part_sizes_that_cannot_be_read_are_named(content: str, sources: Path, copied: Path) -> None:
+    path = copied / "0-source/stage.json"
+    path.write_text(content.replace("{NEWER}", path.read_text().replace("{", '{"workers": 1, ', 1)))
+    with pytest.raises(RunError, match=r"0-source/stage.json cannot be read: .*videos_per_part and clips_per_part"):
+        build(sources, copied)
+
+
 def test_a_changed_setting_is_refused_until_its_stage_is_redone(sources: Path, finished: Path, copied: Path) -> None:
     changed = [TinyCut(), TinyFilter(settings={"interval_s": 1.0})]
     with pytest.raises(RunError, match=r"stage filter .*interval_s: got 1.0, the run has None.*--redo filter"):
@@ -394,6 +402,12 @@ def test_rejects_of_one_reason_run_again(sources: Path, copied: Path, tmp_path: 
     summary = build(folder, copied, retry_rejects=Reason.EMPTY_FILE)
     assert summary.num_clips == 8 + 5
     assert Reason.EMPTY_FILE not in [reject.reason for reject in run_of(copied).rejects("cut")]
+
+
+def test_reason_that_nothing_was_rejected_for_is_told(sources: Path, finished: Path, copied: Path, caplog) -> None:
+    build(sources, copied, retry_rejects=Reason.GPU_MEMORY)
+    assert "no part holds a reject for gpu_memory" in caplog.text
+    assert results(copied) == results(finished)
 
 
 def test_parts_that_are_retried_on_other_files_are_told(copied: Path, tmp_path: Path, caplog) -> None:

@@ -26,6 +26,28 @@ def test_a_pipe_gets_one_plain_line_per_part() -> None:
     assert stream.getvalue() == "plan: two stages\ncut part-00001: 12 records, 2 rejects (2/4 parts)\n"
 
 
+def test_one_is_told_as_one() -> None:
+    stream = io.StringIO()
+    with Progress(["cut"], stream) as progress:
+        progress.known("cut", num_parts=1, done=0)
+        progress.part_done("cut", Counts(name="part-00000", num_items=1, num_records=1, num_rejects=1))
+    assert stream.getvalue() == "cut part-00000: 1 record, 1 reject (1/1 parts)\n"
+
+
+def test_plan_of_the_shards_is_no_shard() -> None:
+    stream = io.StringIO()
+    with Progress(["pack"], stream) as progress:
+        progress.known("pack", num_parts=1, done=0)
+        plan = Counts(name="pack-plan.parquet", num_items=9, num_records=0, num_rejects=2, notes=("clips to pack: 7",))
+        progress.part_done("pack", plan)
+        progress.known("pack", num_parts=2, done=0)
+        progress.part_done("pack", Counts(name="vpdata-000000.parquet", num_items=4, num_records=4, num_rejects=0))
+    assert stream.getvalue().splitlines() == [
+        "pack pack-plan.parquet: clips to pack: 7",
+        "pack vpdata-000000.parquet: 4 records, 0 rejects (1/2 parts)",
+    ]
+
+
 def test_what_a_models_cost_is_told_with_its_part() -> None:
     for stream in (io.StringIO(), Terminal()):
         with Progress(["caption"], stream) as progress:

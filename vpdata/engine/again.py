@@ -50,8 +50,10 @@ def remove_pack(run: Run, source: Input, *, recut: Collection[str] | None) -> No
 def remove_rejected(run: Run, stages: Sequence[str], reason: Reason, source: Input) -> None:
     """Remove every part in which a stage rejected something for `reason`, and what followed from it."""
     found = parts_with(run, stages, reason)
-    _log.info("%d parts hold rejects for %s and run again", len(found), reason)
-    if found:
+    if not found:
+        _log.warning("no part holds a reject for %s: --retry-rejects makes nothing anew", reason)
+    else:
+        _log.info("%d parts hold rejects for %s and run again", len(found), reason)
         remove_pack(run, source, recut=[part for stage, part in found if stage == stages[0]])
     for stage, part in found:
         for later in reversed(stages[stages.index(stage) :]):

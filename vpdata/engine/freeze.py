@@ -16,6 +16,7 @@ from vpdata.engine.settings import EngineSettings
 from vpdata.errors import ConfigError, RunError, StorageError
 from vpdata.records import Source
 from vpdata.sources import Input
+from vpdata.storage import Folder
 
 _log = logging.getLogger(__name__)
 
@@ -176,12 +177,28 @@ def _shape(engine: EngineSettings) -> dict[str, int | None]:
     return {"videos_per_part": engine.videos_per_part, "clips_per_part": engine.clips_per_part}
 
 
+def _stored_shape(folder: Folder) -> dict[str, int]:
+    content = folder.read(layout.STAGE_STATE)
+    try:
+        stored = json.loads(content)
+    except ValueError:
+        stored = None
+    names = _shape(EngineSettings()).keys()
+    if not isinstance(stored, dict) or stored.keys() != names or not all(type(got) is int for got in stored.values()):
+        raise RunError(
+            f"{folder.uri}/{layout.STAGE_STATE} cannot be read: got {content[:200]!r}, wanted the numbers "
+            f"{' and '.join(names)} as this version of vpdata writes them; put back a good copy of it, go on with the "
+            "version that wrote it, or build into a new folder"
+        )
+    return stored
+
+
 def with_shape_of(run: Run, engine: EngineSettings) -> EngineSettings:
     """The settings with the part sizes of a run whose sources are frozen; RunError where they ask for others."""
     folder = run.stage_folder("source")
     if not folder.exists(layout.STAGE_STATE):
         return engine
-    stored = json.loads(folder.read(layout.STAGE_STATE))
+    stored = _stored_shape(folder)
     wanted = _shape(engine)
     wrong = {name: got for name, got in wanted.items() if got is not None and got != stored[name]}
     for name, got in wrong.items():

@@ -48,7 +48,7 @@ class PackJob:
         """Write the plan or one shard."""
         if work.name == layout.PACK_PLAN:
             num_kept, num_rejects = plan_pack(self.run_folder, engine=self.engine, lease=self.lease)
-            notes = (f"{num_kept} clips in the plan of the shards",)
+            notes = (f"clips to pack: {num_kept}; duplicates left out: {num_rejects}",)
             num_items = num_kept + num_rejects
             return Counts(name=work.name, num_items=num_items, num_records=0, num_rejects=num_rejects, notes=notes)
         number = int(work.name.removeprefix("vpdata-").removesuffix(".parquet"))

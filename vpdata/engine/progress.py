@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from vpdata.dataset import layout
 from vpdata.engine.work import Counts
 
 
@@ -63,21 +64,24 @@ class Progress:
         self._lines[stage].num_parts += num_parts
 
     def part_done(self, stage: str, counts: Counts) -> None:
-        """One more part is finished."""
+        """One more part is finished; the plan of the shards is none, and only its notes are told."""
+        line = self._lines[stage]
+        if counts.name != layout.PACK_PLAN:
+            self._count(stage, counts)
+        line.rejects += counts.num_rejects
+        for text in counts.notes:
+            self.note(f"{stage} {counts.name}: {text}")
+
+    def _count(self, stage: str, counts: Counts) -> None:
         line = self._lines[stage]
         line.parts_done += 1
         line.parts_here += 1
         line.num_parts = max(line.num_parts, line.parts_done)
         line.records += counts.num_records
-        line.rejects += counts.num_rejects
         if self._live is None:
-            self._stream.write(
-                f"{stage} {counts.name}: {counts.num_records} records, {counts.num_rejects} rejects "
-                f"({self._parts(stage)} parts)\n"
-            )
+            made = f"{_number(counts.num_records, 'record')}, {_number(counts.num_rejects, 'reject')}"
+            self._stream.write(f"{stage} {counts.name}: {made} ({self._parts(stage)} parts)\n")
             self._stream.flush()
-        for text in counts.notes:
-            self.note(f"{stage} {counts.name}: {text}")
 
     def _parts(self, stage: str) -> str:
         """How many are done and of how many: `3/8`, or `3/8+` while the stages before will give more."""
@@ -103,3 +107,7 @@ class Progress:
                 left = f"{left_s // 60:.0f}:{left_s % 60:02.0f}"
             table.add_row(stage, self._parts(stage), str(line.records), str(line.rejects), rate, left)
         return table
+
+
+def _number(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
