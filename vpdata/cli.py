@@ -93,9 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     imports.add_argument(
         "--processes",
         type=int,
-        default=os.cpu_count() or 1,
+        default=min(8, os.cpu_count() or 1),
         metavar="N",
-        help="side by side, 0.4 GB each; default: one per core",
+        help="side by side, 0.4 GB each; default: one per core, at most 8",
     )
     trains = "train on encoded latents, or go on training; exit status 75: stopped after saving"
     train = add("train", _train, trains, extra="train")

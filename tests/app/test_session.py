@@ -70,6 +70,16 @@ def test_page_that_is_silent_for_long_is_closed_although_no_connection_ended(
     assert asking.folder.exists()
 
 
+def test_page_at_work_is_not_silent(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vpdata.app.session._SILENT_S", 0.2)
+    session = sessions.of("one")
+    with session.job():
+        time.sleep(0.7)
+        session.check()
+        assert session.folder.exists()
+    sessions.close_all()
+
+
 def test_files_of_all_pages_are_counted(sessions: Sessions) -> None:
     for name, num_bytes in {"one": 1000, "other": 234}.items():
         (sessions.of(name).folder / "file").write_bytes(bytes(num_bytes))

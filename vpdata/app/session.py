@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
-import stat
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -98,6 +98,11 @@ class Session:
             self._stopped.clear()
             yield
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job runs."""
+        return self._busy.locked()
+
     def check(self) -> None:
         """Called by a job now and then; raises Cancelled once it was stopped."""
         if self._stopped.is_set():
@@ -143,7 +148,9 @@ class Sessions:
 
     def held_bytes(self) -> int:
         """Of the files of all pages."""
-        return sum(_num_bytes(path) for path in self.folder.rglob("*"))
+        # Not by rglob(), which fails where a page is closed meanwhile.
+        walked = os.walk(self.folder)
+        return sum(_num_bytes(Path(folder) / name) for folder, _, names in walked for name in names)
 
     def leave(self, name: str) -> None:
         """The page's connection has ended: it was closed, or cut off for a moment, which its next request shows."""
@@ -157,6 +164,9 @@ class Sessions:
         """Remove the session; for a timer, only where that is still the one that ends it."""
         with self._changing:
             if at is not None and self._ends.get(name) is not at:
+                return
+            if at is not None and at.interval == _SILENT_S and self._sessions[name].is_busy:
+                self._end_after(_SILENT_S, name)
                 return
             session = self._sessions.pop(name, None)
             timer = self._ends.pop(name, None)
@@ -189,7 +199,6 @@ class Sessions:
 
 def _num_bytes(path: Path) -> int:
     try:
-        found = path.stat()
+        return path.stat().st_size
     except FileNotFoundError:  # its page has replaced it, or was closed
         return 0
-    return found.st_size if stat.S_ISREG(found.st_mode) else 0

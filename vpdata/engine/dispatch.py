@@ -169,7 +169,7 @@ class Dispatch:
         to_come = (errand for errand in self._errands.values() if errand.job is job and errand.hand not in shunned)
         if failed and any(errand.name or errand.hand.is_placed() for errand in to_come):
             return None
-        return free[-1]
+        return next((hand for hand in reversed(free) if hand not in failed), free[-1])
 
     def _make_room(self) -> None:
         """Give a stage that has parts but no worker the room that later stages hold and do not use.
@@ -294,7 +294,8 @@ class Dispatch:
             num_failed = self._failures[what]
             self._failures[what] += 1
             self._failed_by.setdefault((errand.job.name, errand.name), []).append(errand.hand)
-            if errand.hand not in self._unsound:
+            # A server that is down fails the soundest.
+            if errand.hand not in self._unsound and not isinstance(error, StorageError):
                 self._unsound.append(errand.hand)
         waits_s = _waits_s(error)
         if num_failed >= len(waits_s) > 0 and errand.name is None and self._has_ready(errand.job):

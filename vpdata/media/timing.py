@@ -21,14 +21,16 @@ _STANDARD_FPS = tuple(
 _SNAP_FRAC = 0.005
 _STEADY_FRAC = 0.9
 _HALF = Fraction(1, 2)
+_MOST_TICK = Fraction(1, 4)
+"""Slots. Of a clock with a tick or two a frame, a whole one would take a lost frame for one that is late."""
 
 
 class Clock:
     """Gives each frame, in the order of display, its slot on a constant-rate time line that starts at the first one.
 
     That is the nearest slot, or the one after the last frame's where the stamp is at most half a slot and a tick of the
-    container's clock off. Stamps half way between two slots, as behind one frame that came half a frame late, would
-    else round to a slot together and leave the next one empty.
+    container's clock (or a quarter of a slot, if that is less) off. Stamps half way between two slots, as behind one
+    frame that came half a frame late, would else round to a slot together and leave the next one empty.
     A frame without a time stamp comes a step after the one before. Where the clock may restart, so does a frame whose
     stamp is over a second earlier, or over `MAX_STEP_S` later. Frames of the recording before, which a decoder may
     still give between the first ones of the next, come a step after the one before too.
@@ -53,7 +55,7 @@ class Clock:
             now_s, tick_s = self._placed(frame.pts * frame.time_base, following_s=now_s), frame.time_base
         self._last_s = now_s
         place, next_slot = now_s / self._step_s, self._last_slot + 1
-        is_near = abs(place - next_slot) <= _HALF + tick_s / self._step_s
+        is_near = abs(place - next_slot) <= _HALF + min(tick_s / self._step_s, _MOST_TICK)
         self._last_slot = next_slot if is_near else math.floor(place + _HALF)
         return self._last_slot
 
