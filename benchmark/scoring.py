@@ -56,10 +56,10 @@ def opened(args: argparse.Namespace) -> tuple[ScoreSettings, Networks]:
     import os
 
     from benchmark.metrics.networks import open_networks
-    from vpdata.models.weights import VARIABLE
+    from vpdata.models.weights import WEIGHTS_VARIABLE
 
     if args.weights:
-        os.environ[VARIABLE] = args.weights
+        os.environ[WEIGHTS_VARIABLE] = args.weights
     settings = _settings(args)
     return settings, open_networks(settings)
 

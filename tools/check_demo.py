@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from vpdata.dataset.layout import STAGE_NAMES
+from vpdata.dataset.layout import PACK, STAGE_NAMES
 from vpdata.dataset.reader import open_dataset
 from vpdata.dataset.run import Run
 from vpdata.storage import Folder
@@ -20,7 +20,7 @@ def main(folder: str) -> int:
     """0 if the run keeps its promises; prints what it found either way."""
     run = Run(Folder(folder))
     durations_s = [sample.record.clip.duration_s for sample in open_dataset(folder)]
-    reasons = {reject.reason.value for stage in (*STAGE_NAMES, "pack") for reject in run.rejects(stage)}
+    reasons = {reject.reason.value for stage in (*STAGE_NAMES, PACK) for reject in run.rejects(stage)}
     num_long = sum(duration_s > LONG_S for duration_s in durations_s)
     promises = (
         (len(durations_s), MIN_CLIPS, "clips kept"),

@@ -159,7 +159,7 @@ def ltx_positions(rope, grid: tuple[int, int, int], *, is_0_9_5: bool) -> tuple[
 @every_backbone
 def test_rotary_tables_of_later_frames_are_the_tail_of_longer_ones(name):
     backbone = small_backbone(name)
-    later, whole = backbone.rotary((2, 4, 6), first_frame=3), backbone.rotary((5, 4, 6))
+    later, whole = backbone.rotary((2, 4, 6), start_frame=3), backbone.rotary((5, 4, 6))
     if later is None or whole is None:
         assert name == "cogvideox-2b"
         return

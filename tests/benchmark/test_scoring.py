@@ -16,7 +16,7 @@ from benchmark.running import fingerprint
 from tests.benchmark.benches import make_bench
 from tests.benchmark.metrics.networks import save_head, save_trunk, save_video_network
 from tests.models.tiny_clip import save_tiny_clip
-from vpdata.models.weights import VARIABLE
+from vpdata.models.weights import WEIGHTS_VARIABLE
 from vpdata.storage import Folder
 
 OK = Outcome(status="ok", seconds=1.0, peak_memory_mb=1.0)
@@ -32,7 +32,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def results(made, tmp_path, monkeypatch):
     """Of `copy`, which gives the truth back, and of `darker`, which is 51 grey levels darker where it can be."""
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
     results = Results(tmp_path / "results")
     for method, is_given in (("copy", True), ("darker", False)):
         begin(results, method, made.bench, first_frame_given=is_given)

@@ -8,7 +8,7 @@ import torch
 
 from vpdata.errors import ConfigError
 from vpdata.train.loss import Loss
-from vpdata.train.metrics import MetricsLog, WatchSettings, Window
+from vpdata.train.metrics import LogInterval, MetricsLog, WatchSettings
 from vpdata.train.step import NUM_BINS, StepLoss
 from vpdata.train.world import joined_world
 
@@ -20,12 +20,12 @@ def step_of(totals: list[float], bins: list[int]) -> StepLoss:
 
 def test_window_tells_means_of_steps_and_of_timesteps():
     with joined_world("cpu") as world:
-        window = Window(device=world.device)
+        interval = LogInterval(device=world.device)
         for _ in range(3):  # one of them is left out
-            window.count(num_samples=2, flops=1e9)
-        window.add([2.0, 1.0, 1.0, 0.5], [step_of([1.0, 3.0], [0, 2])])
-        window.add([4.0, 3.0, 1.0, 1.5], [step_of([5.0, 3.0], [2, 2])])
-        summary = window.summary(world)
+            interval.count(num_samples=2, flops=1e9)
+        interval.add([2.0, 1.0, 1.0, 0.5], [step_of([1.0, 3.0], [0, 2])])
+        interval.add([4.0, 3.0, 1.0, 1.5], [step_of([5.0, 3.0], [2, 2])])
+        summary = interval.summary(world)
     assert (summary["loss"], summary["loss_everywhere"], summary["grad_norm"]) == (3.0, 2.0, 1.0)
     by_bin = summary["loss_by_timestep"]
     assert len(by_bin) == NUM_BINS

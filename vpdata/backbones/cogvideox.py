@@ -114,7 +114,7 @@ class CogVideoX(Backbone):
         return weight, bias
 
     def rotary(
-        self, grid: tuple[int, int, int], *, first_frame: int = 0, device: torch.device | None = None
+        self, grid: tuple[int, int, int], *, start_frame: int = 0, device: torch.device | None = None
     ) -> Rotary | None:
         config = self.transformer.config
         if not config["use_rotary_positional_embeddings"]:
@@ -127,7 +127,7 @@ class CogVideoX(Backbone):
             column = torch.linspace(start[1], stop[1] * (columns - 1) / columns, columns, device=device)
         else:
             row, column = torch.arange(rows, device=device).float(), torch.arange(columns, device=device).float()
-        frame = torch.arange(first_frame, first_frame + frames, device=device).float()
+        frame = torch.arange(start_frame, start_frame + frames, device=device).float()
         return rotary_tables((frame, row, column), (head_dim // 4, head_dim // 8 * 3, head_dim // 8 * 3))
 
     def _crop(self, rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -114,11 +114,11 @@ class HunyuanVideo(Backbone):
         assert projection.bias is not None
         return projection.weight[:, : self.spec.latent_channels], projection.bias
 
-    def rotary(self, grid: tuple[int, int, int], *, first_frame: int = 0, device: torch.device | None = None) -> Rotary:
+    def rotary(self, grid: tuple[int, int, int], *, start_frame: int = 0, device: torch.device | None = None) -> Rotary:
         rope = self.transformer.rope
         frame, row, column = (torch.arange(size, device=device).float() for size in grid)
         time_dim, row_dim, column_dim = rope.rope_dim
-        return rotary_tables((frame + first_frame, row, column), (time_dim, row_dim, column_dim), theta=rope.theta)
+        return rotary_tables((frame + start_frame, row, column), (time_dim, row_dim, column_dim), theta=rope.theta)
 
     def _parts_of(self, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """CLIP's vector `[B, D]`, the tokens `[B, L, text_dim]`, and which of them are no padding, bool `[B, L]`."""

@@ -113,8 +113,8 @@ class IdentityAdapter:
         if gathered is None:
             return 0
         grid = self.backbone.spec.grid(tuple(source.latents.shape))
-        first_frame = source.first_latent_frame // self.backbone.spec.patch[0]
-        rotary = self.backbone.rotary(grid, first_frame=first_frame, device=source.latents.device)
+        start_frame = source.first_latent_frame // self.backbone.spec.patch[0]
+        rotary = self.backbone.rotary(grid, start_frame=start_frame, device=source.latents.device)
         with self._store.capture(gathered, rotary):
             self.backbone.predict(source.latents, source.timesteps, source.conditions)
         return gathered.positions.shape[1]

@@ -100,7 +100,7 @@ class LTX(Backbone):
             encoder_hidden_states=conditions.text,
             timestep=self.timesteps_of_tokens(timesteps, grid, conditions),
             encoder_attention_mask=is_given(conditions.text).to(conditions.text.dtype),
-            video_coords=self._coordinates(grid, first_frame=0, device=noisy.device),
+            video_coords=self._coordinates(grid, start_frame=0, device=noisy.device),
             return_dict=False,
         )[0]
         return output.transpose(1, 2).unflatten(2, grid)
@@ -136,15 +136,15 @@ class LTX(Backbone):
     def num_given_frames(self, conditions: Conditions) -> int:
         return int(conditions.first_frame is not None)
 
-    def rotary(self, grid: tuple[int, int, int], *, first_frame: int = 0, device: torch.device | None = None) -> Rotary:
-        coordinates = self._coordinates(grid, first_frame=first_frame, device=device)
+    def rotary(self, grid: tuple[int, int, int], *, start_frame: int = 0, device: torch.device | None = None) -> Rotary:
+        coordinates = self._coordinates(grid, start_frame=start_frame, device=device)
         cos, sin = self.transformer.rope(coordinates, video_coords=coordinates)
         return cos[0], sin[0]
 
-    def _coordinates(self, grid: tuple[int, int, int], *, first_frame: int, device: torch.device | None) -> Tensor:
+    def _coordinates(self, grid: tuple[int, int, int], *, start_frame: int, device: torch.device | None) -> Tensor:
         """`[1, 3, S]` float32: of each token the second, the row and the column in pixels."""
         frames, rows, columns = (torch.arange(size, device=device) for size in grid)
-        frames = (frames + first_frame) * self.spec.stride_t
+        frames = (frames + start_frame) * self.spec.stride_t
         if self._starts_groups:
             # The first latent frame is one video frame; the group of each later one ends at the frame's multiple.
             frames = torch.where(frames > 0, frames - self.spec.stride_t + 1, frames)

@@ -110,9 +110,9 @@ class Backbone(ABC):
 
     @abstractmethod
     def rotary(
-        self, grid: tuple[int, int, int], *, first_frame: int = 0, device: torch.device | None = None
+        self, grid: tuple[int, int, int], *, start_frame: int = 0, device: torch.device | None = None
     ) -> Rotary | None:
-        """Rotary tables `[S, head_dim]` of a grid whose first token frame is at `first_frame`, which may be negative.
+        """Rotary tables `[S, head_dim]` of a grid whose first token frame is at `start_frame`, which may be negative.
 
         `[S, dim]` where each head turns by frequencies of its own (LTX). None for checkpoints that add positions to the
         tokens instead.

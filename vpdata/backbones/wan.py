@@ -121,8 +121,8 @@ class Wan(Backbone):
     def num_given_frames(self, conditions: Conditions) -> int:
         return int(self._replaces_first_frame and conditions.first_frame is not None)
 
-    def rotary(self, grid: tuple[int, int, int], *, first_frame: int = 0, device: torch.device | None = None) -> Rotary:
+    def rotary(self, grid: tuple[int, int, int], *, start_frame: int = 0, device: torch.device | None = None) -> Rotary:
         rope = self.transformer.rope
-        frame = torch.arange(first_frame, first_frame + grid[0], device=device)
+        frame = torch.arange(start_frame, start_frame + grid[0], device=device)
         row, column = torch.arange(grid[1], device=device), torch.arange(grid[2], device=device)
         return rotary_tables((frame, row, column), (rope.t_dim, rope.h_dim, rope.w_dim), dtype=torch.float64)

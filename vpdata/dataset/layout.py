@@ -4,6 +4,8 @@ from __future__ import annotations
 
 STAGE_NAMES = ("cut", "detect", "track", "caption", "filter")
 """In the order the data takes."""
+PACK = "pack"
+"""Names the run-wide pass and the shards where a stage's name is asked for."""
 STAGE_FOLDERS = {"source": "0-source"} | {name: f"{index}-{name}" for index, name in enumerate(STAGE_NAMES, start=1)}
 
 RUN_CONFIG = "run.yaml"

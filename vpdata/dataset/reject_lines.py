@@ -17,7 +17,7 @@ def reject_lines(run: Run, reason: Reason | None = None) -> Iterator[str]:
     RunError where the folder is no run.
     """
     run.config()
-    for stage in (*layout.STAGE_NAMES, "pack"):
+    for stage in (*layout.STAGE_NAMES, layout.PACK):
         for reject in run.rejects(stage):
             if reason in (None, reject.reason):
                 yield _line(reject)

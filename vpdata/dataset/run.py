@@ -84,7 +84,7 @@ class Run:
 
     def reject_files(self, stage: str) -> list[tuple[Folder, str]]:
         """Folder and name of the reject files of a stage that exist; "pack" as in `rejects`."""
-        if stage == "pack":
+        if stage == layout.PACK:
             return [(self.folder, layout.RUNWIDE_REJECTS)] if self.folder.exists(layout.RUNWIDE_REJECTS) else []
         folder = self.stage_folder(stage)
         return [(folder, name) for name in folder.names(".rejects.parquet")]

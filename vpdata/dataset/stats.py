@@ -158,8 +158,8 @@ def _funnel(run: Run, stages: Mapping[str, _Counted], num_sources: int) -> Itera
         num_in = stage.num_records
     if run.folder.exists(layout.PACK_PLAN):
         num_out = num_rows(run.folder, layout.PACK_PLAN)
-        dropped, _ = _rejects(run, "pack")
-        yield FunnelRow(stage="pack", num_in=num_in, num_out=num_out, dropped=dropped, dropped_tracks={})
+        dropped, _ = _rejects(run, layout.PACK)
+        yield FunnelRow(stage=layout.PACK, num_in=num_in, num_out=num_out, dropped=dropped, dropped_tracks={})
 
 
 def _rejects(run: Run, stage: str) -> tuple[dict[str, int], dict[str, int]]:

@@ -8,20 +8,17 @@ from collections.abc import Collection, Iterator, Sequence
 from vpdata.config import nearest
 from vpdata.dataset import layout
 from vpdata.dataset.run import Run, read_rows
-from vpdata.engine.loss import refuse_loss
+from vpdata.engine.refuse_loss import refuse_loss
 from vpdata.errors import ConfigError, Reason
 from vpdata.records import Reject
 from vpdata.sources import Input
 
 _log = logging.getLogger(__name__)
 
-PACK = "pack"
-"""Names the run-wide pass and the shards where a stage's name is asked for."""
-
 
 def kept_stages(redo: str | None, stages: Sequence[str]) -> list[str]:
     """Those of `stages` whose results stay; ConfigError for a stage to redo that does not exist."""
-    known = (*layout.STAGE_NAMES, PACK)
+    known = (*layout.STAGE_NAMES, layout.PACK)
     if redo is not None and redo not in known:
         raise ConfigError(f"--redo: unknown stage {redo!r}{nearest(redo, known) or '; known: ' + ', '.join(known)}")
     return [name for name in stages if redo is None or known.index(name) < known.index(redo)]

@@ -22,13 +22,13 @@ from vpdata.engine.cluster import Cluster, run_jobs
 from vpdata.engine.freeze import compare_added, compare_input, freeze_sources, with_shape_of
 from vpdata.engine.intake import FromSources, FromStage, Intake
 from vpdata.engine.local import local_cluster
-from vpdata.engine.loss import refuse_stripped
 from vpdata.engine.outlook import changes_of
 from vpdata.engine.pack import PackJob, pack_resources, unpacked
 from vpdata.engine.parts import StageJob, num_records, sub_parts
 from vpdata.engine.plan import Plan, make_plan
 from vpdata.engine.preflight import make_errand, refuse_relative, refuse_relative_weights
 from vpdata.engine.progress import Progress
+from vpdata.engine.refuse_loss import refuse_stripped
 from vpdata.engine.settings import EngineSettings
 from vpdata.engine.work import Counts
 from vpdata.errors import Reason, RunError
@@ -96,7 +96,7 @@ def build_run(
     run = Run(Folder(run_uri))
     _refuse_other_folders(run.folder)
     names = [stage.name for stage in stages]
-    with lease.hold(run.folder, waits=True) as proof, Progress([*names, again.PACK]) as progress:
+    with lease.hold(run.folder, waits=True) as proof, Progress([*names, layout.PACK]) as progress:
         kept = again.kept_stages(redo, names)
         # All that can be refused is refused before anything is removed.
         refuse_stripped(run, kept)
@@ -187,7 +187,7 @@ class _Build:
         needs = {job.name: job.resources for job in self._jobs}
         with _cluster_of(kind, self._engine, self._run, self._source, needs, self._weights) as cluster:
             # What cannot run in the end is refused at the start.
-            make_plan({again.PACK: self._pack_job.resources}, cluster.nodes)
+            make_plan({layout.PACK: self._pack_job.resources}, cluster.nodes)
             if not self._run.folder.exists(layout.PACK_PLAN):
                 self._run_stages(cluster)
                 for job in self._jobs:
@@ -205,8 +205,8 @@ class _Build:
             run_jobs(cluster, jobs, waiting=waiting, following=self._following, progress=self._progress)
 
     def _pack(self, cluster: Cluster, names: Sequence[str]) -> None:
-        self._progress.known(again.PACK, num_parts=len(names), done=0)
-        waiting = {again.PACK: names}
+        self._progress.known(layout.PACK, num_parts=len(names), done=0)
+        waiting = {layout.PACK: names}
         run_jobs(cluster, [self._pack_job], waiting=waiting, following=self._following, progress=self._progress)
 
     def _waiting(self, job: StageJob) -> list[str]:
@@ -247,7 +247,7 @@ def _plan(
     """What the cluster, opened for a moment, will do; ConfigError where it could never run a stage or the packing."""
     needs = {stage.name: stage.resources for stage in stages}
     with _cluster_of(kind, engine, run, source, needs, weights) as cluster:
-        make_plan({again.PACK: pack_resources(engine)}, cluster.nodes)
+        make_plan({layout.PACK: pack_resources(engine)}, cluster.nodes)
         return make_plan(needs, cluster.nodes, at_once=cluster.runs_at_once)
 
 
@@ -294,7 +294,7 @@ def _summary(run: Run) -> BuildSummary:
 def _drops(run: Run) -> dict[str, int]:
     """Rejects of whole items by reason, as `BuildSummary.drops`."""
     counts: Counter[str] = Counter()
-    for stage in (*layout.STAGE_NAMES, again.PACK):
+    for stage in (*layout.STAGE_NAMES, layout.PACK):
         for folder, name in run.reject_files(stage):
             rows = read_table(folder, name, columns=["reason", "track"])
             counts.update(rows.filter(pc.field("track").is_null())["reason"].to_pylist())

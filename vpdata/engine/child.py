@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 
-from vpdata.engine.gpus import VARIABLE
+from vpdata.engine.gpus import CUDA_VARIABLE
 from vpdata.engine.work import Counts, Job, OutOfRoomError, UnforeseenError, Work
 from vpdata.errors import RejectItem, StorageError, VpdataError
 from vpdata.stages.base import Resources
@@ -156,7 +156,7 @@ def _receive(connection: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
 
 def _explained(error: Exception, where: str) -> VpdataError:
     # With the machine, and the GPUs, so that a sick one is known among a hundred.
-    gpus = os.environ.get(VARIABLE)
+    gpus = os.environ.get(CUDA_VARIABLE)
     place = f"on {socket.gethostname()}" + (f" with GPU {gpus}" if gpus else "")
     where = ", ".join([where, *getattr(error, "__notes__", ()), place])
     if isinstance(error, (StorageError, OSError)) and _errno_of(error) in _NO_ROOM:

@@ -12,7 +12,7 @@ from typing import Any
 from vpdata.config import public, to_plain
 from vpdata.dataset import layout
 from vpdata.dataset.run import Run
-from vpdata.engine.again import PACK, remove_pack
+from vpdata.engine.again import remove_pack
 from vpdata.engine.settings import EngineSettings
 from vpdata.errors import RunError
 from vpdata.sources import Input
@@ -76,7 +76,7 @@ def settle_pack(run: Run, source: Input, engine: EngineSettings, last: State) ->
     """As `settle_stages`, for the plan of the shards."""
     shaping = ("shard_mb", "near_duplicate_frac", "semantic_duplicate_cosine")
     identity = {name: getattr(engine, name) for name in shaping}
-    state = with_fingerprint(State(stage=PACK, identity=identity, input=last.fingerprint))
+    state = with_fingerprint(State(stage=layout.PACK, identity=identity, input=last.fingerprint))
     stored = read_state(run.folder, layout.PACK_STATE)
     if stored is None:
         remove_pack(run, source, recut=())
@@ -173,4 +173,4 @@ def _setting(name: str, stage: str) -> str:
         return f"{stage}.{inside.removeprefix('settings.')}"
     if inside.startswith("rules."):
         return f"{stage}.{inside}"
-    return f"engine.{inside}" if stage == PACK and inside != name else inside
+    return f"engine.{inside}" if stage == layout.PACK and inside != name else inside

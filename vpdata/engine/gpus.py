@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-VARIABLE = "CUDA_VISIBLE_DEVICES"
+CUDA_VARIABLE = "CUDA_VISIBLE_DEVICES"
 """Environment variable with the GPUs that a process and its children see; unset: all."""
 _MIG = "MIG-"
 """What the name of a slice of a GPU begins with."""
@@ -33,7 +33,9 @@ def gpus_here() -> Gpus:
     # A driver that fails says so on the same stream.
     rows = [line.split(", ") for line in answer.splitlines() if line.startswith("GPU-")]
     uuids, sizes_mib = [row[0] for row in rows], [row[1] for row in rows]
-    names = tuple(_chosen(os.environ[VARIABLE], uuids) if VARIABLE in os.environ else map(str, range(len(uuids))))
+    names = tuple(
+        _chosen(os.environ[CUDA_VARIABLE], uuids) if CUDA_VARIABLE in os.environ else map(str, range(len(uuids)))
+    )
     # All sizes, since CUDA counts the fastest GPU first and nvidia-smi the first on the bus. A slice has less than any.
     is_known = all(size.isdigit() for size in sizes_mib) and not any(name.startswith(_MIG) for name in names)
     memory_gb = min(map(int, sizes_mib)) * 2**20 / 1e9 if names and is_known else 0.0

@@ -8,7 +8,7 @@ from vpdata.dataset import layout
 from vpdata.dataset.run import Run
 from vpdata.engine.again import kept_stages, parts_with
 from vpdata.engine.freeze import compare_added, compare_input, new_sources
-from vpdata.engine.loss import refuse_loss, refuse_stripped
+from vpdata.engine.refuse_loss import refuse_loss, refuse_stripped
 from vpdata.errors import Reason
 from vpdata.sources import Input
 

@@ -27,7 +27,7 @@ class PackJob:
 
     @property
     def name(self) -> str:
-        return "pack"
+        return layout.PACK
 
     @property
     def has_items(self) -> bool:

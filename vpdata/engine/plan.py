@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from vpdata.dataset import layout
 from vpdata.errors import ConfigError
 from vpdata.stages.base import Resources
 
@@ -141,7 +142,7 @@ def _refusal(stage: str, need: Resources, nodes: Sequence[Node], asked: Resource
     if need.gpus > asked.gpus:
         lacks = f", a larger share than {asked.gpus:g} since the smallest GPU that holds its memory sets it"
         way_out = "leave nodes with smaller GPUs out, or add some with larger ones"
-    setting = "engine.pack_memory_gb" if stage == "pack" else f"{stage}.resources"
+    setting = "engine.pack_memory_gb" if stage == layout.PACK else f"{stage}.resources"
     return (
         f"stage {stage} can never run here: got nodes of {has}; wanted {need.workers or 1} x ({need_text(need)})"
         f"{lacks}. Lower {setting}, or {way_out}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import vpdata
 from vpdata.engine.gpus import gpus_here
 from vpdata.errors import ConfigError, Reason, RejectItem, RunError, StorageError, VpdataError
-from vpdata.models.weights import VARIABLE, Wanted, is_path, refuse_missing
+from vpdata.models.weights import WEIGHTS_VARIABLE, Wanted, is_path, refuse_missing
 from vpdata.records import Source
 from vpdata.sources import Input
 from vpdata.storage import Folder
@@ -88,7 +88,7 @@ def refuse_relative_weights(weights: Sequence[Wanted], *, num_nodes: int) -> Non
     """As `refuse_relative`, for each folder of weights and for the one that VPDATA_WEIGHTS names."""
     places = [name for name, _ in weights if is_path(name)]
     if len(places) < len(weights):
-        places.append(os.environ.get(VARIABLE, ""))
+        places.append(os.environ.get(WEIGHTS_VARIABLE, ""))
     for place in filter(None, places):
         refuse_relative(place, num_nodes=num_nodes)
 

@@ -115,7 +115,7 @@ def _rejects(
             reason, kept = reasons[record.id]
             yield Reject(
                 id=record.id,
-                stage="pack",
+                stage=layout.PACK,
                 reason=reason,
                 detail=details[reason].format(kept),
                 video_id=record.clip.video.id,

@@ -25,7 +25,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from vpdata.engine.child import AT_HAND, OUT_OF_MEMORY_STATUS, Failed
-from vpdata.engine.gpus import VARIABLE as CUDA_VARIABLE
+from vpdata.engine.gpus import CUDA_VARIABLE
 from vpdata.engine.scratch import make_scratch, sweep_scratch
 from vpdata.engine.work import Blame, Counts, PackedJob, Work
 from vpdata.errors import BackendError, ConfigError, Reason, RejectItem, RunError, VpdataError

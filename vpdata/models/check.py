@@ -24,7 +24,7 @@ from vpdata.config import ModelChoice
 from vpdata.errors import BackendError, ConfigError, VpdataError
 from vpdata.models import MODELS, Role
 from vpdata.models.catalogue import opened_by
-from vpdata.models.weights import VARIABLE, never_fetched
+from vpdata.models.weights import WEIGHTS_VARIABLE, never_fetched
 
 NEED_OPTIONS: Mapping[tuple[Role, str], str] = {("captioner", "openai"): "base_url and model"}
 """Models that have no defaults to be checked with, and the options that a config must give them."""
@@ -115,7 +115,7 @@ def _lacks(role: Role, choice: ModelChoice, *, has_gpu: bool) -> str:
     if options := NEED_OPTIONS.get((role, choice.name)):
         return f"a config must name it, with {options}"
     if missing := never_fetched(opened_by(role, choice)):
-        place = os.environ.get(VARIABLE) or "FOLDER_OR_URI"
+        place = os.environ.get(WEIGHTS_VARIABLE) or "FOLDER_OR_URI"
         return f"vpdata models fetch {' '.join(name for name, _ in missing)} --to {place}"
     try:
         models.describe(role, choice)

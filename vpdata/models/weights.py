@@ -22,7 +22,7 @@ from vpdata.storage import Folder
 
 LOCK_FILE = "weights.lock.yaml"
 """Written last, so where it is, all the files it lists are."""
-VARIABLE = "VPDATA_WEIGHTS"
+WEIGHTS_VARIABLE = "VPDATA_WEIGHTS"
 """Environment variable with the folder or uri that `vpdata models fetch` fills."""
 Wanted = tuple[str, str | None]
 """A hub id, a name in the catalogue or a path, and the revision."""
@@ -102,7 +102,7 @@ def refuse_missing(wanted: Iterable[Wanted]) -> None:
 
 def never_fetched(wanted: Iterable[Wanted]) -> list[Wanted]:
     """Those that `vpdata models fetch` has not brought to where `VPDATA_WEIGHTS` points, each once."""
-    root = os.environ.get(VARIABLE)
+    root = os.environ.get(WEIGHTS_VARIABLE)
     ids = [(name, revision) for name, revision in dict.fromkeys(wanted) if not is_path(name)]
     return [one for one in ids if not root or read_lock(Folder(root).child(one[0])) is None]
 
@@ -117,18 +117,18 @@ def how_to_fetch(missing: Sequence[Wanted]) -> str:
 
     for name, _ in missing:
         find(name)
-    root = os.environ.get(VARIABLE)
+    root = os.environ.get(WEIGHTS_VARIABLE)
     unlocked = [name for name, _ in missing if root and Folder(root).child(name).names()]
     found = (
         f" Of {', '.join(unlocked)} there are files, but no {LOCK_FILE}, with which a fetch ends." if unlocked else ""
     )
     names = ", ".join(name for name, _ in missing)
     asked = " ".join(f"{name}@{revision}" if revision else name for name, revision in missing)
-    where = f"in {root}" if root else f"since {VARIABLE} is not set"
+    where = f"in {root}" if root else f"since {WEIGHTS_VARIABLE} is not set"
     place = root or "FOLDER_OR_URI"
     return (
         f"got no weights of {names} {where}.{found} Fetch them once to a place that every node can read, and name it "
-        f"on every node:\n  vpdata models fetch {asked} --to {place}\n  export {VARIABLE}={place}"
+        f"on every node:\n  vpdata models fetch {asked} --to {place}\n  export {WEIGHTS_VARIABLE}={place}"
     )
 
 
@@ -137,7 +137,7 @@ def fetched_revision(weights: str, revision: str | None = None) -> str | None:
 
     None where nothing, or nothing of that `revision`, has been fetched.
     """
-    root = os.environ.get(VARIABLE)
+    root = os.environ.get(WEIGHTS_VARIABLE)
     if is_path(weights):
         folder = Folder(weights)
     elif root:
@@ -206,7 +206,7 @@ def verify(folder: Folder, lock: Lock, *, remedy: str) -> None:
 def _fetched(weights: str, revision: str | None) -> tuple[Folder, Lock]:
     """Where a hub id was fetched to, and what was."""
     check_name(weights)
-    root = os.environ.get(VARIABLE)
+    root = os.environ.get(WEIGHTS_VARIABLE)
     if not root or (lock := read_lock(shared := Folder(root).child(weights))) is None:
         raise BackendError(how_to_fetch([(weights, revision)]))
     _check_revision(lock, revision, shared)

@@ -61,7 +61,7 @@ def sample_clips(folder: Folder, *, count: int, seed: int) -> list[str]:
 
 def sample_rejects(run: Run, *, count: int, seed: int) -> list[Reject]:
     """Rejects of a run, spread over stage, reason and whether a clip or one track was dropped."""
-    files = [place for stage in (*layout.STAGE_NAMES, "pack") for place in run.reject_files(stage)]
+    files = [place for stage in (*layout.STAGE_NAMES, layout.PACK) for place in run.reject_files(stage)]
 
     def read(place: tuple[Folder, str]) -> pa.Table:
         return read_table(*place, columns=["id", "stage", "reason", "track"])

@@ -24,10 +24,10 @@ from vpdata.records import Record, Score, ScoreName, Track
 from vpdata.stages.base import Rejected, Resources, Result, rejected
 from vpdata.stages.batches import Again, ask_in_batches
 from vpdata.stages.caption_checks import CaptionChecks, Problem
+from vpdata.stages.caption_measures import caption_measures
 from vpdata.stages.caption_prompts import CAPTIONER_PROMPTS, REWRITER_PROMPTS, read_prompts
 from vpdata.stages.caption_writing import Question, Written, ask, label_of, write
 from vpdata.stages.scoring import scaled
-from vpdata.stages.text import caption_measures
 
 _ASK_AGAIN = "ask_again"
 _MEASURER = ModelChoice(name="embedded")

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from vpdata.stages.caption_measures import caption_measures
 from vpdata.stages.caption_talk import talk_in, unquoted
 from vpdata.stages.caption_words import english_words, is_called
-from vpdata.stages.text import caption_measures
 
 _MARKUP = re.compile(
     r"^\s*(?:#{1,6} |[-*+•] |\d+[.)] |> |\|)|```|\*\*|__|\]\(|\A\s*[{[<]|</[a-z]|<br\b|<\|",

@@ -22,7 +22,7 @@ from torch.nn.utils import clip_grad_norm_
 from vpdata.errors import RunError, VpdataError
 from vpdata.train.batch import Batch, Batches
 from vpdata.train.checkpoints import Checkpoints, Position
-from vpdata.train.metrics import MetricsLog, Window
+from vpdata.train.metrics import LogInterval, MetricsLog
 from vpdata.train.schedule import learning_rate
 from vpdata.train.settings import TrainSettings
 from vpdata.train.step import VALIDATION_DRAWS, StepLoss, training_loss, validation_loss
@@ -64,11 +64,11 @@ class Loop:
     optimizer: torch.optim.AdamW
     scaler: torch.amp.GradScaler  # pyright: ignore[reportPrivateImportUsage]
     position: Position = field(default_factory=Position)
-    window: Window = field(init=False)
+    interval: LogInterval = field(init=False)
     bad_in_a_row: int = 0
 
     def __post_init__(self) -> None:
-        self.window = Window(device=self.world.device)
+        self.interval = LogInterval(device=self.world.device)
 
     def run(self, stop: threading.Event) -> Outcome:
         """Train to the last step or until `stop` is set on any rank, from the newest checkpoint on.
@@ -103,7 +103,7 @@ class Loop:
                 return Outcome.STOPPED
             waits_from_s = time.perf_counter()
             micro_batches = self._next_of(remaining)
-            self.window.data_wait_s += time.perf_counter() - waits_from_s
+            self.interval.data_wait_s += time.perf_counter() - waits_from_s
             self._step(micro_batches)
             self._after_step(stop)
         return Outcome.FINISHED
@@ -135,7 +135,7 @@ class Loop:
         elif self.validation is not None:
             self._validate(self.validation, stop)  # where training starts: a new encoder changes nothing
         # Its clock runs from here: neither the start nor the validation is part of a step.
-        self.window = Window(device=self.world.device)
+        self.interval = LogInterval(device=self.world.device)
 
     def _step(self, micro_batches: list[Batch]) -> None:
         """One optimizer step, left out on all ranks alike where its loss or gradient is no number."""
@@ -163,12 +163,12 @@ class Loop:
         # The only wait for the device in a step. Loss and norm are the same on all ranks, and so is what is decided.
         values = torch.cat([self.world.sum_of(losses) / self.world.size, norm.reshape(1)]).tolist()
         flops = sum(len(batch) * self.trainee.sample_flops(tuple(batch.video.shape[1:])) for batch in micro_batches)
-        self.window.count(num_samples=sum(map(len, micro_batches)), flops=flops)
+        self.interval.count(num_samples=sum(map(len, micro_batches)), flops=flops)
         is_good = all(map(math.isfinite, values))
         if is_good:
             self.optimizer.step()
             self.bad_in_a_row = 0
-            self.window.add(values, steps)
+            self.interval.add(values, steps)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.position = replace(
@@ -211,13 +211,13 @@ class Loop:
             self._validate(self.validation, stop)
         if saves:
             self.checkpoints.start_saving(self.trainee, self.optimizer, self.position)
-        self.window = Window(device=self.world.device)
+        self.interval = LogInterval(device=self.world.device)
 
     def _log(self) -> None:
-        if self.window.losses:  # the same on all ranks
+        if self.interval.losses:  # the same on all ranks
             replaced = torch.tensor(float(self.batches.skipped.total()), device=self.world.device)
             values = {
-                **self.window.summary(self.world),
+                **self.interval.summary(self.world),
                 "learning_rate": self.optimizer.param_groups[0]["lr"],
                 "replaced_samples": int(self.world.sum_of(replaced)),
             }

@@ -98,7 +98,7 @@ class MetricsLog:
 
 
 @dataclass(slots=True)
-class Window:
+class LogInterval:
     """What was measured since the last logged line."""
 
     device: torch.device

@@ -28,7 +28,7 @@ from vpdata.errors import BackendError, ConfigError
 from vpdata.inpaint.diffusion import as_frames, as_video
 from vpdata.inpaint.inpainter import Inpainter
 from vpdata.inpaint.paste import paste
-from vpdata.models.weights import VARIABLE, Lock, write_lock
+from vpdata.models.weights import WEIGHTS_VARIABLE, Lock, write_lock
 from vpdata.storage import Folder
 
 torch.set_num_threads(1)
@@ -141,7 +141,7 @@ def test_other_trained_weights_are_another_method(encoder: Path, adapter: Path, 
 def test_another_painter_of_the_first_frame_is_another_method(
     kind: str, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
     parts = {"context_encoder": str(encoder)} if kind == "vpdata" else {}
     settings = fill(kind_of(kind).settings, {"backbone": TINY, "first_frame": {"weights": "lab/fill"}, **parts})
     assert "first frame" not in kind_of(kind).weights(settings)

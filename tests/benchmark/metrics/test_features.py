@@ -14,7 +14,7 @@ from benchmark.metrics.i3d import I3d
 from tests.benchmark.metrics.networks import save_video_network
 from tests.benchmark.metrics.real_clip import real_clip
 from vpdata.errors import BackendError
-from vpdata.models.weights import VARIABLE
+from vpdata.models.weights import WEIGHTS_VARIABLE
 
 CPU = torch.device("cpu")
 MIXED = {
@@ -137,7 +137,7 @@ def test_the_i3d_computes_what_its_definition_says(shape):
 
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
-    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
     return tmp_path
 
 

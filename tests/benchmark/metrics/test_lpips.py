@@ -9,7 +9,7 @@ from benchmark.metrics.lpips import Lpips
 from tests.benchmark.metrics.networks import TRUNKS, save_head, save_trunk
 from tests.benchmark.metrics.real_clip import real_clip
 from vpdata.errors import BackendError
-from vpdata.models.weights import VARIABLE
+from vpdata.models.weights import WEIGHTS_VARIABLE
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def root(tmp_path_factory):
     """Where all trunks and heads are."""
     folder = tmp_path_factory.mktemp("weights")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, str(folder))
+        patch.setenv(WEIGHTS_VARIABLE, str(folder))
         yield folder
 
 

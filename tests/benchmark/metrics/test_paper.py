@@ -17,7 +17,7 @@ from benchmark.running import fingerprint
 from tests.benchmark.benches import FPS, make_bench
 from tests.benchmark.metrics.networks import save_video_network
 from tests.models.tiny_clip import IMAGE_SIZE_PX, save_tiny_clip
-from vpdata.models.weights import VARIABLE
+from vpdata.models.weights import WEIGHTS_VARIABLE
 from vpdata.storage import Folder
 
 TABLE = "scores-paper.parquet"
@@ -130,7 +130,7 @@ def test_exact_frames_are_counted_beside_their_psnr(made):
 
 
 def test_what_is_missing_names_the_networks_of_the_code(made, capsys, monkeypatch):
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
     score(made)
     lines = capsys.readouterr().out
     for metric, weights in (
@@ -147,7 +147,7 @@ def test_what_is_missing_names_the_networks_of_the_code(made, capsys, monkeypatc
 
 
 def test_another_setting_than_the_published_one_is_told_where_scores_are_made_and_shown(made, capsys, monkeypatch):
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
     bench, results = made
     unlike = "not the published setting: 64x48 px instead of 720x480 px on 1 of 1 cases, 12 fps instead of 8 fps"
     score(made)

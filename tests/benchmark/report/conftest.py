@@ -16,7 +16,7 @@ from benchmark.running import fingerprint
 from tests.benchmark.benches import make_bench
 from tests.report.conftest import HOSTILE, _browser, page
 from vpdata.dataset.run import parquet_bytes
-from vpdata.models.weights import VARIABLE
+from vpdata.models.weights import WEIGHTS_VARIABLE
 from vpdata.storage import Folder
 
 __all__ = ["_browser", "page"]
@@ -61,7 +61,7 @@ def make_results(folder: Path, root: Path, methods: tuple[str, ...], **facts: ob
             frames = darker(bench.sampled(case).frames, DARKER.get(method, 0))
             results.keep(method, case.id, frames, Outcome(status="ok", seconds=2.0), fps=Fraction(12))
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(VARIABLE, raising=False)
+        patch.delenv(WEIGHTS_VARIABLE, raising=False)
         assert main(["score", "--bench", str(folder), "--results", str(root)]) == 0
     return results
 

@@ -11,12 +11,12 @@ from filelock import FileLock
 from benchmark.__main__ import main
 from tests.benchmark.benches import make_bench
 from tests.benchmark.report.conftest import Made, make_results
-from vpdata.models.weights import VARIABLE
+from vpdata.models.weights import WEIGHTS_VARIABLE
 
 
 @pytest.fixture(autouse=True)
 def _no_weights(monkeypatch):
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
 
 
 def add(made: Made, results, board, *options: str) -> int:

@@ -1,4 +1,4 @@
-"""What the filter measures on a caption."""
+"""Words and repetition of a caption: scores of the caption stage, and two of its checks."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 import pytest
 
-from vpdata.stages.text import caption_measures
+from vpdata.stages.caption_measures import caption_measures
 
 
 def test_words_are_counted_with_apostrophes_and_hyphens_inside_them():
