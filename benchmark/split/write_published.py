@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +9,7 @@ import numpy as np
 from benchmark.bench import Case, FolderMedia, video_file
 from benchmark.published import CSV_OF, EDIT_COLUMNS, FILL_COLUMNS, MASK_ID
 from vpdata.dataset import videopainter_files as files
+from vpdata.dataset.csv_text import CsvText
 from vpdata.dataset.export import csv_number
 from vpdata.dataset.label_maps import write_label_maps
 from vpdata.storage import Folder
@@ -32,11 +31,10 @@ def write_published(cases: Sequence[Case], media: FolderMedia, output: Folder) -
             write_label_maps(path, maps, shape=shape, dtype=np.dtype(np.uint8))
         tables.setdefault(CSV_OF[case.subset], []).append(_row(case, name))
     for csv_name, rows in tables.items():
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        output.write(csv_name, text.getvalue().encode("utf-8"))
+        table = CsvText(list(rows[0]))
+        for row in rows:
+            table.write(list(row.values()))
+        output.write(csv_name, table.encoded())
 
 
 def _row(case: Case, name: str) -> dict[str, object]:

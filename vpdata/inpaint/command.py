@@ -32,7 +32,7 @@ from vpdata.inpaint.output_video import check_output
 from vpdata.inpaint.prompts import check_frames, warn_of_unused
 from vpdata.inpaint.run import inpaint_file
 from vpdata.inpaint.settings import InpaintSettings, with_trained
-from vpdata.inpaint.windows import Window, plan_windows
+from vpdata.inpaint.windows import Window
 from vpdata.inpaint.work_folder import WorkFolder
 from vpdata.media.masks import encode_mask
 from vpdata.storage import Folder
@@ -69,7 +69,7 @@ def run(options: InpaintOptions, settings: InpaintSettings) -> str:
     if options.first_frame is not None:
         picture = read_image(options.first_frame)
         check_aspect(picture, video.shown_size, video.size)
-    _check_for_backbone(settings, video, has_first_frame=picture is not None)
+    windows = _windows_for_backbone(settings, video, has_first_frame=picture is not None)
     found = _found_mask(options, video, settings) if options.wanted else None
     mask = open_mask(found or options.mask or Path(), video, settings.mask)
     write = partial(
@@ -79,7 +79,6 @@ def run(options: InpaintOptions, settings: InpaintSettings) -> str:
         redo=options.redo,
     )
     if not mask.num_holes:
-        windows = plan_windows(video.num_frames, window_frames=49, overlap_frames=9, stride_t=4)
         # What a model would see is held by the window, and without a hole it is seen in the raw output alone.
         size = video.size if options.raw_output else Size(height_px=16, width_px=16)
         write(_NothingToMake(), video, mask, options.output, size=size, windows=windows, made_by={})
@@ -95,7 +94,6 @@ def run(options: InpaintOptions, settings: InpaintSettings) -> str:
             options.words, video.frames(), mask.frames(), num_frames=video.num_frames
         )
     inpainter = Inpainter(_as_begun(settings, begun))
-    windows = inpainter.windows(video.num_frames)
     warn_of_unused(prompts, windows)
     progress = _Progress(len(windows), num_steps=settings.sampling.num_steps)
     write(
@@ -126,10 +124,12 @@ def _check_files(options: InpaintOptions) -> None:
     )
 
 
-def _check_for_backbone(settings: InpaintSettings, video: VideoInput, *, has_first_frame: bool) -> None:
-    """ConfigError for windows or a first frame that the backbone does not take, before the object is looked for."""
+def _windows_for_backbone(settings: InpaintSettings, video: VideoInput, *, has_first_frame: bool) -> list[Window]:
+    """The video's windows; ConfigError for ones, or a first frame, that the backbone does not take.
+
+    Before the object is looked for.
+    """
     spec = read_spec(settings.backbone)
-    windows_for(video.num_frames, spec=spec, settings=settings.windows)
     if has_first_frame:
         check_takes_first_frame(spec)
     if spec.frame_rate is not None and not math.isclose(spec.frame_rate, video.average_fps, rel_tol=1e-2):
@@ -139,6 +139,7 @@ def _check_for_backbone(settings: InpaintSettings, video: VideoInput, *, has_fir
             float(video.average_fps),
             spec.frame_rate,
         )
+    return windows_for(video.num_frames, spec=spec, settings=settings.windows)
 
 
 def _check_first_frame(settings: InpaintSettings, mask: MaskInput, *, is_given: bool) -> None:

@@ -14,9 +14,10 @@ import pytest
 import yaml
 
 from benchmark.__main__ import main
-from benchmark.bench import Sampling, open_bench
+from benchmark.bench import FolderMedia, Sampling, open_bench
 from benchmark.published import open_published
 from benchmark.split.settings import BenchSettings
+from benchmark.split.write_published import write_published
 from tests.runs import make_footage, make_run, make_source
 from vpdata import codec
 from vpdata.config import fill, read_yaml
@@ -26,6 +27,7 @@ from vpdata.dataset.reader import open_dataset
 from vpdata.dataset.run import parquet_bytes, read_table
 from vpdata.dataset.split import read_rows_of_split, read_split
 from vpdata.records import Embedding, Record
+from vpdata.storage import Folder
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 SMALL = (
@@ -176,6 +178,14 @@ def test_sources_that_are_gone_or_changed_are_listed_and_the_rest_is_made(run, t
     assert any("L has 0 of 1 cases" in one for one in facts["warnings"])
     assert "source_gone" in capsys.readouterr().out
     run.folder.child("splits").remove("long.parquet")
+
+
+def test_text_with_a_carriage_return_stays_one_row_of_the_published_layout(made, tmp_path):
+    text = "A red square.\rIt goes left."  # nothing else in it asks for quotation marks
+    case = replace(open_bench(made).cases[0], caption=text)
+    write_published([case], FolderMedia(Folder(made)), Folder(tmp_path / "export"))
+    (read,) = open_published(tmp_path / "export").cases
+    assert read.caption == text
 
 
 def test_published_layout_beside_it_holds_the_same(made):
