@@ -86,17 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("run", metavar="RUN")
     export.add_argument("--format", choices=("videopainter", "hf", "files"), required=True)
     export.add_argument("--output", metavar="FOLDER", required=True)
+    _add_processes(export)
     imports = add("import", _import, "read a data set in the published VPData layout into a run")
     imports.add_argument("source", metavar="FOLDER")
     imports.add_argument("--format", choices=("videopainter",), required=True)
     imports.add_argument("--output", metavar="RUN", required=True)
-    imports.add_argument(
-        "--processes",
-        type=int,
-        default=min(8, os.cpu_count() or 1),
-        metavar="N",
-        help="side by side, 0.4 GB each; default: one per core, at most 8",
-    )
+    _add_processes(imports)
     trains = "train on encoded latents, or go on training; exit status 75: stopped after saving"
     train = add("train", _train, trains, extra="train")
     train.add_argument("--config", metavar="YAML", required=True, help="such as configs/train/context_encoder.yaml")
@@ -133,6 +128,16 @@ def _parser() -> argparse.ArgumentParser:
 def _with_extra(extra: Extra, name: str, command: Command, args: argparse.Namespace) -> int:
     with needs(extra, f"vpdata {name}"):
         return command(args)
+
+
+def _add_processes(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--processes",
+        type=int,
+        default=min(8, os.cpu_count() or 1),
+        metavar="N",
+        help="side by side, 0.4 GB each; default: one per core, at most 8",
+    )
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
@@ -270,11 +275,14 @@ def _clean(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
+    import logging
+
     from vpdata.dataset.export import export
     from vpdata.dataset.run import Run
     from vpdata.storage import Folder
 
-    print(export(Run(Folder(args.run)), args.output, format=args.format))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    print(export(Run(Folder(args.run)), args.output, format=args.format, processes=args.processes))
     return 0
 
 

@@ -162,10 +162,14 @@ class Folder:
             elif self._fs.exists(self.uri):
                 self._fs.rm(self.uri, recursive=True)
 
-    def sweep(self) -> None:
-        """Remove what killed writers left unfinished; only where nobody writes to this folder now."""
+    def sweep(self, *, below: bool = False) -> None:
+        """Remove what killed writers left unfinished, with `below` in all folders below too.
+
+        Only where nobody writes to this folder now.
+        """
+        pattern = "**/.aside-*" if below else ".aside-*"
         with self._named_errors("remove", ""):
-            for path in Path(self.uri).glob(".aside-*") if self.is_local else ():
+            for path in Path(self.uri).glob(pattern) if self.is_local else ():
                 path.unlink(missing_ok=True)
 
     def _listed(self) -> list[str]:

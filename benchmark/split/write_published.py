@@ -10,8 +10,8 @@ from benchmark.bench import Case, FolderMedia, video_file
 from benchmark.published import CSV_OF, EDIT_COLUMNS, FILL_COLUMNS, MASK_ID
 from vpdata.dataset import videopainter_files as files
 from vpdata.dataset.csv_text import CsvText
-from vpdata.dataset.export import csv_number
 from vpdata.dataset.label_maps import write_label_maps
+from vpdata.dataset.videopainter_export import csv_number
 from vpdata.storage import Folder
 
 

@@ -217,15 +217,3 @@ def test_card_that_cannot_be_made_is_told_before_anything_is_written(run, tmp_pa
     with pytest.raises(RunError, match=r"holds no run\.yaml"):
         export(run, tmp_path / "out", format="hf")
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("format", ["videopainter", "hf", "files"])
-def test_damaged_clip_is_not_exported(format, run, tmp_path):
-    shard = run.folder.path("shards/vpdata-000001.tar")
-    data = bytearray(shard.read_bytes())
-    data[data.index(b"mdat") + 400] ^= 1
-    shard.write_bytes(data)
-    with pytest.raises(RunError, match=rf"{sorted(SEEDS)[2]}: the mp4 is damaged.*out is incomplete: remove it"):
-        export(run, tmp_path / "out", format=format)
-    with pytest.raises(RunError, match="is not empty"):
-        export(run, tmp_path / "out", format=format)

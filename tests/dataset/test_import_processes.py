@@ -31,7 +31,7 @@ def test_two_processes_give_the_bytes_of_one(in_two_parts, tmp_path):
 def test_process_that_was_killed_is_named_and_its_part_is_made_again(in_two_parts, tmp_path):
     with_deadly_neighbour = threading.Thread(target=kill_the_first_child)
     with_deadly_neighbour.start()
-    with pytest.raises(RunError, match=rf"that imported part-00000 \(videos {PEXELS} to .*ended with signal 9"):
+    with pytest.raises(RunError, match=rf"that wrote part-00000 \(videos {PEXELS} to .*ended with signal 9"):
         import_videopainter(in_two_parts, tmp_path / "run", processes=2)
     with_deadly_neighbour.join()
     assert multiprocessing.active_children() == []

@@ -2,145 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from vpdata.dataset import videopainter_files as files
-from vpdata.dataset import videopainter_sources
-from vpdata.dataset.csv_text import CsvText
-from vpdata.dataset.hugging_face import write_hugging_face
-from vpdata.dataset.label_maps import LabelMap, write_label_maps
-from vpdata.dataset.plain_files import write_plain_files
-from vpdata.dataset.reader import SampleTrack, index_files, open_dataset
-from vpdata.dataset.run import Run
+import vpdata
+from vpdata import codec
+from vpdata.dataset import hugging_face, layout, lease, plain_files, videopainter_export
+from vpdata.dataset.export_part import Exported, ExportPart, PartRows
+from vpdata.dataset.part_processes import refuse_no_process, write_parts
+from vpdata.dataset.reader import index_files
+from vpdata.dataset.run import Run, in_order, num_rows
 from vpdata.dataset.split import Split, read_splits
 from vpdata.errors import RunError
 from vpdata.storage import Folder
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exported:
-    """What an export wrote."""
-
-    num_clips: int
-    num_rows: int
-    """A row per clip (hf), or per clip and track (videopainter, files)."""
-    num_held_out: int
-    """Clips that a split of the run holds out: they are the layout's test split."""
-    hidden_frac: float | None = None
-    """Share of all mask pixels that the layout could not hold, since a smaller object lies over them; None for one that
-    holds all.
-    """
-
-    def __str__(self) -> str:
-        told = f"exported {self.num_clips} clips in {self.num_rows} rows"
-        if self.num_held_out:
-            told += f"; the {self.num_held_out} clips that the run's splits hold out are in the test split"
-        if self.hidden_frac is not None:
-            told += f"; {self.hidden_frac:.1%} of the mask pixels were lost below smaller objects"
-        return told
+_log = logging.getLogger(__name__)
 
 
 Format = Literal["videopainter", "hf", "files"]
 
 
-def export(run: Run, output: str | Path, *, format: Format) -> Exported:
-    """Write the whole data set to `output`, a new folder, local or remote.
-
-    What any of the run's splits holds out is the layout's test split. RunError where the folder is not empty, where the
-    run is not finished, and at the first damaged clip: what was written up to there stays. ConfigError for a damaged
-    split.
-    """
-    index_files(run.folder.uri)
-    folder = Folder(output)
-    if folder.names():
-        raise RunError(f"{folder.uri} is not empty; give a new folder as --output, or remove this one")
-    held_out = read_splits(run.folder)
-    try:
-        return _WRITERS[format](run, folder, held_out)
-    except RunError as error:
-        if not folder.names():
-            raise
-        raise RunError(f"{error}; {folder.uri} is incomplete: remove it before you export again") from error
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    write_part: Callable[[ExportPart], PartRows]
+    finish: Callable[[Run, Folder, Sequence[PartRows]], Exported]
+    """Writes what is of all parts together."""
 
 
-def _hugging_face(run: Run, folder: Folder, held_out: Split) -> Exported:
-    num_clips, num_held_out = write_hugging_face(run, folder, held_out)
-    return Exported(num_clips=num_clips, num_rows=num_clips, num_held_out=num_held_out)
-
-
-def _videopainter(run: Run, folder: Folder, held_out: Split) -> Exported:
-    """`raw_video/`, `all_masks.npz` and the CSVs, under the names that VideoPainter's code looks for; `sources.csv`."""
-    tables = {name: CsvText(files.COLUMNS) for name in (files.TRAIN_CSV, files.TEST_CSV)}
-    sources, layers, num_held_out = CsvText(videopainter_sources.COLUMNS), _Layers(), 0
-    dataset = open_dataset(run.folder.uri)
-    for position, sample in enumerate(dataset):
-        clip, tracks = sample.record.clip, sample.tracks
-        # As published: twelve digits, and a name without `.0.mp4` is a Pexels video.
-        name = f"{position:012d}_{sample.id}.mp4"
-        folder.write(files.video_uri(name), sample.checked_mp4)
-        dtype = np.dtype(np.uint8 if max((track.id for track in tracks), default=0) <= 255 else np.uint16)
-        with folder.writing(files.masks_uri(name)) as path:
-            shape = (clip.num_frames, clip.height_px, clip.width_px)
-            write_label_maps(path, layers.label_maps(tracks, shape=shape), shape=shape, dtype=dtype)
-        caption = next((caption.text for caption in sample.captions if caption.scope is None), "")
-        is_held_out = held_out.holds_out(sample.id, video_id=clip.video.id)
-        num_held_out += is_held_out
-        for track in tracks:
-            row = (name, 0, clip.num_frames, csv_number(clip.fps), track.id, caption)
-            tables[files.TEST_CSV if is_held_out else files.TRAIN_CSV].write(row)
-        sources.write(videopainter_sources.row_of(name, clip))
-    folder.write(videopainter_sources.SOURCES_CSV, sources.encoded())
-    if num_held_out:
-        folder.write(files.TEST_CSV, tables[files.TEST_CSV].encoded())
-    folder.write(files.TRAIN_CSV, tables[files.TRAIN_CSV].encoded())
-    return Exported(
-        num_clips=len(dataset),
-        num_rows=sum(table.num_rows for table in tables.values()),
-        num_held_out=num_held_out,
-        hidden_frac=layers.hidden_frac,
-    )
-
-
-def _plain_files(run: Run, folder: Folder, held_out: Split) -> Exported:
-    num_clips, num_rows, num_held_out = write_plain_files(run, folder, held_out)
-    return Exported(num_clips=num_clips, num_rows=num_rows, num_held_out=num_held_out)
-
-
-_WRITERS: dict[Format, Callable[[Run, Folder, Split], Exported]] = {
-    "videopainter": _videopainter,
-    "hf": _hugging_face,
-    "files": _plain_files,
+_LAYOUTS: dict[Format, _Layout] = {
+    "videopainter": _Layout(write_part=videopainter_export.write_part, finish=videopainter_export.finish),
+    "hf": _Layout(write_part=hugging_face.write_part, finish=hugging_face.finish),
+    "files": _Layout(write_part=plain_files.write_part, finish=plain_files.finish),
 }
 
 
-class _Layers:
-    """Puts overlapping tracks on label maps, smaller objects on top, and counts what that hides."""
+def export(run: Run, output: str | Path, *, format: Format, processes: int = 1) -> Exported:
+    """Write the whole data set to `output`, a new folder, local or remote; the same call goes on with a stopped export.
 
-    def __init__(self) -> None:
-        self._num_masked_px = self._num_shown_px = 0
+    What any of the run's splits holds out is the layout's test split. As many `processes` write a shard each, and the
+    bytes are the same; more than one start Python anew, which runs a script from its top, so call this below
+    `if __name__ == "__main__":` there. RunError where the folder holds anything else, where the run is not finished,
+    and at the first damaged clip. ConfigError for a damaged split.
+    """
+    refuse_no_process(processes)
+    root, names = index_files(run.folder.uri)
+    if format == "hf":
+        # Its card is made from it, when all else is written.
+        run.config()
+    held_out, folder = read_splits(root), Folder(output)
+    facts = _facts(root, names, held_out, format)
+    _refuse_other(folder, facts)
+    folder.write(f"{layout.EXPORT_PARTS}/{layout.EXPORT_FACTS}", facts)
+    with lease.hold(folder) as proof:
+        folder.sweep(below=True)
+        parts = _parts(root, folder, names, held_out)
+        done = set(folder.child(layout.EXPORT_PARTS).names())
+        left = [part for part in parts if _rows_file(part) not in done]
+        if len(left) < len(parts):
+            _log.info("%s: %d of %d shards were written before", folder.uri, len(parts) - len(left), len(parts))
+        write = partial(_write_part, format)
+        try:
+            write_parts(write, left, num_parts=len(left), processes=processes, proof=proof)
+        except RunError as error:
+            raise RunError(f"{error}; {folder.uri} is incomplete: the same command goes on with it") from error
+        proof.check()
+        written = [codec.from_json(folder.read(f"{layout.EXPORT_PARTS}/{_rows_file(one)}"), PartRows) for one in parts]
+        exported = _LAYOUTS[format].finish(run, folder, written)
+        folder.child(layout.EXPORT_PARTS).remove_all()
+    return exported
 
-    @property
-    def hidden_frac(self) -> float:
-        return 1 - self._num_shown_px / self._num_masked_px if self._num_masked_px else 0.0
 
-    def label_maps(self, tracks: Sequence[SampleTrack], *, shape: tuple[int, int, int]) -> Iterator[LabelMap]:
-        lowest_first = sorted(tracks, key=lambda track: -track.data.mean_area_frac)
-        for frame in range(shape[0]):
-            labels = np.zeros(shape[1:], dtype=np.uint16)
-            for track in lowest_first:
-                mask = track.mask(frame)
-                labels[mask] = track.id
-                self._num_masked_px += int(np.count_nonzero(mask))
-            self._num_shown_px += int(np.count_nonzero(labels))
-            yield labels
+def _facts(root: Folder, names: Sequence[str], held_out: Split, format: Format) -> bytes:
+    """All that the bytes of an export depend on: the index has the hash of every member."""
+    digest = hashlib.sha256()
+    for name, data in zip(names, in_order(root.child(layout.INDEX).read, names), strict=True):
+        digest.update(f"{name} {hashlib.sha256(data).hexdigest()}\n".encode())
+    splits = codec.to_json([sorted(held_out.videos), sorted(held_out.clips)])
+    facts = {
+        "vpdata_version": vpdata.__version__,
+        "format": format,
+        "index_sha256": digest.hexdigest(),
+        "held_out_sha256": hashlib.sha256(splits).hexdigest(),
+    }
+    return codec.to_json(facts)
 
 
-def csv_number(fps: Fraction) -> float | int:
-    """A frame rate as the published CSVs have it."""
-    return int(fps) if fps.denominator == 1 else round(float(fps), 3)
+def _refuse_other(folder: Folder, facts: bytes) -> None:
+    unfinished = folder.child(layout.EXPORT_PARTS)
+    if unfinished.exists(layout.EXPORT_FACTS) and unfinished.read(layout.EXPORT_FACTS) == facts:
+        return
+    if folder.names():
+        raise RunError(
+            f"{folder.uri} is not empty, and holds no unfinished export of the same clips and splits in this format by "
+            f"vpdata {vpdata.__version__}, which could go on; give a new folder as --output, or remove this one"
+        )
+
+
+def _parts(root: Folder, output: Folder, names: Sequence[str], held_out: Split) -> list[ExportPart]:
+    counts = in_order(partial(num_rows, root.child(layout.INDEX)), names)
+    return [
+        ExportPart(
+            run_folder=root,
+            output=output,
+            index_name=name,
+            number=number,
+            num_parts=len(names),
+            first=first,
+            held_out=held_out,
+        )
+        for number, (name, first) in enumerate(zip(names, accumulate(counts, initial=0), strict=False))
+    ]
+
+
+def _rows_file(part: ExportPart) -> str:
+    return f"{part.name}.json"
+
+
+def _write_part(format: Format, part: ExportPart) -> None:
+    rows = _LAYOUTS[format].write_part(part)
+    part.output.write(f"{layout.EXPORT_PARTS}/{_rows_file(part)}", codec.to_json(rows))

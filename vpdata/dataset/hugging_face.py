@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,10 @@ import pyarrow.parquet as pq
 from vpdata import codec
 from vpdata.dataset import annotations, index, layout
 from vpdata.dataset.card import Packaging, card_text
+from vpdata.dataset.export_part import Exported, ExportPart, PartRows
 from vpdata.dataset.features import MASKS_TYPE, features_of
-from vpdata.dataset.reader import INDEX_COLUMNS, Dataset, Sample
+from vpdata.dataset.reader import Dataset, Sample
 from vpdata.dataset.run import Run
-from vpdata.dataset.split import Split
 from vpdata.dataset.stats import collect
 from vpdata.records import Record
 from vpdata.storage import Folder
@@ -52,37 +54,41 @@ def _schema() -> pa.Schema:
     return pa.schema(list(fields.values()))
 
 
-def write_hugging_face(run: Run, folder: Folder, held_out: Split) -> tuple[int, int]:
-    """Write a Parquet file per shard and split, and a card; returns the numbers of clips and of held-out ones.
+_SCHEMA = _schema()
 
-    RunError names a clip that is damaged, or says that no `run.yaml` is there, which the card is made from.
+
+def write_part(part: ExportPart) -> PartRows:
+    """Write a Parquet file with the clips of a shard, and one with those that are held out.
+
+    RunError names a clip that is damaged.
     """
-    config, schema, num_clips = run.config(), _schema(), {"train": 0, "test": 0}
-    index_folder, shards = run.folder.child(layout.INDEX), run.folder.child(layout.SHARDS)
-    names = index_folder.names(".parquet")
-    for number, name in enumerate(names):
-        table = index.read_index(index_folder, [name])
-        clips = zip(table["id"].to_pylist(), table["video_id"].to_pylist(), strict=True)
-        is_held_out = np.array([held_out.holds_out(clip, video_id=video) for clip, video in clips], dtype=bool)
-        for split, rows in (("train", table.filter(~is_held_out)), ("test", table.filter(is_held_out))):
-            if rows.num_rows:
-                with folder.writing(f"data/{split}-{number:05d}-of-{len(names):05d}.parquet") as path:
-                    _write_rows(path, rows, shards, schema)
-            num_clips[split] += rows.num_rows
-    features = [*features_of(field for field in schema if field.name != "video"), {"name": "video", "dtype": "video"}]
-    files = {split: f"data/{split}-*.parquet" for split, count in num_clips.items() if count}
-    card = card_text(config, collect(run), packaging=Packaging(files=files, features=features, loading=_LOADING))
-    folder.write(layout.CARD, card.encode("utf-8"))
-    return sum(num_clips.values()), num_clips["test"]
+    table = part.table()
+    clips = zip(table["id"].to_pylist(), table["video_id"].to_pylist(), strict=True)
+    is_held_out = np.array([part.held_out.holds_out(clip, video_id=video) for clip, video in clips], dtype=bool)
+    for split, rows in (("train", table.filter(~is_held_out)), ("test", table.filter(is_held_out))):
+        if rows.num_rows:
+            with part.output.writing(f"data/{split}-{part.number:05d}-of-{part.num_parts:05d}.parquet") as path:
+                _write_rows(path, rows, part.samples(rows))
+    return PartRows(num_clips=table.num_rows, num_held_out=int(is_held_out.sum()))
 
 
-def _write_rows(path: Path, table: pa.Table, shards: Folder, schema: pa.Schema) -> None:
-    samples = Dataset(shards, table.select(INDEX_COLUMNS))
-    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False) as writer:
+def finish(run: Run, folder: Folder, parts: Sequence[PartRows]) -> Exported:
+    """Write the card; RunError where the run has no `run.yaml`, which it is made from."""
+    exported = Exported.of(parts)
+    counts = {"train": exported.num_clips - exported.num_held_out, "test": exported.num_held_out}
+    files = {split: f"data/{split}-*.parquet" for split, count in counts.items() if count}
+    features = [*features_of(field for field in _SCHEMA if field.name != "video"), {"name": "video", "dtype": "video"}]
+    packaging = Packaging(files=files, features=features, loading=_LOADING)
+    folder.write(layout.CARD, card_text(run.config(), collect(run), packaging=packaging).encode("utf-8"))
+    return replace(exported, num_rows=exported.num_clips)
+
+
+def _write_rows(path: Path, table: pa.Table, samples: Dataset) -> None:
+    with pq.ParquetWriter(path, _SCHEMA, compression="zstd", use_dictionary=False) as writer:
         for start in range(0, table.num_rows, _ROWS_PER_GROUP):
             span = slice(start, start + _ROWS_PER_GROUP)
             rows = [_row(row, sample) for row, sample in zip(table[span].to_pylist(), samples[span], strict=True)]
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
 
 
 def _row(row: dict[str, Any], sample: Sample) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -15,14 +16,14 @@ from vpdata import codec
 from vpdata.dataset import layout, lease
 from vpdata.dataset import videopainter_files as files
 from vpdata.dataset.card import write_card
+from vpdata.dataset.part_processes import refuse_no_process, write_parts
 from vpdata.dataset.run import Run, parquet_bytes, read_rows
 from vpdata.dataset.shards import Member, PackEntry, write_shard
 from vpdata.dataset.stats import write_stats
 from vpdata.dataset.videopainter_files import Rows
-from vpdata.dataset.videopainter_part import Part, PartVideo
-from vpdata.dataset.videopainter_processes import write_parts
+from vpdata.dataset.videopainter_part import Part, PartVideo, write_part
 from vpdata.dataset.videopainter_split import write_published_split
-from vpdata.errors import ConfigError, RunError
+from vpdata.errors import RunError
 from vpdata.storage import Folder
 
 logger = logging.getLogger(__name__)
@@ -41,8 +42,7 @@ def import_videopainter(source: str | Path, output: str | Path, *, processes: in
     As many `processes` work on a part each, and the bytes are the same. More than one start Python anew, which runs a
     script from its top: call this below `if __name__ == "__main__":` there.
     """
-    if processes < 1:
-        raise ConfigError(f"got {processes} processes, wanted at least 1")
+    refuse_no_process(processes)
     root, run = Path(source), Run(Folder(output))
     rows = files.read_rows(root)
     facts = {"format": "videopainter", "csv_sha256": rows.sha256}
@@ -62,7 +62,7 @@ def import_videopainter(source: str | Path, output: str | Path, *, processes: in
             )
         left = [number for number in range(len(parts)) if layout.part_name(number) not in done]
         with_rows = (_part(number, root, rows, parts[number]) for number in left)
-        write_parts(run, with_rows, processes=min(processes, len(left)), proof=proof)
+        write_parts(partial(write_part, run), with_rows, num_parts=len(left), processes=processes, proof=proof)
         proof.check()
         plan = _plan(run)
         run.folder.write(layout.PACK_PLAN, parquet_bytes(codec.to_table(plan, PackEntry)))

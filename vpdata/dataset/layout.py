@@ -26,6 +26,11 @@ LATENTS_FOLDERS = {"clips": "0-clips", "encode": "1-encode"}
 """Of encoded latents: the frozen list of clips in parts, and the stage; beside them `SHARDS` and `INDEX`."""
 
 
+EXPORT_PARTS = "export-parts"
+"""Folder inside an unfinished export: `EXPORT_FACTS`, and for each shard that is written what the tables are to say."""
+EXPORT_FACTS = "export.json"
+
+
 def part_name(part: int, sub_part: int | None = None) -> str:
     """`part-00017`, or `part-00017-02` for a sub-part."""
     return f"part-{part:05d}" + ("" if sub_part is None else f"-{sub_part:02d}")

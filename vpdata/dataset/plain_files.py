@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
 from vpdata.dataset import videopainter_sources
-from vpdata.dataset.csv_text import CsvText
-from vpdata.dataset.reader import Sample, SampleTrack, open_dataset
+from vpdata.dataset.export_part import Exported, ExportPart, PartRows, write_table
+from vpdata.dataset.reader import Sample, SampleTrack
 from vpdata.dataset.run import Run
-from vpdata.dataset.split import Split
 from vpdata.media.clips import ClipSettings, ClipWriter
 from vpdata.media.masks import Mask
 from vpdata.storage import Folder
@@ -20,6 +20,7 @@ from vpdata.storage import Folder
 METADATA_CSV = "metadata.csv"
 HELD_OUT = "test"
 """Folder of what no training may see, of the same form."""
+_TEST_CSV = f"{HELD_OUT}/{METADATA_CSV}"
 COLUMNS = ("video", "prompt", "vace_video", "vace_video_mask", "object_prompt", "label")
 """The first four by the names of DiffSynth-Studio's inputs for VACE; it passes over the others."""
 _LOSSLESS = ClipSettings(crf=0)
@@ -28,43 +29,41 @@ _GREY_LUMA, _NO_COLOUR = 126, 128
 """RGB 127 or 128, as a reader rounds: nought, within rounding, for a model that takes pixels from -1 to 1."""
 
 
-def write_plain_files(run: Run, folder: Folder, held_out: Split) -> tuple[int, int, int]:
-    """Write the files, those of held-out clips below `test/`; returns the numbers of clips, of rows, and held out.
+def write_part(part: ExportPart) -> PartRows:
+    """Write the files of a shard, those of held-out clips below `test/`.
 
     Holds one encoded clip and one video in the making at a time. RunError names a clip that is damaged.
     """
-    test = folder.child(HELD_OUT)
-    table, test_table, sources = CsvText(COLUMNS), CsvText(COLUMNS), CsvText(videopainter_sources.COLUMNS)
-    dataset, num_held_out = open_dataset(run.folder.uri), 0
-    for sample in dataset:
-        clip = sample.record.clip
-        if held_out.holds_out(clip.id, video_id=clip.video.id):
-            num_held_out += 1
-            _write_clip(test, sample, test_table)
-            sources.write(videopainter_sources.row_of(f"{HELD_OUT}/{_video(clip.id)}", clip))
-        else:
-            _write_clip(folder, sample, table)
-            sources.write(videopainter_sources.row_of(_video(clip.id), clip))
-    folder.write(videopainter_sources.SOURCES_CSV, sources.encoded())
-    if num_held_out:
-        test.write(METADATA_CSV, test_table.encoded())
-    folder.write(METADATA_CSV, table.encoded())
-    return len(dataset), table.num_rows + test_table.num_rows, num_held_out
+    rows = PartRows()
+    for sample, is_held_out in part:
+        _write_clip(part.output, f"{HELD_OUT}/" if is_held_out else "", sample, rows)
+        rows.num_clips += 1
+        rows.num_held_out += is_held_out
+    return rows
 
 
-def _video(clip_id: str) -> str:
-    return f"videos/{clip_id}.mp4"
+def finish(run: Run, folder: Folder, parts: Sequence[PartRows]) -> Exported:
+    """Write the tables."""
+    exported = Exported.of(parts, METADATA_CSV, _TEST_CSV)
+    write_table(folder, videopainter_sources.SOURCES_CSV, videopainter_sources.COLUMNS, parts)
+    if exported.num_held_out:
+        write_table(folder, _TEST_CSV, COLUMNS, parts)
+    write_table(folder, METADATA_CSV, COLUMNS, parts)
+    return exported
 
 
-def _write_clip(folder: Folder, sample: Sample, table: CsvText) -> None:
+def _write_clip(output: Folder, place: str, sample: Sample, rows: PartRows) -> None:
+    """Write the files of a clip below `place`, from where its rows' paths are counted."""
     caption = next((caption.text for caption in sample.captions if caption.scope is None), "")
-    folder.write(_video(sample.id), sample.checked_mp4)
-    folder.write(f"videos/{sample.id}.txt", caption.encode("utf-8"))
+    video = f"videos/{sample.id}.mp4"
+    output.write(place + video, sample.checked_mp4)
+    output.write(f"{place}videos/{sample.id}.txt", caption.encode("utf-8"))
     for track in sample.tracks:
         vace, mask = f"vace/{sample.id}-{track.id}.mp4", f"masks/{sample.id}-{track.id}.mp4"
-        folder.write(vace, _with_hole(sample, track))
-        folder.write(mask, _mask_video(sample, track))
-        table.write((_video(sample.id), caption, vace, mask, track.caption or "", track.label))
+        output.write(place + vace, _with_hole(sample, track))
+        output.write(place + mask, _mask_video(sample, track))
+        rows.add(place + METADATA_CSV, (video, caption, vace, mask, track.caption or "", track.label))
+    rows.add(videopainter_sources.SOURCES_CSV, videopainter_sources.row_of(place + video, sample.record.clip))
 
 
 def _mask_video(sample: Sample, track: SampleTrack) -> bytes:

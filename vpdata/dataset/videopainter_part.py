@@ -61,6 +61,9 @@ class Part:
     rejects: Sequence[Reject]
     """Of rows that name no video, in the first part."""
 
+    def __str__(self) -> str:
+        return f"{self.name} (videos {self.videos[0].name} to {self.videos[-1].name})"
+
 
 def write_part(run: Run, part: Part) -> None:
     """Write the files of one part of the stages source, cut and filter; that of filter, the last, says it is done."""

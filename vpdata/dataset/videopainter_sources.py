@@ -43,7 +43,7 @@ class Origin:
         return self.start_s + float(frame / fps)
 
 
-def row_of(name: str, clip: Clip) -> tuple[object, ...]:
+def row_of(name: str, clip: Clip) -> tuple[str | int | float | None, ...]:
     """The line of a clip that is exported under this name, in the order of `COLUMNS`."""
     video = codec.to_builtins(clip.video)
     return (name, clip.start_s, *(video[field] for field in _FIELDS))
