@@ -30,6 +30,7 @@ CHANGED = {
     "templates": ["a drawing of a {}."],
     "prompt": "dense_clip",
     "parameters": {"seed": 1},
+    "template_options": {"enable_thinking": False},
     "limits": {"max_boxes": 3},
     "max_area_frac": 0.9,
     "base_url": "http://two/v1",
@@ -82,3 +83,13 @@ def another(value, hint):
     if value is None and float in typing.get_args(hint):
         return 0.5
     return "other"
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_folder_in_the_hubs_cache_is_recorded_by_its_id_and_commit(end):
+    pytest.importorskip("transformers")
+    commit = "0c351dd01ed87e9c1b53cbc748cba10e6187ff3b"
+    folder = f"/home/ann/hub/models--Qwen--Qwen3-VL-8B-Instruct/snapshots/{commit}{end}"
+    card = models.describe("captioner", ModelChoice(name="vlm", options={"weights": folder}))
+    assert (card.name, card.revision, card.licence) == ("vlm Qwen3-VL-8B-Instruct", commit, "Apache-2.0")
+    assert card.source.startswith("Qwen/Qwen3-VL-8B-Instruct, transformers ")

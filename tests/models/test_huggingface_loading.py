@@ -152,3 +152,11 @@ def test_damaged_tokenizer_of_two_files_is_refused_by_name(folder, merges):
 def test_gpu_is_the_default_and_refused_where_there_is_none(folder):
     with pytest.raises(BackendError, match="device: cpu"):
         maker("detector", ModelChoice(name="owlv2", options={"weights": str(folder)}))()
+
+
+def test_quantised_weights_without_their_package_are_refused_by_what_is_missing(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "awq", "bits": 4}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BackendError, match=r"weights cannot be loaded: .*; name ones that are not quantised"):
+        load_model(Owlv2ForObjectDetection, folder, device="cpu", dtype="float32")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -235,6 +237,49 @@ def test_moving_the_server_or_its_prices_changes_nothing_that_a_run_depends_on()
     one, two = (models.describe("captioner", choice) for choice in choices)
     assert one == two
     assert one.name == "openai m"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sent"),
+    [
+        ({}, {"max_tokens": 512, "temperature": 0.0}),
+        (
+            {"chat_template_kwargs": {"enable_thinking": False}},
+            {"max_tokens": 512, "temperature": 0.0, "chat_template_kwargs": {"enable_thinking": False}},
+        ),
+        ({"max_tokens": None, "temperature": None, "max_completion_tokens": 900}, {"max_completion_tokens": 900}),
+        ({"temperature": 0.5}, {"max_tokens": 512, "temperature": 0.5}),
+    ],
+)
+def test_parameters_stand_beside_the_usual_ones(parameters, sent, server):
+    assert captioner(server, parameters=parameters).caption([request(0)]) == ["An answer to Question 0"]
+    (asked,) = server.asked
+    assert {name: value for name, value in asked.body.items() if name not in ("model", "messages")} == sent
+    options = {"base_url": server.base_url, "model": "m", "parameters": parameters}
+    card = models.describe("captioner", ModelChoice(name="openai", options=options))
+    assert card.options == {"parameters": sent}
+
+
+def test_no_text_is_lost_where_our_own_requests_keep_each_other_waiting(server):
+    """A server that answers one at a time, and as vLLM does drops those whose client has hung up."""
+    is_free = threading.Lock()
+
+    def in_turn(handler):
+        with is_free:
+            handler.connection.setblocking(False)
+            try:
+                has_left = handler.connection.recv(1, socket.MSG_PEEK) == b""
+            except BlockingIOError:
+                has_left = False
+            handler.connection.setblocking(True)
+            if not has_left:
+                time.sleep(0.3)
+                says("Fine.")(handler)
+
+    server.choose = lambda prompt, number: in_turn
+    asking = captioner(server, concurrency=12, max_attempts=2, request_timeout_s=1.3, wait_for_s=60.0)
+    assert asking.caption([request(number) for number in range(12)]) == ["Fine."] * 12
+    assert len(server.asked) > 12
 
 
 def test_wrong_options_are_refused():

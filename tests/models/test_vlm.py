@@ -121,6 +121,21 @@ def test_reasoning_that_a_template_begins_and_nothing_ends_is_no_caption_and_is_
     assert "raise its max_new_tokens (16)" in told
 
 
+def test_reasoning_is_turned_off_where_the_template_can(folder, tmp_path, caplog):
+    shutil.copytree(folder, tmp_path / "asked")
+    template = tmp_path / "asked" / "chat_template.jinja"
+    begins = "{% if add_generation_prompt and enable_thinking is not false %}<think>\n{% endif %}"
+    template.write_text(template.read_text() + begins)
+    assert VlmCaptioner(settings(tmp_path / "asked")).caption(REQUESTS[:1]) == [""]
+    caplog.clear()
+    off = settings(tmp_path / "asked", template_options={"enable_thinking": False})
+    assert VlmCaptioner(off).caption(REQUESTS[:1]) == VlmCaptioner(settings(folder)).caption(REQUESTS[:1])
+    assert not [one for one in caplog.records if one.name == "vpdata.models.huggingface.vlm"]
+    assert off.card("captioner").options["template_options"] == {"enable_thinking": False}
+    with pytest.raises(ValueError, match="template_options: got tokenize"):
+        settings(folder, template_options={"tokenize": False})
+
+
 def test_model_that_gets_nowhere_but_reasons_stops_the_build(thinking):
     captioner = VlmCaptioner(settings(thinking, max_new_tokens=1))
     assert captioner.caption([REQUESTS[3]] * 19) == [""] * 19

@@ -12,8 +12,8 @@ from typing import TypeVar
 import torch
 
 from vpdata.errors import BackendError, Reason, RejectItem
-from vpdata.models.gpu_turns import Turns
 from vpdata.models.torch_settings import Device, Dtype
+from vpdata.models.turns import Turns
 
 Item = TypeVar("Item")
 Ready = TypeVar("Ready")

@@ -46,7 +46,7 @@ class OpenAICaptionerSettings(ServerSettings):
             revision=self.revision,
             licence=self.licence,
             source="an OpenAI-compatible server",
-            options={"parameters": dict(self.parameters)},
+            options={"parameters": self.sent},
         )
 
 
@@ -114,7 +114,7 @@ class OpenAICaptioner:
             revision=None if settings.revision == AS_SERVED else settings.revision,
             prompt=request.prompt,
             images=images,
-            parameters=dict(settings.parameters),
+            parameters=settings.sent,
         )
         kept = self._answers.get(key) if self._answers else None
         if kept is not None:
@@ -139,5 +139,5 @@ class OpenAICaptioner:
             raise BackendError(
                 f"{self._settings.model} has finished none of the first {num_lost} answers, though it answers plain "
                 "questions; the warnings above say why: raise max_tokens in the captioner's parameters, or its "
-                "request_timeout_s"
+                "request_timeout_s; or ask for less at once, which is `concurrency` times the workers of the stage"
             )

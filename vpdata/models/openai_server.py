@@ -34,6 +34,7 @@ from vpdata.models.chat_reply import (
 )
 from vpdata.models.plain_text import plain_text
 from vpdata.models.ports import Image
+from vpdata.models.turns import Turns
 
 _log = logging.getLogger(__name__)
 # httpx logs each URL at INFO and httpcore each header, with the key, at DEBUG.
@@ -48,6 +49,7 @@ _BUSY_OR_BROKEN = (408, 502, 503, 504)
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
 _CONNECT_TIMEOUT_S = 10.0
 _JPEG_QUALITY = 90
+_PARAMETERS: dict[str, Any] = {"max_tokens": 512, "temperature": 0.0}
 _PLAIN_PROMPT = "What colour is this? Answer with one word."
 _GREY = np.uint8(128)
 _PLAIN_PICTURE = np.full((64, 64, 3), _GREY)
@@ -70,15 +72,17 @@ class ServerSettings:
     licence: str = "as its provider states"
     api_key_env: str | None = None
     """Name of the environment variable, on every worker, that holds the key; None: the server wants none."""
-    parameters: Mapping[str, Any] = field(default_factory=lambda: {"max_tokens": 512, "temperature": 0.0})
-    """Sent as they are beside the model and the messages."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Sent beside the model and the messages, over `max_tokens: 512` and `temperature: 0`; null leaves one of them out.
+    """
     concurrency: int = 8
     """Requests on their way at once, of each worker; a batch of the stage must be as large, better several times."""
     request_timeout_s: float = 60.0
     """Longest time one attempt may take, from the connection to the last byte."""
     max_attempts: int = 3
     """Of a request that fails while the server answers others; then it is taken for the cause, and gets no text. More
-    for a server that turns some requests away by 502, 503 or 504 when it has too much to do."""
+    for a server that turns some requests away by 502, 503 or 504 when it has too much to do. The last attempt of one
+    that took too long waits until no other of its worker is on its way."""
     wait_for_s: float = 300.0
     """How long a server that answers nothing is waited for before the run stops. `longest_silence_s` must stay below
     the stage's `resources.timeout_s`, or the engine takes the waiting for a hang."""
@@ -99,9 +103,15 @@ class ServerSettings:
             raise ValueError(f"parameters: got {', '.join(taken)}, which are not free to choose")
 
     @property
+    def sent(self) -> dict[str, Any]:
+        """What goes beside the model and the messages."""
+        return {name: value for name, value in {**_PARAMETERS, **self.parameters}.items() if value is not None}
+
+    @property
     def longest_silence_s(self) -> float:
         """Until a server that answers nothing stops the run: its last attempt and a plain question may follow."""
-        return self.wait_for_s + 2 * self.request_timeout_s
+        # A request that waits to be asked alone does so for two time-outs at most.
+        return max(self.wait_for_s, 2 * self.request_timeout_s) + 2 * self.request_timeout_s
 
 
 class _Unavailable(Exception):  # noqa: N818  what the server is, not an error of ours
@@ -114,6 +124,10 @@ class _Unavailable(Exception):  # noqa: N818  what the server is, not an error o
 
 class _Refused(Exception):  # noqa: N818
     """The server will not take this request."""
+
+
+class _TooSlow(BadReply):
+    """No whole answer in time: for this request, or for all that are asked at once."""
 
 
 _HOPELESS = (_Refused, OutOfTokens)
@@ -139,7 +153,7 @@ class ChatServer:
         self._loop = _started_loop()
         weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
         self._url = f"{settings.base_url.rstrip('/')}/chat/completions"
-        self._lock = threading.Lock()
+        self._lock, self._turns = threading.Lock(), Turns()
         self._answered_at = self._closed_until = -math.inf
         self._spent = (0, 0)
         self._num_unfinished = 0
@@ -157,17 +171,18 @@ class ChatServer:
     def answer(self, prompt: str, *, images: Sequence[Image]) -> Answer | None:
         """The answer to a prompt about uint8 [H, W, 3] RGB images; None where the server fails on this one alone."""
         body = self._body(prompt, images)
-        asked_at, delay_s, num_failures = time.monotonic(), _FIRST_DELAY_S, 0
+        asked_at, delay_s, num_failures, is_slow = time.monotonic(), _FIRST_DELAY_S, 0, False
         while True:
             self._hold_back()
             is_hopeless, retry_after_s = False, 0.0
+            is_last = num_failures == self._settings.max_attempts - 1
             try:
-                return self._post(body)
+                return self._post_in_turn(body, alone=is_last and is_slow and self._answered_at > asked_at)
             except _Unavailable as unavailable:
                 failure: Exception = unavailable
                 retry_after_s = unavailable.retry_after_s
             except BadReply as reply:
-                failure = reply
+                failure, is_slow = reply, isinstance(reply, _TooSlow)
                 num_failures += 1
                 is_hopeless = num_failures >= self._settings.max_attempts
             except _HOPELESS as refusal:
@@ -227,7 +242,19 @@ class ChatServer:
         """JSON of one message: pictures, then the prompt."""
         content = [*map(_picture, images), {"type": "text", "text": prompt}]
         message = {"role": "user", "content": content}
-        return json.dumps({"model": self._settings.model, "messages": [message], **self._settings.parameters}).encode()
+        return json.dumps({"model": self._settings.model, "messages": [message], **self._settings.sent}).encode()
+
+    def _post_in_turn(self, body: bytes, *, alone: bool) -> Answer:
+        """With `alone` none of our other requests is on its way: a queue of them makes each too slow.
+
+        Not where the server has gone silent meanwhile: those that wait for their turn would wait one after another.
+        """
+        if alone:
+            with self._turns.alone():
+                if time.monotonic() - self._answered_at < self._settings.request_timeout_s:
+                    return self._post(body)
+        with self._turns.beside():
+            return self._post(body)
 
     def _post(self, body: bytes) -> Answer:
         settings = self._settings
@@ -237,7 +264,7 @@ class ChatServer:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise _Unavailable(f"no connection: {error}") from error
         except TimeoutError as error:
-            raise BadReply(f"no whole answer within {settings.request_timeout_s:g} s") from error
+            raise _TooSlow(f"no whole answer within {settings.request_timeout_s:g} s") from error
         except httpx.RequestError as error:
             raise BadReply(f"the answer broke off: {error}") from error
         try:

@@ -10,7 +10,7 @@ from typing import Literal
 from vpdata.config import public, to_plain
 from vpdata.models.catalogue import licence_of
 from vpdata.models.ports import ModelCard
-from vpdata.models.weights import fetched_revision
+from vpdata.models.weights import fetched_revision, hub_snapshot
 
 Device = Literal["cuda", "cpu"]
 Dtype = Literal["bfloat16", "float16", "float32"]
@@ -34,17 +34,24 @@ class FetchedSettings:
         told = {"weights", "revision", "licence", "device", "batch_size", "compile"}
         return {name: value for name, value in to_plain(self).items() if name not in told}
 
-    def weights_card(self, role: str, *, name: str, package: str, options: Mapping[str, object]) -> ModelCard:
-        """A card with the weights' id, or the last part of their path, and the version of the package that opens them.
+    @property
+    def weights_name(self) -> str:
+        """Hub id or name of the weights, of a folder in the hub's cache too; of any other the last part of its path."""
+        snapshot = hub_snapshot(self.weights)
+        return snapshot[0] if snapshot else public(self.weights)
 
-        The revision is what was fetched; before that what is asked for, "local" where nothing is. PackageNotFoundError
-        where the package is not installed.
+    def weights_card(self, role: str, *, name: str, package: str, options: Mapping[str, object]) -> ModelCard:
+        """A card with `weights_name`, and the version of the package that opens the weights.
+
+        The revision is what was fetched, or of a folder in the hub's cache its commit; before that what is asked for,
+        "local" where nothing is. PackageNotFoundError where the package is not installed.
         """
+        hub_id, commit = hub_snapshot(self.weights) or (self.weights, "local")
         return ModelCard(
             role=role,
             name=name,
-            revision=fetched_revision(self.weights, self.revision) or self.revision or "local",
-            licence=self.licence or licence_of(self.weights) or "unknown; the option `licence` may say",
-            source=f"{public(self.weights)}, {package} {version(package)}",
+            revision=fetched_revision(self.weights, self.revision) or self.revision or commit,
+            licence=self.licence or licence_of(hub_id) or "unknown; the option `licence` may say",
+            source=f"{self.weights_name}, {package} {version(package)}",
             options=public(options),
         )

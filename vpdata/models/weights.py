@@ -28,6 +28,7 @@ Wanted = tuple[str, str | None]
 """A hub id, a name in the catalogue or a path, and the revision."""
 _MAX_FILES_AT_ONCE = 4
 _CHUNK_BYTES = 16 * 2**20
+_SNAPSHOT = re.compile(r"/models--(?P<owner>[\w.-]+?)--(?P<name>[\w.-]+)/snapshots/(?P<commit>[0-9a-f]{40})/?$")
 _NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 _FETCH_AGAIN = "run `vpdata models fetch` again, which replaces damaged files"
@@ -164,6 +165,12 @@ def weights_folder(weights: str, revision: str | None = None) -> Folder:
 def is_path(weights: str) -> bool:
     """Whether a setting names a folder of the user's own, and no hub id."""
     return weights.startswith(("/", "./", "../"))
+
+
+def hub_snapshot(weights: str) -> tuple[str, str] | None:
+    """Hub id and commit of a folder in the Hugging Face cache; None for anything else."""
+    found = _SNAPSHOT.search(weights)
+    return (f"{found['owner']}/{found['name']}", found["commit"]) if found else None
 
 
 def check_name(weights: str) -> None:

@@ -37,6 +37,10 @@ def load_model(kind: type[Model], folder: Path, *, device: Device, dtype: Dtype)
         loaded: Any = kind.from_pretrained(
             folder, dtype=torch_dtype(dtype), use_safetensors=True, local_files_only=True, output_loading_info=True
         )
+    except ImportError as error:
+        # Quantised weights want a package with their kernels.
+        told = f"{folder}: the weights cannot be loaded: {error}; name ones that are not quantised"
+        raise BackendError(told) from error
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BackendError(f"{folder}: the weights cannot be loaded: {error}; fetch them again") from error
     model, lists = loaded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from vpdata.models.huggingface.boxes import BoxLimits
 from vpdata.models.ports import ModelCard
@@ -90,6 +91,14 @@ class Owlv2Settings(FetchedSettings):
         return self.weights_card(role, name="owlv2", package="transformers", options=self.asked)
 
 
+_TEMPLATE_ARGUMENTS = {
+    *("conversation", "chat_template", "tools", "documents", "add_generation_prompt", "continue_final_message"),
+    *("return_assistant_tokens_mask", "tokenize", "return_tensors", "return_dict", "load_audio_from_video"),
+    *("processor_kwargs", "sanitize_control_tokens", "messages"),
+}
+"""Of transformers' `apply_chat_template` itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VlmSettings(FetchedSettings):
     """Which model, and how it answers: always by its likeliest words (greedy), so that equal input gives equal text."""
@@ -101,8 +110,12 @@ class VlmSettings(FetchedSettings):
     """Longest answer."""
     batch_size: int = 16
     """Answers generated at once; of several batches in one call, one is made ready while another is generated."""
+    template_options: Mapping[str, Any] = field(default_factory=dict)
+    """For the model's own chat template, such as `{enable_thinking: false}` for one that reasons unless it is told."""
 
     def __post_init__(self) -> None:
+        if taken := sorted(_TEMPLATE_ARGUMENTS & self.template_options.keys()):
+            raise ValueError(f"template_options: got {', '.join(taken)}, which are not free to choose")
         for name in ("max_new_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, wanted at least 1")
@@ -112,9 +125,11 @@ class VlmSettings(FetchedSettings):
         return self._card(role, {})
 
     def _card(self, role: str, asked: Mapping[str, object]) -> ModelCard:
-        name = f"vlm {self.weights.rstrip('/').rpartition('/')[2]}"
+        name = f"vlm {self.weights_name.rpartition('/')[2]}"
         names = ("dtype", "max_new_tokens", "batch_size")
         options = {**{name: getattr(self, name) for name in names}, **asked}
+        if self.template_options:
+            options["template_options"] = dict(self.template_options)
         return self.weights_card(role, name=name, package="transformers", options=options)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -133,7 +133,10 @@ class _Asker:
         said = self._model.answers(questions, settings=settings, alive=alive)
         answers = [without_reasoning(one) for one in said]
         num_lost = sum(bool(one.strip()) and not answer.strip() for one, answer in zip(said, answers, strict=True))
-        remedy = f"raise its max_new_tokens ({settings.max_new_tokens}), or name a model that does not reason"
+        remedy = (
+            f"raise its max_new_tokens ({settings.max_new_tokens}), turn the reasoning off where its template can "
+            "(template_options, such as {enable_thinking: false}), or name a model that does not reason"
+        )
         if num_lost and not self._num_lost:
             what = "%s: %d of %d texts ended within its reasoning, and are empty; %s. Later ones are not told"
             _log.warning(what, public(settings.weights), num_lost, len(said), remedy)
@@ -156,11 +159,6 @@ class _ChatModel:
         check_tokenizer(self._processor.tokenizer, self._model.config, folder)
         if not self._processor.chat_template:
             raise BackendError(f"{folder}: got no chat template, wanted chat_template.jinja; fetch the model again")
-        opening = self._processor.apply_chat_template(
-            [{"role": "user", "content": [{"type": "text", "text": ""}]}], add_generation_prompt=True, tokenize=False
-        )
-        # Some templates write the beginning of the reasoning themselves.
-        self._begins_with = REASONING if opening.rstrip().endswith(REASONING) else ""
         # Answers begin where the prompt ends: padding must not stand between them.
         self._processor.tokenizer.padding_side = "left"
         published = self._model.generation_config
@@ -186,13 +184,23 @@ class _ChatModel:
             alive()
             return tokens
 
+        ready = partial(self._ready, template_options=settings.template_options)
         with self._is_free:
-            answers = in_batches(questions, batch_size=settings.batch_size, ready=self._ready, ask=ask)
+            answers = in_batches(questions, batch_size=settings.batch_size, ready=ready, ask=ask)
             # Only now: the tokenizer must not be used while a thread readies the next batch with it.
             texts = [self._processor.decode(answer, skip_special_tokens=True) for answer in answers]
-            return [self._begins_with + text for text in texts]
+            begins_with = self._beginning(settings.template_options)
+        return [begins_with + text for text in texts]
 
-    def _ready(self, questions: Sequence[_Question]) -> dict[str, torch.Tensor]:
+    def _beginning(self, template_options: Mapping[str, Any]) -> str:
+        """Some templates write the beginning of the reasoning themselves."""
+        conversation = [{"role": "user", "content": [{"type": "text", "text": ""}]}]
+        opening = self._processor.apply_chat_template(
+            conversation, add_generation_prompt=True, tokenize=False, **template_options
+        )
+        return REASONING if opening.rstrip().endswith(REASONING) else ""
+
+    def _ready(self, questions: Sequence[_Question], *, template_options: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         inputs = self._processor.apply_chat_template(
             [_conversation(one) for one in questions],
             add_generation_prompt=True,
@@ -202,6 +210,7 @@ class _ChatModel:
             # A label may hold the text of a control token.
             sanitize_control_tokens=True,
             processor_kwargs={"padding": True},
+            **template_options,
         )
         return {name: to_device(tensor, self._model.device) for name, tensor in inputs.items()}
 

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from vpdata.config import public
 from vpdata.models.catalogue import licence_of
 from vpdata.models.ports import ModelCard
 from vpdata.models.torch_settings import Dtype, FetchedSettings
@@ -29,7 +28,7 @@ class ClipSettings(FetchedSettings):
 
     def _card(self, role: str, asked: Mapping[str, object]) -> ModelCard:
         options = {"dtype": self.dtype, **asked}
-        return self.weights_card(role, name=public(self.weights), package="open_clip_torch", options=options)
+        return self.weights_card(role, name=self.weights_name, package="open_clip_torch", options=options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from importlib import resources as package_files
 from pathlib import Path
 
@@ -31,6 +32,6 @@ def read_vocabulary(name: str) -> tuple[str, ...]:
     names = tuple(line for line in lines if line and not line.startswith("#"))
     if not names:
         raise ConfigError(f"the vocabulary {name} holds no names, wanted one a line")
-    if twice := next((one for index, one in enumerate(names) if one in names[:index]), None):
-        raise ConfigError(f"the vocabulary {name} holds {twice!r} twice, wanted each name once")
+    if twice := [one for one, count in Counter(names).items() if count > 1]:
+        raise ConfigError(f"the vocabulary {name} holds {twice[0]!r} twice, wanted each name once")
     return names
