@@ -178,13 +178,23 @@ def test_figures_of_another_device_or_size_are_not_mixed(tmp_path, monkeypatch):
         command.main()
 
 
+@pytest.mark.parametrize("wanted", ["0", "ours=0", "ours", "mine=3", "ours=3;plain=2"])
+def test_number_of_clips_that_is_none_is_refused(wanted, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gpu_pipeline", "--tiny", "--clips", wanted])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert f"got '{wanted}', wanted a number or such as ours=32" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_every_row_of_every_stage_runs_on_tiny_models(tmp_path):
     file = tmp_path / "results.json"
     call = [sys.executable, "-m", "benchmark.perf.gpu_pipeline", "--tiny", "--results", str(file)]
+    call += ["--clips", "ours=3,plain=1"]
     done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True)
-    found = {(row["row"], row["stage"]): row["clips_per_s"] for row in json.loads(file.read_text())}
+    found = {(row["row"], row["stage"]): (row["num_clips"], row["clips_per_s"]) for row in json.loads(file.read_text())}
     assert len(found) == 9
-    assert all(rate > 0 for rate in found.values())
+    assert {row: num_clips for (row, _), (num_clips, _) in found.items()} == {"ours": 3, "batched": 2, "plain": 1}
+    assert all(rate > 0 for _, rate in found.values())
     assert "no figure means more" in done.stdout
     assert "PASS" not in done.stdout

@@ -9,7 +9,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,6 +32,9 @@ from vpdata.models.huggingface.settings import GroundingDinoSettings, VlmSetting
 
 Result = TypeVar("Result")
 
+_NUM_CLIPS = {"ours": 32, "batched": 8, "plain": 2}
+_NUM_TINY_CLIPS = dict.fromkeys(_NUM_CLIPS, 2)
+"""A plain row takes a minute a clip."""
 _SCRATCH_GB = 24
 """Of checkpoints, most of it the captioner's."""
 
@@ -55,11 +59,16 @@ def main() -> None:
         # A kept folder may see both sizes: a GPU may come later.
         weights = (args.folder or Path(folder)) / ("weights-tiny" if args.tiny else "weights")
         for one in _measure_all(Path(folder), weights, args, gpu, device):
-            print(table.line(one), file=sys.stderr, flush=True)
+            _say(table.line(one))
             measured.append(one)
             if args.results:
                 _keep(args.results, one)
     print(table.tables(table.read_results(args.results) if args.results else measured))
+
+
+def _say(text: str) -> None:
+    """With the time, since most of a short call is loading."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def _arguments() -> argparse.Namespace:
@@ -67,7 +76,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--tiny", action="store_true", help="tiny models and clips on the CPU, as where no GPU is: proves that it runs"
     )
-    parser.add_argument("--clips", type=int, help="number of clips (default 32, tiny 2); a plain row takes long")
+    parser.add_argument(
+        "--clips", type=_num_clips, help="number of clips, or of each row: ours=32,batched=8,plain=2 (default; tiny 2)"
+    )
     parser.add_argument("--rows", type=_names(ROWS), default=ROWS, help="comma-separated, of plain,batched,ours")
     parser.add_argument("--stages", type=_names(STAGES), default=STAGES, help="comma-separated")
     parser.add_argument(
@@ -87,6 +98,22 @@ def _names(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
     return read
 
 
+def _num_clips(text: str) -> dict[str, int]:
+    """Of each row that is named; one number is that of all."""
+    try:
+        given = dict.fromkeys(_NUM_CLIPS, int(text)) if text.isdigit() else _by_row(text)
+    except ValueError:
+        given = {}
+    if not given or set(given) - set(ROWS) or min(given.values()) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a number or such as ours=32,batched=8,plain=2")
+    return given
+
+
+def _by_row(text: str) -> dict[str, int]:
+    pairs = (one.partition("=") for one in text.split(","))
+    return {row: int(number) for row, _, number in pairs}
+
+
 def _measure_all(
     folder: Path, weights: Path, args: argparse.Namespace, gpu: str | None, device: str
 ) -> Iterator[Measured]:
@@ -98,12 +125,19 @@ def _measure_all(
     if args.tiny:
         # Threads that share a tiny sum wait for each other longer than it takes.
         os.environ["OMP_NUM_THREADS"] = "1"
-    _make_checkpoints(folder / "making", weights, args)
+    num_clips = {**(_NUM_TINY_CLIPS if args.tiny else _NUM_CLIPS), **(args.clips or {})}
     format = workload.TINY if args.tiny else workload.FULL
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        drawn = pool.submit(workload.make_clips, max(num_clips[row] for row in args.rows), format)
+        _make_checkpoints(folder / "making", weights, args)
+        _say(f"checkpoints are in {weights}")
+        clips = drawn.result()
+    _say(f"{len(clips)} clips are drawn")
     bench = _Bench(
         folder=folder,
         weights=weights,
-        clips=workload.make_clips(args.clips or (2 if args.tiny else 32), format),
+        clips=clips,
+        num_clips=num_clips,
         config=settings_on(weights, is_tiny=args.tiny),
         is_tiny=args.tiny,
         gpu=gpu,
@@ -131,42 +165,45 @@ class _Bench:
     folder: Path
     weights: Path
     clips: Sequence[TrueClip]
+    num_clips: Mapping[str, int]
+    """How many of them each row gets."""
     config: BuildConfig
     is_tiny: bool
     gpu: str | None
     device: str
 
     def measured(self, row: str, stage: str) -> Measured:
+        clips = self.clips[: self.num_clips[row]]
         num_workers = self._num_workers(stage) if row == "ours" else 1
-        reading = self._ours(stage, num_workers) if row == "ours" else self._script(row, stage)
+        reading = self._ours(stage, clips, num_workers) if row == "ours" else self._script(row, stage, clips)
         return Measured(
             row=row,
             stage=stage,
-            clips_per_s=len(self.clips) / reading.wall_s if reading else None,
+            clips_per_s=len(clips) / reading.wall_s if reading else None,
             busy_frac=reading.busy_frac if reading else None,
             peak_gb=reading.peak_gb if reading else None,
-            num_clips=len(self.clips),
+            num_clips=len(clips),
             num_workers=num_workers,
             device=self.device,
             is_tiny=self.is_tiny,
         )
 
-    def _ours(self, stage: str, num_workers: int) -> Reading:
+    def _ours(self, stage: str, clips: Sequence[TrueClip], num_workers: int) -> Reading:
         return ours.measure(
             stage,
-            self.clips,
+            clips,
             config=self.config,
             num_workers=num_workers,
             folder=self.folder,
             gpu=self.gpu,
         )
 
-    def _script(self, row: str, stage: str) -> Reading | None:
+    def _script(self, row: str, stage: str, clips: Sequence[TrueClip]) -> Reading | None:
         return _apart(
             scripts.measure,
             stage,
             row,
-            self.clips,
+            clips,
             weights=self.weights,
             device="cpu" if self.is_tiny else "cuda",
             num_tokens=TINY_TOKENS if self.is_tiny else FULL_TOKENS,
