@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,7 @@ import msgspec
 
 from vpdata import codec
 from vpdata.dataset import layout
+from vpdata.dataset.look_alikes import Looks, look_alikes
 from vpdata.dataset.run import parquet_bytes, read_table
 from vpdata.errors import ConfigError, RunError
 from vpdata.storage import Folder
@@ -72,6 +73,32 @@ class SplitFacts:
     """Clips at most so far from a held-out one, by perceptual hash, are look-alikes."""
     look_alike_cosine: float
     """And so are clips whose embedding is at least so near."""
+
+
+def write_split(
+    run_folder: Folder,
+    facts: SplitFacts,
+    *,
+    videos: Mapping[str, str | None],
+    shown: Sequence[Looks],
+    others: Sequence[Looks],
+) -> tuple[str, int]:
+    """Write `splits/<name>.parquet` of a run; its uri, and how many of `others` look like what is held out.
+
+    `videos`: what is held out, with the hash of each file where it is known; `shown`: their clips; `others`: those of
+    the data set's clips that are of other videos.
+    """
+    limits = {"max_distance_frac": facts.look_alike_frac, "min_cosine": facts.look_alike_cosine}
+    alike = list(look_alikes(others, shown, **limits))
+    rows = [SplitRow(kind="video", id=video, content_hash=content_hash) for video, content_hash in videos.items()]
+    rows += [SplitRow(kind="clip", id=one.id, phash=one.phash, embedding=one.embedding) for one in shown]
+    rows += [
+        SplitRow(kind="look_alike", id=one.id, like=one.like, distance_frac=one.distance_frac, cosine=one.cosine)
+        for one in alike
+    ]
+    folder, name = run_folder.child(layout.SPLITS), f"{facts.name}.parquet"
+    folder.write(name, split_bytes(facts, rows))
+    return f"{folder.uri}/{name}", len(alike)
 
 
 def split_bytes(facts: SplitFacts, rows: Sequence[SplitRow]) -> bytes:
