@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from vpdata.dataset import layout
 from vpdata.dataset.clip_looks import ClipLooks, clip_looks
 from vpdata.dataset.look_alikes import LookAlike, Looks, look_alikes
-from vpdata.dataset.run import Run, read_table
+from vpdata.dataset.run import Run
 from vpdata.dataset.split import SplitFacts, SplitRow, read_rows_of_split, read_split
-from vpdata.errors import ConfigError, RunError
+from vpdata.dataset.unsplit import clips_of_latents
+from vpdata.errors import ConfigError
 from vpdata.storage import Folder
 
 _log = logging.getLogger(__name__)
@@ -77,14 +78,8 @@ def check_latents(run: Run, latents: Folder) -> Iterator[str]:
 
     RunError where the folder holds no latents.
     """
-    folder = latents.child(layout.INDEX)
-    names = folder.names(".parquet")
-    if not latents.exists(layout.LATENTS_CONFIG) or not names:
-        raise RunError(f"{latents.uri} holds no encoded latents; give the folder that `vpdata encode --output` wrote")
-    clips: set[tuple[str, str]] = set()
-    for name in names:
-        table = read_table(folder, name, columns=["clip_id", "video_id"])
-        clips.update(zip(table["clip_id"].to_pylist(), table["video_id"].to_pylist(), strict=True))
+    table = clips_of_latents(latents)
+    clips = set(zip(table["clip_id"].to_pylist(), table["video_id"].to_pylist(), strict=True))
     for name in run.folder.child(layout.SPLITS).names(".parquet"):
         where = f"{layout.SPLITS}/{name}"
         split = read_split(f"{run.folder.uri}/{where}")
