@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -133,10 +134,7 @@ def read_split(uri: str) -> Split:
     if uri == NO_SPLIT:
         _log.warning("data.split is none: NO CLIP IS HELD OUT; what is trained so must not be measured on this run")
         return Split()
-    parent, _, name = uri.rpartition("/")
-    folder = Folder(parent or ("/" if uri.startswith("/") else "."))
-    if not name or not folder.exists(name):
-        raise ConfigError(f"data.split: there is no {uri}; give the file that the benchmark wrote, or none")
+    folder, name = _place(uri)
     try:
         rows = read_table(folder, name, columns=["kind", "id"], remedy=_REMEDY).to_pylist()
     except RunError as error:
@@ -147,3 +145,24 @@ def read_split(uri: str) -> Split:
             raise ConfigError(f"data.split: {uri}: got the row {row}, wanted an id and one of the kinds {_KINDS}")
         ids[row["kind"]].add(row["id"])
     return Split(videos=frozenset(ids["video"]), clips=frozenset(ids["clip"] | ids["look_alike"]))
+
+
+def identities(uris: Sequence[str]) -> list[dict[str, str]]:
+    """`name`, without its folder, and `sha256` of each file of a split, sorted; [] for "none".
+
+    ConfigError for a file that is not there.
+    """
+    found: list[dict[str, str]] = []
+    for uri in set(uris) - {NO_SPLIT}:
+        folder, name = _place(uri)
+        found.append({"name": name, "sha256": hashlib.sha256(folder.read(name)).hexdigest()})
+    return sorted(found, key=lambda one: (one["name"], one["sha256"]))
+
+
+def _place(uri: str) -> tuple[Folder, str]:
+    """Folder and name of a file that is there."""
+    parent, _, name = uri.rpartition("/")
+    folder = Folder(parent or ("/" if uri.startswith("/") else "."))
+    if not name or not folder.exists(name):
+        raise ConfigError(f"data.split: there is no {uri}; give the file that the benchmark wrote, or none")
+    return folder, name
