@@ -160,6 +160,16 @@ def test_sequences_of_davis_are_found(sources, tmp_path, capsys):
     assert check(run) == []
 
 
+def test_video_that_cannot_be_read_to_its_end_is_named_and_costs_no_other(published, tmp_path, caplog):
+    shutil.copytree(published, tmp_path / "data")
+    write_video(tmp_path / "data" / RAW / SCALED, film(1)[:30], fps=12)  # its case ends at frame 44
+    run = run_of(tmp_path / "run", {"mine-1": published / RAW / SAME, "mine-2": tmp_path / "data" / RAW / SCALED})
+    assert main(["hold-out", "--run", run.folder.uri, "--published", str(tmp_path / "data")]) == 0
+    (warned,) = [line for line in caplog.messages if "cannot be read" in line]
+    assert warned.startswith("s-000000000002-2-20-1 cannot be read, so that nothing is compared with it: ")
+    assert split_of(run)[1] == set()
+
+
 def test_spans_of_the_published_benchmark_are_found_in_an_import(published, tmp_path):
     shutil.copytree(published, tmp_path / "data", ignore=shutil.ignore_patterns("our_*.csv"))
     write_video(tmp_path / "data" / RAW / SCALED, film(1) // 2, fps=12)  # of other bytes, and darker
