@@ -64,7 +64,7 @@ BENCH_CONFIG ?= configs/vpbench_demo.yaml
 endif
 BENCH_CONFIG ?= configs/vpbench.yaml
 
-# What is there stays: of a whole benchmark `make` says how to make it anew, and an unfinished one goes on.
+# What is there stays: of a whole benchmark `make` says how to make it anew. An unfinished one is begun anew.
 vpbench: .venv/.base $(filter runs/demo/report.html,$(RUN)/report.html)
 	$(BIN)/python -m benchmark make --run $(RUN) --config $(BENCH_CONFIG) $(if $(INPUT),--input $(INPUT))
 	$(BIN)/vpdata check $(RUN)

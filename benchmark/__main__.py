@@ -11,6 +11,7 @@ from vpdata.options import exit_code
 
 COMMANDS = {
     "make": ("benchmark.split.command", "make the benchmark from a finished run, and the split that holds it out"),
+    "hold-out": ("benchmark.split.hold_out", "hold a benchmark that was made of something else out of a run"),
     "run": ("benchmark.running", "run methods on the cases"),
     "score": ("benchmark.scoring", "measure the results"),
     "report": ("benchmark.report.command", "write the page, the Markdown and the LaTeX table"),

@@ -33,6 +33,8 @@ Operation = Literal["add", "remove", "swap", "change"]
 FACTS, CASES = "bench.yaml", "cases.parquet"
 EXPORT = "export"
 """Folder of the same in the published layout."""
+SPLIT = "split.parquet"
+"""The split that was written with it, so that another run can be held apart from it too."""
 LONG: tuple[Subset, ...] = ("L", "edit-L")
 """Subsets whose cases are used at their whole length."""
 

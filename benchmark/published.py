@@ -54,8 +54,12 @@ class PublishedMedia:
     rows: Mapping[str, _Row]
     """By case id."""
 
+    def video(self, case: Case) -> Path:
+        """The whole video that the case is a span of."""
+        return self.root / files.video_uri(self.rows[case.id].name)
+
     def frames(self, case: Case, indices: Sequence[int]) -> NDArray[np.uint8]:
-        path = self.root / files.video_uri(self.rows[case.id].name)
+        path = self.video(case)
         wanted = {case.start_frame + index for index in indices}
         found = [frame for number, frame in _frames(path, stop=max(wanted) + 1) if number in wanted]
         if len(found) < len(wanted):

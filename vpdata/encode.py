@@ -11,6 +11,7 @@ from vpdata.backbones.settings import BackboneSettings
 from vpdata.config import to_plain
 from vpdata.dataset.latents import LatentFacts
 from vpdata.dataset.split import read_split
+from vpdata.dataset.unsplit import warn_of_unsplit
 from vpdata.engine import EngineSettings
 from vpdata.engine.encode import EncodeSummary, encode_run
 from vpdata.options import EncodeOptions
@@ -61,6 +62,7 @@ def run(options: EncodeOptions, config: EncodeConfig) -> EncodeSummary:
         takes_first_frame=spec.takes_first_frame,
     )
     weights = config.backbone.weights
+    warn_of_unsplit([options.run_uri], [config.data.split])
     return encode_run(
         options.run_uri,
         options.output_uri,

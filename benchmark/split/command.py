@@ -47,7 +47,7 @@ def main(args: argparse.Namespace) -> int:
             "long cases are cut again from the sources: give what the run was built from as --input, or "
             "--set num_long=0 --set num_long_edits=0"
         )
-    build = _build_config(run, args.build_config)
+    build = build_config(run, args.build_config)
     if settings.num_long and build is None:
         raise RunError(
             f"{args.run} was imported: it has no detector or tracker to follow long clips with; --set num_long=0 "
@@ -63,25 +63,26 @@ def main(args: argparse.Namespace) -> int:
     for lost in facts["unusable"]:
         print(f"not used: {lost['id']}: {lost['why']}: {lost['detail']}")
     print(f"{output.uri}: {', '.join(f'{num} {subset}' for subset, num in facts['sizes'].items())}")
-    print(f"{args.run}/splits/{settings.name}.parquet: {_held_out_text(facts['held_out'])}")
+    print(f"{args.run}/splits/{settings.name}.parquet: {held_out_text(facts['held_out'])}")
     return 0
 
 
-def _held_out_text(facts: Mapping[str, Any]) -> str:
+def held_out_text(facts: Mapping[str, Any]) -> str:
+    """One line on `HeldOutFacts`."""
     return (
         "{num_videos} videos with {num_clips} clips and {num_look_alikes} look-alikes are held out; {num_left} clips "
         "are left to train on"
     ).format_map(facts)
 
 
-def _build_config(run: Run, path: str | None) -> BuildConfig | None:
+def build_config(run: Run, path: str | None) -> BuildConfig | None:
     """Of a file, or as the run keeps it; None for a run that was imported."""
     from vpdata.build import BuildConfig, load_config
     from vpdata.config import fill
 
-    kept = run.config()["config"]
     if path:
         return load_config(path)
+    kept = run.config()["config"]
     return None if "import" in kept else fill(BuildConfig, kept, where="run.yaml: config")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import vpdata
 from benchmark.bench import Case
 from benchmark.split.categories import CATEGORIES
-from benchmark.split.held_out import HeldOutFacts
+from benchmark.split.held_out import HASHES_ALONE, HeldOutFacts
 from benchmark.split.operations import OPERATIONS
 from benchmark.split.settings import BenchSettings
 from vpdata.config import public, to_plain
@@ -63,10 +63,7 @@ def _warnings(settings: BenchSettings, cases: Sequence[Case], held_out: HeldOutF
         if operation not in operations:
             yield f"no edit is to {operation}: no clip bore it"
     if not held_out.has_embeddings:
-        yield (
-            "look-alikes were looked for by perceptual hash alone, which misses a copy of a film that was cut at other "
-            "times: the run has no embeddings; build it with detect.embedder, as configs/vpdata.yaml does"
-        )
+        yield HASHES_ALONE
     if held_out.num_left == 0:
         yield "nothing is left to train on: all clips are held out"
 

@@ -9,11 +9,16 @@ import pyarrow as pa
 
 from benchmark.split.settings import BenchSettings
 from vpdata.dataset import layout
-from vpdata.dataset.look_alikes import Looks, look_alikes
+from vpdata.dataset.look_alikes import Looks
 from vpdata.dataset.run import Run, read_table
-from vpdata.dataset.split import SplitFacts, SplitRow, split_bytes
+from vpdata.dataset.split import SplitFacts, write_split
 from vpdata.errors import RunError
 from vpdata.records import Clip
+
+HASHES_ALONE = (
+    "look-alikes were looked for by perceptual hash alone, which misses a copy of a film that was cut at other times: "
+    "the run has no embeddings; build it with detect.embedder, as configs/vpdata.yaml does"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +36,7 @@ class HeldOutFacts:
     """Whether look-alikes were looked for by embedding too."""
 
 
-def write_split(
+def hold_out_cases(
     run: Run,
     settings: BenchSettings,
     *,
@@ -48,28 +53,20 @@ def write_split(
     shown = [one for one in looks if videos_of[one.id] in videos]
     shown += [Looks(id=clip.id, phash=clip.phash) for clip in long_clips if clip.id not in videos_of]
     others = [one for one in looks if one.id in packed and packed[one.id] not in videos]
-    alike = list(
-        look_alikes(others, shown, max_distance_frac=settings.look_alike_frac, min_cosine=settings.look_alike_cosine)
-    )
     facts = SplitFacts(
         name=settings.name,
         seed=settings.seed,
         look_alike_frac=settings.look_alike_frac,
         look_alike_cosine=settings.look_alike_cosine,
     )
-    rows = [SplitRow(kind="video", id=video, content_hash=hash_of[video]) for video in videos]
-    rows += [SplitRow(kind="clip", id=one.id, phash=one.phash, embedding=one.embedding) for one in shown]
-    rows += [
-        SplitRow(kind="look_alike", id=one.id, like=one.like, distance_frac=one.distance_frac, cosine=one.cosine)
-        for one in alike
-    ]
-    run.folder.child(layout.SPLITS).write(f"{settings.name}.parquet", split_bytes(facts, rows))
+    hash_of_held_out = {video: hash_of[video] for video in videos}
+    _, num_alike = write_split(run.folder, facts, videos=hash_of_held_out, shown=shown, others=others)
     num_clips = sum(video in videos for video in packed.values())
     return HeldOutFacts(
         num_videos=len(videos),
         num_clips=num_clips,
-        num_look_alikes=len(alike),
-        num_left=len(packed) - num_clips - len(alike),
+        num_look_alikes=num_alike,
+        num_left=len(packed) - num_clips - num_alike,
         has_embeddings=any(one.embedding for one in shown),
     )
 

@@ -16,6 +16,7 @@ from benchmark.bench import (
     EXPORT,
     FACTS,
     LONG,
+    SPLIT,
     Case,
     Category,
     FolderMedia,
@@ -31,12 +32,13 @@ from benchmark.split.categories import CATEGORIES, offers_of
 from benchmark.split.draw import Budget, Candidate, Drawn, draw
 from benchmark.split.edits import WriteWords, make_edits
 from benchmark.split.facts import facts_of
-from benchmark.split.held_out import write_split
+from benchmark.split.held_out import hold_out_cases
 from benchmark.split.settings import BenchSettings
 from benchmark.split.shots import ShotCutter
 from benchmark.split.unusable import UnusableError, Why
 from benchmark.split.write_published import write_published
 from vpdata.codec import to_builtins
+from vpdata.dataset import layout
 from vpdata.dataset.reader import open_dataset
 from vpdata.dataset.run import Run, parquet_bytes
 from vpdata.errors import RunError
@@ -167,13 +169,14 @@ def make_bench(maker: Maker) -> Mapping[str, Any]:
         )
     _remove_others(output, cases)
     output.write(CASES, parquet_bytes(cases_table(cases)))
-    held_out = write_split(
+    held_out = hold_out_cases(
         run,
         settings,
         packed=maker.found.videos_of,
         videos=sorted({case.video_id for case in cases}),
         long_clips=maker.long_clips(cases),
     )
+    output.write(SPLIT, run.folder.child(layout.SPLITS).read(f"{settings.name}.parquet"))
     write_published(cases, FolderMedia(output), output.child(EXPORT))
     facts = facts_of(maker, cases, held_out)
     # Last: a folder with it is whole.

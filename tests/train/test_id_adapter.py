@@ -1,5 +1,6 @@
 """Stage 2: the ID adapter on a frozen context encoder."""
 
+import json
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -83,10 +84,11 @@ def test_two_processes_learn_what_one_learns(whole, context_encoder, tmp_path, m
 
 @pytest.mark.parametrize("scope", ["id_only", "joint"])
 @pytest.mark.parametrize("scheme", ["other_window", "same_window"])
-def test_only_the_adapter_is_trained_and_all_of_it_in_the_end(context_encoder, scheme, scope):
+def test_only_the_adapter_is_trained_and_all_of_it_in_the_end(context_encoder, tmp_path, scheme, scope):
     model = load_context_encoder(context_encoder, small_backbone("wan"), fingerprint=FINGERPRINT)
     identity = IdentitySettings(rank=4, alpha=4, scope=scope)
-    trainee = id_adapter_trainee(model, identity=identity, scheme=scheme, seed=1)
+    splits = [{"name": "mine.parquet", "sha256": "0" * 64}]
+    trainee = id_adapter_trainee(model, identity=identity, scheme=scheme, seed=1, splits=splits)
     assert_only_trainable(trainee)
     (batch,) = next(RandomBatches(model.backbone, pairs=True).epoch(0))
     step = training_loss(trainee, trainee.model, batch, seed=1, dtype=torch.float32, settings=LossSettings())
@@ -95,6 +97,8 @@ def test_only_the_adapter_is_trained_and_all_of_it_in_the_end(context_encoder, s
         # A new adapter's second matrices are zero, and all gradients of its first ones behind them.
         assert parameter.grad is not None, key
         assert parameter.grad.any() == ("lora_B" in key), key
+    trainee.save(tmp_path, trainee.parameters())
+    assert json.loads((tmp_path / "id_adapter_config.json").read_text())["training_data"] == {"splits": splits}
 
 
 @pytest.mark.parametrize("scheme", ["other_window", "same_window"])

@@ -145,7 +145,9 @@ def test_folders_of_different_frame_rates_are_refused(folders, tmp_path):
         opened(data_of(folders["first"], tmp_path / "faster"), output=tmp_path)
 
 
-def test_what_any_of_several_splits_holds_out_is_not_trained_on(folders, tmp_path):
+def test_what_any_of_several_splits_holds_out_is_not_trained_on_and_folders_without_any_are_named(
+    folders, tmp_path, caplog
+):
     for name, kind, held_out in (("a", "video", "video-0"), ("b", "clip", "clip-11")):
         pq.write_table(pa.table({"kind": [kind], "id": [held_out]}), tmp_path / f"{name}.parquet")
     splits = tuple(str(tmp_path / f"{name}.parquet") for name in "ab")
@@ -158,6 +160,9 @@ def test_what_any_of_several_splits_holds_out_is_not_trained_on(folders, tmp_pat
         for clip in batch.clip_ids
     }
     assert (FIRST | SECOND) - seen == {"clip-0", "clip-1", "clip-11"}
+    assert "holds out nothing" not in caplog.text
+    opened(data_of(*folders.values(), split=splits[0]), output=tmp_path)
+    assert f"{folders['second']}: data.split holds out nothing of it" in caplog.text
 
 
 @pytest.mark.parametrize(

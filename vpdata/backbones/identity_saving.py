@@ -25,16 +25,27 @@ CONFIG_FILE = "id_adapter_config.json"
 _PREFIX = "transformer."
 
 
-def save_id_adapter(folder: str | Path, adapter: IdentityAdapter, tensors: Mapping[str, Tensor] | None = None) -> None:
+def save_id_adapter(
+    folder: str | Path,
+    adapter: IdentityAdapter,
+    tensors: Mapping[str, Tensor] | None = None,
+    *,
+    training_data: Mapping[str, Any] | None = None,
+) -> None:
     """Write `pytorch_lora_weights.safetensors` and, last, `id_adapter_config.json`.
 
-    `tensors`: the trained parameters by the transformer's names, gathered where they were sharded.
+    `tensors`: the trained parameters by the transformer's names, gathered where they were sharded; `training_data`: as
+    of `save_context_encoder`.
     """
     weights = adapter.state_dict(tensors)
     weights = {f"{_PREFIX}{key}": tensor.detach().contiguous().cpu() for key, tensor in weights.items()}
     lora = {f"{_PREFIX}{key}": value for key, value in _lora_metadata(adapter).items()}
     metadata = {"format": "pt", LORA_ADAPTER_METADATA_KEY: json.dumps(lora, sort_keys=True)}
-    config = {"backbone": to_plain(adapter.backbone.spec), "settings": to_plain(adapter.settings)}
+    config = {
+        "backbone": to_plain(adapter.backbone.spec),
+        "settings": to_plain(adapter.settings),
+        "training_data": training_data,
+    }
     target = Folder(str(folder))
     target.write(WEIGHTS_FILE, save(weights, metadata))
     target.write(CONFIG_FILE, json.dumps(config, indent=2, sort_keys=True).encode())

@@ -33,17 +33,20 @@ def save_context_encoder(
     encoder: ContextEncoderSettings,
     injection: InjectionSettings,
     fingerprint: str,
+    training_data: Mapping[str, Any] | None = None,
 ) -> None:
     """Write `model.safetensors` and, last, `config.json` into the folder.
 
     `tensors` is the encoder's whole `state_dict`, gathered where it was sharded; `fingerprint` is that of the VAE and
-    text encoder that it was trained with (`loading.fingerprint`).
+    text encoder that it was trained with (`loading.fingerprint`). `training_data`: what was held out of it, plain data
+    that is kept as it is; None where that is not known.
     """
     config = {
         "backbone": to_plain(spec),
         "encoder": to_plain(encoder),
         "injection": to_plain(injection),
         "fingerprint": fingerprint,
+        "training_data": training_data,
         "num_parameters": sum(tensor.numel() for tensor in tensors.values()),
     }
     target = Folder(str(folder))
@@ -61,6 +64,8 @@ class SavedEncoder:
     injection: InjectionSettings
     tensors: Mapping[str, Tensor]
     """In the precision that they were trained in."""
+    training_data: Mapping[str, Any] | None
+    """As it was saved; None too for an encoder from before this was known."""
 
     def copy_to(self, encoder: ContextEncoder) -> None:
         """Give an encoder these weights, in its own precision; BackendError for one of another size."""
@@ -92,6 +97,7 @@ def read_context_encoder(folder: str | Path, spec: BackboneSpec, *, fingerprint:
             encoder=fill(ContextEncoderSettings, config["encoder"]),
             injection=fill(InjectionSettings, config["injection"]),
             tensors=load(source.read(WEIGHTS_FILE)),
+            training_data=config.get("training_data"),
         )
         trained_with = config["fingerprint"]
     except (ValueError, KeyError, TypeError, SafetensorError, ConfigError) as error:

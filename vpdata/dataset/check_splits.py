@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-import pyarrow as pa
-
-from vpdata.dataset import index, layout
+from vpdata.dataset import layout
+from vpdata.dataset.clip_looks import ClipLooks, clip_looks
 from vpdata.dataset.look_alikes import LookAlike, Looks, look_alikes
-from vpdata.dataset.reader import index_files, open_dataset
-from vpdata.dataset.run import Run, read_table
+from vpdata.dataset.run import Run
 from vpdata.dataset.split import SplitFacts, SplitRow, read_rows_of_split, read_split
-from vpdata.errors import ConfigError, RunError
+from vpdata.dataset.unsplit import clips_of_latents
+from vpdata.errors import ConfigError
 from vpdata.storage import Folder
 
 _log = logging.getLogger(__name__)
-
-_COLUMNS = ("id", "phash", "video_id", "video_content_hash")
 
 
 def check_splits(run: Run) -> Iterator[tuple[str, str]]:
@@ -40,35 +36,11 @@ def check_splits(run: Run) -> Iterator[tuple[str, str]]:
             continue
         facts, rows = read
         needs_embeddings = any(row.embedding for row in rows)
-        for problem in _problems(facts, rows, _clips(run, with_embeddings=needs_embeddings)):
+        for problem in _problems(facts, rows, clip_looks(run, with_embeddings=needs_embeddings)):
             yield where, problem
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Clip:
-    looks: Looks
-    video_id: str
-    content_hash: str
-
-
-def _clips(run: Run, *, with_embeddings: bool) -> list[_Clip]:
-    root, names = index_files(run.folder.uri)
-    table: pa.Table = index.read_index(root.child(layout.INDEX), names, _COLUMNS)
-    embeddings: dict[str, str] = {}
-    if with_embeddings:
-        records = (sample.record for sample in open_dataset(run.folder.uri))
-        embeddings = {record.id: record.embedding.values for record in records if record.embedding}
-    return [
-        _Clip(
-            looks=Looks(id=row["id"], phash=row["phash"], embedding=embeddings.get(row["id"])),
-            video_id=row["video_id"],
-            content_hash=row["video_content_hash"],
-        )
-        for row in table.to_pylist()
-    ]
-
-
-def _problems(facts: SplitFacts, rows: Sequence[SplitRow], clips: Sequence[_Clip]) -> Iterator[str]:
+def _problems(facts: SplitFacts, rows: Sequence[SplitRow], clips: Sequence[ClipLooks]) -> Iterator[str]:
     of_kind = {kind: {row.id: row for row in rows if row.kind == kind} for kind in ("video", "clip", "look_alike")}
     videos, listed, alike = of_kind["video"], of_kind["clip"], of_kind["look_alike"]
     for row in listed.values():
@@ -79,7 +51,7 @@ def _problems(facts: SplitFacts, rows: Sequence[SplitRow], clips: Sequence[_Clip
     # A held-out video may have no clip in the index any more, so the split's own hashes count too.
     hashes = {clip.content_hash: clip.video_id for clip in clips if clip.video_id in videos}
     hashes |= {row.content_hash: row.id for row in videos.values() if row.content_hash}
-    left: list[_Clip] = []
+    left: list[ClipLooks] = []
     for clip in clips:
         name, row = clip.looks.id, listed.get(clip.looks.id)
         if clip.video_id in videos:
@@ -106,14 +78,8 @@ def check_latents(run: Run, latents: Folder) -> Iterator[str]:
 
     RunError where the folder holds no latents.
     """
-    folder = latents.child(layout.INDEX)
-    names = folder.names(".parquet")
-    if not latents.exists(layout.LATENTS_CONFIG) or not names:
-        raise RunError(f"{latents.uri} holds no encoded latents; give the folder that `vpdata encode --output` wrote")
-    clips: set[tuple[str, str]] = set()
-    for name in names:
-        table = read_table(folder, name, columns=["clip_id", "video_id"])
-        clips.update(zip(table["clip_id"].to_pylist(), table["video_id"].to_pylist(), strict=True))
+    table = clips_of_latents(latents)
+    clips = set(zip(table["clip_id"].to_pylist(), table["video_id"].to_pylist(), strict=True))
     for name in run.folder.child(layout.SPLITS).names(".parquet"):
         where = f"{layout.SPLITS}/{name}"
         split = read_split(f"{run.folder.uri}/{where}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ import msgspec
 
 from vpdata import codec
 from vpdata.dataset import layout
+from vpdata.dataset.look_alikes import Looks, look_alikes
 from vpdata.dataset.run import parquet_bytes, read_table
 from vpdata.errors import ConfigError, RunError
 from vpdata.storage import Folder
@@ -74,6 +76,32 @@ class SplitFacts:
     """And so are clips whose embedding is at least so near."""
 
 
+def write_split(
+    run_folder: Folder,
+    facts: SplitFacts,
+    *,
+    videos: Mapping[str, str | None],
+    shown: Sequence[Looks],
+    others: Sequence[Looks],
+) -> tuple[str, int]:
+    """Write `splits/<name>.parquet` of a run; its uri, and how many of `others` look like what is held out.
+
+    `videos`: what is held out, with the hash of each file where it is known; `shown`: their clips; `others`: those of
+    the data set's clips that are of other videos.
+    """
+    limits = {"max_distance_frac": facts.look_alike_frac, "min_cosine": facts.look_alike_cosine}
+    alike = list(look_alikes(others, shown, **limits))
+    rows = [SplitRow(kind="video", id=video, content_hash=content_hash) for video, content_hash in videos.items()]
+    rows += [SplitRow(kind="clip", id=one.id, phash=one.phash, embedding=one.embedding) for one in shown]
+    rows += [
+        SplitRow(kind="look_alike", id=one.id, like=one.like, distance_frac=one.distance_frac, cosine=one.cosine)
+        for one in alike
+    ]
+    folder, name = run_folder.child(layout.SPLITS), f"{facts.name}.parquet"
+    folder.write(name, split_bytes(facts, rows))
+    return f"{folder.uri}/{name}", len(alike)
+
+
 def split_bytes(facts: SplitFacts, rows: Sequence[SplitRow]) -> bytes:
     """The Parquet file, rows sorted; equal rows give equal bytes."""
     ordered = sorted(rows, key=lambda row: (_KINDS.index(row.kind), row.id))
@@ -106,10 +134,7 @@ def read_split(uri: str) -> Split:
     if uri == NO_SPLIT:
         _log.warning("data.split is none: NO CLIP IS HELD OUT; what is trained so must not be measured on this run")
         return Split()
-    parent, _, name = uri.rpartition("/")
-    folder = Folder(parent or ("/" if uri.startswith("/") else "."))
-    if not name or not folder.exists(name):
-        raise ConfigError(f"data.split: there is no {uri}; give the file that the benchmark wrote, or none")
+    folder, name = _place(uri)
     try:
         rows = read_table(folder, name, columns=["kind", "id"], remedy=_REMEDY).to_pylist()
     except RunError as error:
@@ -120,3 +145,24 @@ def read_split(uri: str) -> Split:
             raise ConfigError(f"data.split: {uri}: got the row {row}, wanted an id and one of the kinds {_KINDS}")
         ids[row["kind"]].add(row["id"])
     return Split(videos=frozenset(ids["video"]), clips=frozenset(ids["clip"] | ids["look_alike"]))
+
+
+def identities(uris: Sequence[str]) -> list[dict[str, str]]:
+    """`name`, without its folder, and `sha256` of each file of a split, sorted; [] for "none".
+
+    ConfigError for a file that is not there.
+    """
+    found: list[dict[str, str]] = []
+    for uri in set(uris) - {NO_SPLIT}:
+        folder, name = _place(uri)
+        found.append({"name": name, "sha256": hashlib.sha256(folder.read(name)).hexdigest()})
+    return sorted(found, key=lambda one: (one["name"], one["sha256"]))
+
+
+def _place(uri: str) -> tuple[Folder, str]:
+    """Folder and name of a file that is there."""
+    parent, _, name = uri.rpartition("/")
+    folder = Folder(parent or ("/" if uri.startswith("/") else "."))
+    if not name or not folder.exists(name):
+        raise ConfigError(f"data.split: there is no {uri}; give the file that the benchmark wrote, or none")
+    return folder, name

@@ -7,9 +7,9 @@ from collections.abc import Collection
 from typing import Any
 
 from vpdata.dataset import index, layout
-from vpdata.dataset.look_alikes import Looks, look_alikes
+from vpdata.dataset.look_alikes import Looks
 from vpdata.dataset.run import Run
-from vpdata.dataset.split import SplitFacts, SplitRow, split_bytes
+from vpdata.dataset.split import SplitFacts, write_split
 
 _log = logging.getLogger(__name__)
 
@@ -30,19 +30,12 @@ def write_published_split(run: Run, held_out: Collection[str]) -> None:
     videos = {*held_out, *(video for video, content_hash in hash_of.items() if content_hash in hashes)}
     shown = [_looks(clip) for clip in clips if clip["video_id"] in videos]
     others = [_looks(clip) for clip in clips if clip["video_id"] not in videos]
-    alike = list(
-        look_alikes(others, shown, max_distance_frac=_FACTS.look_alike_frac, min_cosine=_FACTS.look_alike_cosine)
-    )
-    rows = [SplitRow(kind="video", id=video, content_hash=hash_of.get(video)) for video in videos]
-    rows += [SplitRow(kind="clip", id=one.id, phash=one.phash) for one in shown]
-    rows += [SplitRow(kind="look_alike", id=one.id, like=one.like, distance_frac=one.distance_frac) for one in alike]
-    name = f"{_FACTS.name}.parquet"
-    splits = run.folder.child(layout.SPLITS)
-    splits.write(name, split_bytes(_FACTS, rows))
+    hash_of_held_out = {video: hash_of.get(video) for video in videos}
+    uri, num_alike = write_split(run.folder, _FACTS, videos=hash_of_held_out, shown=shown, others=others)
     _log.info(
         "%d videos of the published validation, test and benchmark CSVs are held out, with %d clips, %d that look like "
-        "them, and %d left to train on: set data.split to %s/%s",
-        *(len(videos), len(shown), len(alike), len(others) - len(alike), splits.uri, name),
+        "them, and %d left to train on: set data.split to %s",
+        *(len(videos), len(shown), num_alike, len(others) - num_alike, uri),
     )
 
 

@@ -27,7 +27,8 @@ from vpdata.records import Clip, Record, Reject, Score, ScoreName, Source, Video
 from vpdata.stages.base import Rejected, Resources, Result
 
 _NUM_HASHED_FRAMES = 8
-_HASH_SAMPLE_FPS = 4.0
+HASH_SAMPLE_FPS = 4.0
+"""The frames of a hash are some of those at this rate."""
 _HASH_SHORT_SIDE_PX = 96
 _SPILL_IN_MEMORY_BYTES = 32 * 2**20
 
@@ -251,7 +252,7 @@ class _Encoding:
         size = {"width_px": reader.width_px, "height_px": reader.height_px}
         self._shot, self._start, self._scorer = shot, shot.stop, scorer
         self._writer = ClipWriter(**size, fps=reader.fps, settings=settings)
-        self._hashed = _Samples(**size, fps=reader.fps, sample_fps=_HASH_SAMPLE_FPS, short_side_px=_HASH_SHORT_SIDE_PX)
+        self._hashed = _Samples(**size, fps=reader.fps, sample_fps=HASH_SAMPLE_FPS, short_side_px=_HASH_SHORT_SIDE_PX)
         self._scored: _Samples | None = None
         if scorer:
             self._scored = _Samples(

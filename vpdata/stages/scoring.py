@@ -62,17 +62,18 @@ class Scoring:
         for scorer, card, frames in zip(self._scorers, self.models, samples, strict=False):
             values = scorer.score(frames, fps=len(frames) / record.clip.duration_s)
             scores |= {name: Score(name=name, value=value, model=_named(card)) for name, value in values.items()}
-        embedding = record.embedding
-        if self._embedder:
-            vector = self._embedder.embed(samples[-1])
-            length = float(np.linalg.norm(vector.astype(np.float64)))
-            if not 0 < length < np.inf:
-                detail = f"{_named(self.models[-1])} gave an embedding without a direction"
-                raise RejectItem(
-                    Reason.SCORE_FAILED, detail, got=f"length {length:g}", wanted="finite numbers, not all 0"
-                )
-            embedding = Embedding(model=_named(self.models[-1]), values=to_text(vector))
+        embedding = self.embedding(samples[-1]) if self._embedder else record.embedding
         return dataclasses.replace(record, scores=tuple(scores.values()), embedding=embedding)
+
+    def embedding(self, frames: Frames) -> Embedding:
+        """The embedder's, of its `samples`; RejectItem as of `measured`."""
+        assert self._embedder is not None, "asked for by who named one"
+        vector = self._embedder.embed(frames)
+        length = float(np.linalg.norm(vector.astype(np.float64)))
+        if not 0 < length < np.inf:
+            detail = f"{_named(self.models[-1])} gave an embedding without a direction"
+            raise RejectItem(Reason.SCORE_FAILED, detail, got=f"length {length:g}", wanted="finite numbers, not all 0")
+        return Embedding(model=_named(self.models[-1]), values=to_text(vector))
 
     @property
     def _models(self) -> list[Scorer | Embedder]:

@@ -20,6 +20,7 @@ from vpdata.backbones.settings import BackboneSettings
 from vpdata.dataset.latent_sets import open_latent_sets
 from vpdata.dataset.latents import EncodedWindow
 from vpdata.dataset.split import NO_SPLIT, joined, read_split
+from vpdata.dataset.unsplit import warn_of_unsplit
 from vpdata.errors import ConfigError
 from vpdata.train.batch import Batches
 from vpdata.train.captions import TextSettings
@@ -112,6 +113,9 @@ def open_data(
     """
     open_one = _encoded if settings.latents is not None else _online
     data = open_one(settings, backbone, output, pairs, seed, world)
+    with world.together("comparing data.split with what is trained on"):
+        if world.is_main:
+            warn_of_unsplit(settings.folders, settings.splits)
     told = read_spec(backbone).frame_rate
     if told is not None and not math.isclose(told, data.fps, rel_tol=1e-3):
         _log.warning(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from vpdata.backbones.port import Backbone, Conditions
 from vpdata.errors import ConfigError
 from vpdata.train import randomness
 from vpdata.train.batch import Batch
-from vpdata.train.trainee import Trainee, conditions_of
+from vpdata.train.trainee import Trainee, conditions_of, training_data
 
 Scheme = Literal["other_window", "same_window"]
 """other_window: identity from a disjoint window at low noise, as at inference; same_window: from the target itself at
@@ -27,9 +27,17 @@ its own noise, as VideoPainter trained it, for ablation."""
 
 
 def id_adapter_trainee(
-    inpainting: InpaintingBackbone, *, identity: IdentitySettings, scheme: Scheme, seed: int
+    inpainting: InpaintingBackbone,
+    *,
+    identity: IdentitySettings,
+    scheme: Scheme,
+    seed: int,
+    splits: Sequence[Mapping[str, str]] | None = None,
 ) -> Trainee:
-    """`inpainting` is the result of stage 1; `seed` decides the adapter's first weights and the noise of sources."""
+    """`inpainting` is the result of stage 1; `seed` decides the adapter's first weights and the noise of sources.
+
+    `splits`: `identities` of what is held out, as `save` writes it; None where that is not known.
+    """
     backbone = inpainting.backbone
     with torch.random.fork_rng(devices=[]):
         # The same on every rank, and after every resume.
@@ -60,7 +68,7 @@ def id_adapter_trainee(
         ).model
 
     def save(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-        save_id_adapter(folder, adapter, tensors)
+        save_id_adapter(folder, adapter, tensors, training_data=training_data(splits))
 
     return Trainee(
         name="id_adapter",

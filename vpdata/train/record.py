@@ -16,6 +16,7 @@ from vpdata import __version__
 from vpdata.backbones.saving import CONFIG_FILE, WEIGHTS_FILE
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.config import fill, public, to_plain
+from vpdata.dataset.split import identities
 from vpdata.errors import ConfigError, RunError
 from vpdata.models.weights import read_lock, weights_folder
 from vpdata.storage import Folder
@@ -27,6 +28,8 @@ from vpdata.train.world import World
 _log = logging.getLogger(__name__)
 
 _FILE = "run.yaml"
+_SPLITS = "splits"
+"""Which files `data.split` named. Other ones bind nobody: what they hold out decides, and `windows` tells of that."""
 _MAY_CHANGE = (
     "output",
     "stop_at_step",
@@ -78,7 +81,8 @@ def claim(settings: TrainSettings, *, facts: Mapping[str, str], world: World) ->
                 else:
                     _log.info("%s holds a training that came to nothing, and is taken for this one", folder)
             aside = folder / f".aside-{_FILE}"
-            aside.write_text(yaml.safe_dump({"code": _code(), **now}, sort_keys=False))
+            recorded = {"code": _code(), _SPLITS: identities(settings.data.splits), **now}
+            aside.write_text(yaml.safe_dump(recorded, sort_keys=False))
             aside.replace(folder / _FILE)
         except OSError as error:
             raise ConfigError(f"cannot write the training to {folder}: {error.strerror or error}") from error
@@ -95,6 +99,11 @@ def check_settings(settings: TrainSettings) -> None:
     """As `check_same`, for a process that does not look at the windows."""
     recorded = _recorded(Path(settings.output))
     check_same(settings, facts={"windows": recorded["windows"]})
+
+
+def recorded_splits(output: Path) -> list[dict[str, str]] | None:
+    """`identities` of the splits of the training in a folder; None where that is not known."""
+    return _recorded(output).get(_SPLITS) if (output / _FILE).exists() else None
 
 
 def _refuse_differing(facts: Mapping[str, Any], world: World) -> None:
@@ -128,6 +137,7 @@ def _refuse_another(folder: Path, now: Mapping[str, Any]) -> None:
     before = _recorded(folder)
     # Filled in, so that a setting that is new since then is taken for its default.
     before.pop("code")
+    before.pop(_SPLITS, None)
     before["settings"] = _public(fill(TrainSettings, before["settings"], where=f"{folder}/{_FILE}"))
     changed = _differing(before, now, free=_MAY_CHANGE)
     for name in [name for name in changed if name.split(".")[0] in _MAY_CHANGE_WITH_A_NOTE]:

@@ -24,7 +24,7 @@ from vpdata.train.loop import Loop, Outcome
 from vpdata.train.metrics import MetricsLog
 from vpdata.train.output import held_output
 from vpdata.train.parallel import lay_out, refuse_dtype
-from vpdata.train.record import claim, refuse_differing_settings
+from vpdata.train.record import claim, recorded_splits, refuse_differing_settings
 from vpdata.train.settings import TrainSettings
 from vpdata.train.stopping import stop_requests
 from vpdata.train.trainee import Trainee, assert_only_trainable, context_encoder_trainee
@@ -124,6 +124,7 @@ def fit(
 
 def open_trainee(settings: TrainSettings, backbone: Backbone, fingerprint: str) -> Trainee:
     """What the stage trains, as it is before the first step."""
+    splits = recorded_splits(Path(settings.output))
     if settings.context_encoder is None:
         return context_encoder_trainee(
             backbone,
@@ -131,12 +132,14 @@ def open_trainee(settings: TrainSettings, backbone: Backbone, fingerprint: str) 
             injection=settings.injection,
             fingerprint=fingerprint,
             start_from=settings.start_from,
+            splits=splits,
         )
     return id_adapter_trainee(
         load_context_encoder(settings.context_encoder, backbone, fingerprint=fingerprint),
         identity=settings.identity,
         scheme=settings.identity_scheme,
         seed=settings.seed,
+        splits=splits,
     )
 
 

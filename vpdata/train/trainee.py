@@ -5,11 +5,11 @@ The loop, the checkpoints and the parallelism know a stage by this type alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -67,14 +67,16 @@ def context_encoder_trainee(
     injection: InjectionSettings,
     fingerprint: str,
     start_from: str | None = None,
+    splits: Sequence[Mapping[str, str]] | None = None,
 ) -> Trainee:
     """Stage 1: the context encoder, in float32, on the frozen backbone.
 
     `fingerprint`: that of the VAE and text encoder behind the batches. `start_from`: folder of a trained encoder whose
     weights it begins with. BackendError where that is damaged or of another backbone, ConfigError where it was trained
-    with other settings.
+    with other settings. `splits`: `identities` of what is held out, as `save` writes it; None where that is not known.
     """
     trained = ContextEncoder(backbone, encoder).float()
+    data = training_data(splits)
     if start_from is not None:
         saved = read_context_encoder(start_from, backbone.spec, fingerprint=fingerprint)
         if (saved.encoder, saved.injection) != (encoder, injection):
@@ -83,6 +85,8 @@ def context_encoder_trainee(
                 f"injection {to_plain(injection)}, wanted {to_plain(saved.encoder)} and {to_plain(saved.injection)}"
             )
         saved.copy_to(trained)
+        if data is not None:
+            data["start_from"] = saved.training_data
     model = InpaintingBackbone(backbone, trained, injection)
 
     @cache
@@ -98,7 +102,13 @@ def context_encoder_trainee(
 
     def save(folder: Path, tensors: Mapping[str, Tensor]) -> None:
         save_context_encoder(
-            folder, tensors, spec=backbone.spec, encoder=encoder, injection=injection, fingerprint=fingerprint
+            folder,
+            tensors,
+            spec=backbone.spec,
+            encoder=encoder,
+            injection=injection,
+            fingerprint=fingerprint,
+            training_data=data,
         )
 
     return Trainee(
@@ -111,6 +121,11 @@ def context_encoder_trainee(
         sample_flops=sample_flops,
         save=save,
     )
+
+
+def training_data(splits: Sequence[Mapping[str, str]] | None) -> dict[str, Any] | None:
+    """What is saved with the weights, so that whoever measures them can tell what they may have seen."""
+    return None if splits is None else {"splits": list(splits)}
 
 
 def conditions_of(batch: Batch) -> Conditions:
