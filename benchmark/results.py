@@ -53,7 +53,9 @@ class MethodRecord:
     dilate_px: int = 0
     """How far the hole that the method was given reaches around the case's mask; negative where it was shrunk."""
     first_frame_given: bool = False
-    """Whether the true first frame was given, with no hole in it."""
+    """Whether the true first frame was given, with no hole in it; of an edit only by version 1."""
+    given_version: int = 1
+    """Of what methods are given: `MethodSettings.given_version`."""
     weights: Mapping[str, str] | None = field(default_factory=dict)
     """What is known of the model's weights: a name to a hash or a revision. None: there are none, and no results."""
     code_version: str = ""
@@ -63,6 +65,10 @@ class MethodRecord:
     def decides(self) -> dict[str, Any]:
         """All that decides the frames, as plain data: not the version of this code."""
         return {name: value for name, value in to_plain(self).items() if name != "code_version"}
+
+    def gave_first_frame(self, *, is_edit: bool) -> bool:
+        """Whether the true first frame of such a case was given."""
+        return self.first_frame_given and not (is_edit and self.given_version >= 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,6 +131,7 @@ def record_of(name: str, settings: MethodSettings, bench: Bench) -> tuple[Method
         bench=fingerprint(bench),
         dilate_px=settings.dilate_px,
         first_frame_given=settings.give_first_frame,
+        given_version=settings.given_version,
         weights=weights,
         code_version=vpdata.__version__,
     )

@@ -141,4 +141,6 @@ def _weights(record: MethodRecord) -> str:
 def _given(record: MethodRecord) -> str:
     grown = f"hole {'grown' if record.dilate_px > 0 else 'shrunk'} by {abs(record.dilate_px)} px"
     hole = grown if record.dilate_px else "the hole"
-    return f"{hole}, first frame {'given' if record.first_frame_given else 'not given'}"
+    if not record.first_frame_given:
+        return f"{hole}, first frame not given"
+    return f"{hole}, first frame given{'' if record.gave_first_frame(is_edit=True) else ', of edits never'}"
