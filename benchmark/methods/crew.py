@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 
 from benchmark.bench import Case
 from benchmark.methods.settings import MethodSettings
@@ -137,19 +137,21 @@ class Crew:
         now_s = time.monotonic()
         for ref in [ref for ref, task in self._tasks.items() if task.deadline_s <= now_s]:
             task = self._tasks.pop(ref)
-            ray.kill(task.actor)
             self._lose(task, f"it took more than {self._limit_s(task.case):g} s")
 
     def _finish(self, ref: ray.ObjectRef, task: _Task) -> None:
         try:
             outcome = ray.get(ref)
+        except OutOfMemoryError:
+            # Ray's own words name the node.
+            self._lose(task, "its process was killed: the node ran low on memory; start fewer workers of the method")
+            return
         except RayActorError as error:
             self._lose(task, f"its process died: {str(error).splitlines()[0]}")
             return
         except RayTaskError as error:
             if task.case is not None:
                 raise error.cause from None
-            ray.kill(task.actor)
             self._lose(task, _named(error.cause))
             return
         if task.case is not None:
@@ -161,7 +163,9 @@ class Crew:
             ray.kill(task.actor)
 
     def _lose(self, task: _Task, reason: str) -> None:
-        """An actor is gone. One that could not load its method is not replaced: the next could not either."""
+        """End an actor. One that could not load its method is not replaced: the next could not either."""
+        # One that could not be reached for a moment is at work still, and holds its GPU.
+        ray.kill(task.actor)
         if task.case is None:
             self._load_error = reason
             return
