@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -79,11 +79,13 @@ class Outcome:
     reason: str | None = None
     """Why it failed."""
     seconds: float | None = None
-    """The method's own time: without loading it, and without reading and writing videos."""
+    """The method's own time: without loading it, and without reading and writing videos. Of a program that is started
+    for each case, all from writing its pictures to reading its output; None for results that were made elsewhere."""
     peak_memory_mb: float | None = None
-    """Most resident memory of the process while it worked, what was loaded before included; in 10**6 bytes."""
+    """Most resident memory of the process, or of a program that it started, meanwhile, what was loaded before included;
+    in 10**6 bytes."""
     peak_gpu_memory_mb: float | None = None
-    """Most memory that torch held on the GPU meanwhile; None where none was used or seen."""
+    """Most memory that torch held on the GPU meanwhile; None where none was used or seen, as of another program."""
     machine: str | None = None
     """GPU, or processor, that time and memory are of."""
     shape: Shape | None = None
@@ -92,6 +94,15 @@ class Outcome:
     """Of the video's file."""
     code_version: str = ""
     """Of vpdata that ran it."""
+
+
+def measured(outcomes: Sequence[Outcome]) -> tuple[list[float], list[float], list[float]]:
+    """Of the cases that say so: seconds, and the peaks of memory on the host and on the GPU in 10**6 bytes."""
+    return (
+        [one.seconds for one in outcomes if one.seconds is not None],
+        [one.peak_memory_mb for one in outcomes if one.peak_memory_mb is not None],
+        [one.peak_gpu_memory_mb for one in outcomes if one.peak_gpu_memory_mb is not None],
+    )
 
 
 class BadResult(RunError):  # noqa: N818  it names an outcome, not a fault of ours

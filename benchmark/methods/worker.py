@@ -5,14 +5,14 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 import vpdata
 from benchmark.bench import Bench, Case, Sampled
-from benchmark.methods.kinds import kind_of
+from benchmark.methods.kinds import MADE_ELSEWHERE, kind_of
 from benchmark.methods.memory import forget_peaks, peak_gpu_memory_mb, peak_memory_mb
 from benchmark.methods.port import Method, Prompts
 from benchmark.methods.settings import MethodSettings
@@ -57,6 +57,8 @@ class Job:
             return failed(_NO_FIRST_FRAME)
         frames, masks = given(sampled, self.settings, is_edit=case.is_edit)
         made, outcome = _measured(method, frames, masks, prompts_of(case))
+        if self.settings.kind in MADE_ELSEWHERE:
+            outcome = replace(outcome, seconds=None, peak_memory_mb=None, peak_gpu_memory_mb=None, machine=None)
         if made is None:
             return outcome
         return Results(self.results).keep_video(self.name, case.id, made, outcome, fps=sampled.fps)

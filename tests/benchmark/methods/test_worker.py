@@ -86,6 +86,14 @@ def test_the_peak_is_that_of_the_programs_of_the_case(made: MadeBench, tmp_path:
     assert small < own + 200
 
 
+def test_looking_up_what_was_made_elsewhere_is_no_time_or_memory_of_the_method(made: MadeBench, tmp_path: Path) -> None:
+    settings = MethodSettings(kind="folder", options={"folder": str(tmp_path)})
+    job = Job(name="answering", settings=settings, bench=made.bench, results=tmp_path)
+    outcome = job.run(Answering(lambda frames, _: frames), made.bench.case("s-0"))
+    assert outcome.status == "ok"
+    assert (outcome.seconds, outcome.peak_memory_mb, outcome.peak_gpu_memory_mb, outcome.machine) == (None,) * 4
+
+
 def test_nobody_sees_what_is_to_be_filled(made: MadeBench, tmp_path: Path) -> None:
     method = Answering(lambda frames, masks: frames)
     job_for(made, tmp_path)[0].run(method, made.bench.case("s-0"))
