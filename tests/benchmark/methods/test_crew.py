@@ -8,7 +8,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import ray
 
+from benchmark.methods import crew
 from benchmark.methods.settings import MethodSettings
 from benchmark.results import Results
 from benchmark.running import run
@@ -55,6 +57,32 @@ def test_a_process_that_cannot_be_reached_is_ended_before_another_takes_over(tmp
     assert not alive
     assert "unavailable" in (results.outcome("far", "l-0").reason or "")
     assert results.outcome("far", "s-0").status == "ok"
+
+
+def test_waiting_for_a_place_on_the_cluster_is_not_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that never gets a place neither fails the cases nor is waited for when the others are done."""
+    monkeypatch.setattr(crew, "_LOAD_LIMIT_S", 10.0)
+    made = make_bench(tmp_path / "bench", num_short=2, num_long=0, num_edits=0)
+    results = Results(tmp_path / "results")
+    with connected("local"):
+        num_cpus = int(ray.cluster_resources()["CPU"])
+        holders = [ray.remote(_Holder).options(num_cpus=1).remote() for _ in range(num_cpus)]
+        ray.get([one.ready.remote() for one in holders])
+        free = threading.Timer(15.0, lambda: ray.kill(holders[0]))
+        free.start()
+        started_s = time.monotonic()
+        run(made.bench, {"copy": MethodSettings(kind="copy", workers=2)}, results)
+        waited_s = time.monotonic() - started_s
+        free.join()
+    assert waited_s > 15
+    assert [results.outcome("copy", case.id).reason for case in made.bench.cases] == [None, None]
+
+
+class _Holder:
+    """Holds a CPU."""
+
+    def ready(self) -> None:
+        pass
 
 
 def _fills_a_case(process: psutil.Process) -> bool:
