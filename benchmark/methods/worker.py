@@ -80,7 +80,7 @@ def given(sampled: Sampled, settings: MethodSettings, *, is_edit: bool) -> tuple
 
 def prompts_of(case: Case) -> Prompts:
     """The words of a case; of an edit those for the video as it should be."""
-    return Prompts(case_id=case.id, video=case.prompt, region=case.object_prompt)
+    return Prompts(case_id=case.id, video=case.prompt, region=case.region_prompt)
 
 
 def failed(reason: str) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,8 @@ def test_an_edit_is_described_as_it_should_be(made: MadeBench) -> None:
     assert prompts_of(edit) == Prompts(case_id="edit-s-0", video="A green ball moves.", region="a green ball")
     plain = made.bench.case("s-0")
     assert prompts_of(plain) == Prompts(case_id="s-0", video=plain.caption, region=plain.object_caption)
+    background = replace(plain, object_caption="")
+    assert prompts_of(background) == Prompts(case_id="s-0", video=plain.caption, region=plain.caption)
 
 
 def kept(job: Job, results: Results, method: Answering, case: Case) -> Outcome:
