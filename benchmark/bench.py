@@ -66,7 +66,7 @@ class Case:
     caption: str
     """Of the whole video as it is."""
     object_caption: str
-    """Of what is under the mask."""
+    """Of what is under the mask; "" for a drawn region of the background, of which nobody has said what is there."""
     operation: Operation | None = None
     """Of an edit; None in layouts of others, which do not say."""
     instruction: str | None = None
@@ -88,8 +88,13 @@ class Case:
 
     @property
     def object_prompt(self) -> str:
-        """What a method is told of the masked region."""
+        """What should be seen in the masked region; "" where no words are about it."""
         return self.object_caption if self.target_object is None else self.target_object
+
+    @property
+    def region_prompt(self) -> str:
+        """What a method is told of the masked region: where no words are about it, those about the whole video."""
+        return self.object_prompt.strip() or self.prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -53,7 +53,9 @@ class MethodRecord:
     dilate_px: int = 0
     """How far the hole that the method was given reaches around the case's mask; negative where it was shrunk."""
     first_frame_given: bool = False
-    """Whether the true first frame was given, with no hole in it."""
+    """Whether the true first frame was given, with no hole in it; of an edit only by version 1."""
+    given_version: int = 1
+    """Of what methods are given: `MethodSettings.given_version`."""
     weights: Mapping[str, str] | None = field(default_factory=dict)
     """What is known of the model's weights: a name to a hash or a revision. None: there are none, and no results."""
     code_version: str = ""
@@ -64,6 +66,10 @@ class MethodRecord:
         """All that decides the frames, as plain data: not the version of this code."""
         return {name: value for name, value in to_plain(self).items() if name != "code_version"}
 
+    def gave_first_frame(self, *, is_edit: bool) -> bool:
+        """Whether the true first frame of such a case was given."""
+        return self.first_frame_given and not (is_edit and self.given_version >= 2)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -73,11 +79,13 @@ class Outcome:
     reason: str | None = None
     """Why it failed."""
     seconds: float | None = None
-    """The method's own time: without loading it, and without reading and writing videos."""
+    """The method's own time: without loading it, and without reading and writing videos. Of a program that is started
+    for each case, all from writing its pictures to reading its output; None for results that were made elsewhere."""
     peak_memory_mb: float | None = None
-    """Most resident memory of the process while it worked, what was loaded before included; in 10**6 bytes."""
+    """Most resident memory of the process, or of a program that it started, meanwhile, what was loaded before included;
+    in 10**6 bytes."""
     peak_gpu_memory_mb: float | None = None
-    """Most memory that torch held on the GPU meanwhile; None where none was used or seen."""
+    """Most memory that torch held on the GPU meanwhile; None where none was used or seen, as of another program."""
     machine: str | None = None
     """GPU, or processor, that time and memory are of."""
     shape: Shape | None = None
@@ -86,6 +94,15 @@ class Outcome:
     """Of the video's file."""
     code_version: str = ""
     """Of vpdata that ran it."""
+
+
+def measured(outcomes: Sequence[Outcome]) -> tuple[list[float], list[float], list[float]]:
+    """Of the cases that say so: seconds, and the peaks of memory on the host and on the GPU in 10**6 bytes."""
+    return (
+        [one.seconds for one in outcomes if one.seconds is not None],
+        [one.peak_memory_mb for one in outcomes if one.peak_memory_mb is not None],
+        [one.peak_gpu_memory_mb for one in outcomes if one.peak_gpu_memory_mb is not None],
+    )
 
 
 class BadResult(RunError):  # noqa: N818  it names an outcome, not a fault of ours

@@ -13,7 +13,7 @@ from benchmark.bench import Bench, Case
 from benchmark.methods.kinds import kind_of
 from benchmark.methods.settings import MethodSettings, read_methods
 from benchmark.opening import add_bench_options, bench_of
-from benchmark.results import MethodRecord, Outcome, Results
+from benchmark.results import MethodRecord, Outcome, Results, measured
 from vpdata.codec import to_json
 from vpdata.config import public, to_plain
 from vpdata.errors import BackendError, ConfigError, RunError
@@ -108,7 +108,8 @@ def run(
         for name, of_method in todo.items():
 
             def tell(case: Case, outcome: Outcome, name: str = name) -> None:
-                _log.info("%s, %s: %s", name, case.id, outcome.reason or f"{outcome.seconds:.1f} s")
+                time = "looked up" if outcome.seconds is None else f"{outcome.seconds:.1f} s"
+                _log.info("%s, %s: %s", name, case.id, outcome.reason or time)
 
             job = Job(name=name, settings=methods[name], bench=bench, results=results.root.absolute())
             Crew(job, tell, problem=problems[name]).run(of_method)
@@ -131,6 +132,7 @@ def record_of(name: str, settings: MethodSettings, bench: Bench) -> tuple[Method
         bench=fingerprint(bench),
         dilate_px=settings.dilate_px,
         first_frame_given=settings.give_first_frame,
+        given_version=settings.given_version,
         weights=weights,
         code_version=vpdata.__version__,
     )
@@ -143,16 +145,17 @@ def fingerprint(bench: Bench) -> str:
 
 
 def summary(name: str, outcomes: Sequence[Outcome]) -> str:
-    """One line on a method: over how many cases, how long each took, and the most memory."""
+    """One line on a method: over how many cases, how long each took, and the most memory, as far as that is known."""
     good = [outcome for outcome in outcomes if outcome.status == "ok"]
-    line = f"{name}: {len(good)} of {len(outcomes)} cases"
-    if not good:
-        return line
-    seconds = sum(outcome.seconds or 0.0 for outcome in good) / len(good)
-    line += f", {seconds:.2f} s a case, peak {max(outcome.peak_memory_mb or 0.0 for outcome in good):.0f} MB"
-    if on_gpu := [outcome.peak_gpu_memory_mb for outcome in good if outcome.peak_gpu_memory_mb is not None]:
-        line += f", on the GPU {max(on_gpu):.0f} MB"
-    return line
+    parts = [f"{name}: {len(good)} of {len(outcomes)} cases"]
+    seconds, on_host, on_gpu = measured(good)
+    if seconds:
+        parts.append(f"{sum(seconds) / len(seconds):.2f} s a case")
+    if on_host:
+        parts.append(f"peak {max(on_host):.0f} MB")
+    if on_gpu:
+        parts.append(f"on the GPU {max(on_gpu):.0f} MB")
+    return ", ".join(parts)
 
 
 def _is_finished(results: Results, name: str, case: Case, *, retry: bool) -> bool:

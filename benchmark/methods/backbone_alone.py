@@ -18,7 +18,7 @@ from benchmark.methods.windows import fill_in_windows
 from benchmark.results import Frames
 from vpdata.backbones.identity_adapter import IdentitySource
 from vpdata.backbones.inpainting import Context, InpaintingBackbone
-from vpdata.backbones.loading import load_backbone, load_codec, load_text_encoder
+from vpdata.backbones.loading import load_backbone, load_codec, load_text_encoder, read_spec
 from vpdata.backbones.port import Backbone, Conditions
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.inpaint.any_length import Masks
@@ -117,4 +117,8 @@ def _weights(settings: BackboneAloneSettings) -> Mapping[str, str]:
     return {**of_backbone(settings.backbone), **of_first_frame(settings.first_frame)}
 
 
-KIND = Kind(settings=BackboneAloneSettings, load=BackboneAlone, weights=_weights)
+def _needs_first_frame(settings: BackboneAloneSettings) -> bool:
+    return settings.first_frame is None and read_spec(settings.backbone).takes_first_frame
+
+
+KIND = Kind(settings=BackboneAloneSettings, load=BackboneAlone, weights=_weights, needs_first_frame=_needs_first_frame)

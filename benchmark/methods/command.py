@@ -100,4 +100,4 @@ def _whole_options(settings: CommandSettings) -> Mapping[str, str]:
     return {"command": hashlib.sha256(to_json(to_plain(settings))).hexdigest()[:16]}
 
 
-KIND = Kind(settings=CommandSettings, load=Command, weights=_whole_options)
+KIND = Kind(settings=CommandSettings, load=Command, weights=_whole_options, needs_first_frame=lambda settings: True)

@@ -5,6 +5,7 @@ Ray restarts none: which case a process died on, or took too long for, is known 
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import pickle
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 
 from benchmark.bench import Case
 from benchmark.methods.settings import MethodSettings
@@ -23,8 +24,11 @@ from benchmark.methods.worker import Job, failed
 from benchmark.results import Outcome, Results
 from vpdata.errors import BackendError, ConfigError
 
+_log = logging.getLogger(__name__)
 _LOAD_LIMIT_S = 1800.0
-"""Tens of gigabytes from a network disk take minutes, whatever a case takes."""
+"""From when the process is there. Tens of gigabytes from a network disk take minutes, whatever a case takes."""
+_TELL_S = 60.0
+"""So often it is told that nothing can begin yet."""
 OnOutcome = Callable[[Case, Outcome], None]
 
 
@@ -39,6 +43,9 @@ class _Worker:
         cv2.setNumThreads(num_threads)
         self._job: Job = pickle.loads(packed_job)
 
+    def ready(self) -> None:
+        """Answers once the process is there."""
+
     def load(self) -> None:
         self._method = self._job.load()
 
@@ -52,9 +59,15 @@ class _Task:
 
     actor: Any
     case: Case | None
-    """None: it loads its method."""
+    """None: it is being started, or loads its method."""
+    limit_s: float
+    """Infinite while it is being started, since it may wait for its place on the cluster."""
     deadline_s: float
     """Of `time.monotonic`."""
+
+    @property
+    def is_starting(self) -> bool:
+        return self.limit_s == math.inf
 
 
 def _num_workers(settings: MethodSettings) -> int:
@@ -94,13 +107,17 @@ class Crew:
         try:
             if cases and not self._load_error:
                 self._start_workers(at_most=len(cases))
-            while self._tasks:
+            while self._is_at_work():
                 self._step()
         finally:
             for task in self._tasks.values():
                 ray.kill(task.actor)
         for case in self._waiting:
             self._fail(case, f"the method cannot be loaded: {self._load_error}")
+
+    def _is_at_work(self) -> bool:
+        """Whether a case is being filled, or one waits and an actor may come to fill it."""
+        return any(task.case is not None for task in self._tasks.values()) or bool(self._waiting and self._tasks)
 
     def _start_workers(self, *, at_most: int) -> None:
         try:
@@ -119,49 +136,56 @@ class Crew:
             .options(**options, max_restarts=0, max_task_retries=0)
             .remote(pickle.dumps(self._job), folder=os.getcwd(), num_threads=math.ceil(settings.cpus))
         )
-        self._track(actor.load.remote(), actor, case=None)
+        self._track(actor.ready.remote(), actor, case=None, limit_s=math.inf)
 
-    def _track(self, ref: ray.ObjectRef, actor: Any, *, case: Case | None) -> None:
-        limit_s = self._limit_s(case)
-        self._tasks[ref] = _Task(actor=actor, case=case, deadline_s=time.monotonic() + limit_s)
-
-    def _limit_s(self, case: Case | None) -> float:
-        return _LOAD_LIMIT_S if case is None else self._job.settings.time_limit_s
+    def _track(self, ref: ray.ObjectRef, actor: Any, *, case: Case | None, limit_s: float) -> None:
+        self._tasks[ref] = _Task(actor=actor, case=case, limit_s=limit_s, deadline_s=time.monotonic() + limit_s)
 
     def _step(self) -> None:
         """Wait for the next that is finished or late."""
         first_deadline_s = min(task.deadline_s for task in self._tasks.values())
-        done, _ = ray.wait(list(self._tasks), timeout=max(0.0, first_deadline_s - time.monotonic()))
+        timeout_s = min(max(0.0, first_deadline_s - time.monotonic()), _TELL_S)
+        done, _ = ray.wait(list(self._tasks), timeout=timeout_s)
+        if not done and all(task.is_starting for task in self._tasks.values()):
+            _log.warning("%s: waits for a place on the cluster", self._job.name)
         for ref in done:
             self._finish(ref, self._tasks.pop(ref))
         now_s = time.monotonic()
         for ref in [ref for ref, task in self._tasks.items() if task.deadline_s <= now_s]:
             task = self._tasks.pop(ref)
-            ray.kill(task.actor)
-            self._lose(task, f"it took more than {self._limit_s(task.case):g} s")
+            self._lose(task, f"it took more than {task.limit_s:g} s")
 
     def _finish(self, ref: ray.ObjectRef, task: _Task) -> None:
         try:
             outcome = ray.get(ref)
+        except OutOfMemoryError:
+            # Ray's own words name the node.
+            self._lose(task, "its process was killed: the node ran low on memory; start fewer workers of the method")
+            return
         except RayActorError as error:
             self._lose(task, f"its process died: {str(error).splitlines()[0]}")
             return
         except RayTaskError as error:
             if task.case is not None:
                 raise error.cause from None
-            ray.kill(task.actor)
             self._lose(task, _named(error.cause))
+            return
+        if task.is_starting:
+            self._track(task.actor.load.remote(), task.actor, case=None, limit_s=_LOAD_LIMIT_S)
             return
         if task.case is not None:
             self._keep(task.case, outcome)
         if self._waiting:
             case = self._waiting.popleft()
-            self._track(task.actor.run.remote(case.id), task.actor, case=case)
+            limit_s = self._job.settings.time_limit_s
+            self._track(task.actor.run.remote(case.id), task.actor, case=case, limit_s=limit_s)
         else:
             ray.kill(task.actor)
 
     def _lose(self, task: _Task, reason: str) -> None:
-        """An actor is gone. One that could not load its method is not replaced: the next could not either."""
+        """End an actor. One that could not load its method is not replaced: the next could not either."""
+        # One that could not be reached for a moment is at work still, and holds its GPU.
+        ray.kill(task.actor)
         if task.case is None:
             self._load_error = reason
             return

@@ -21,6 +21,10 @@ MODULES = {
     "folder": "benchmark.methods.folder",
 }
 """Each module has a `KIND`."""
+STARTED_ANEW = frozenset({"command"})
+"""Kinds whose time of a case holds a program's start and loading, and whose memory on the GPU nobody sees."""
+MADE_ELSEWHERE = frozenset({"folder"})
+"""Kinds that only look up: what that takes is neither the time nor the memory of the method."""
 
 
 def kind_of(name: str) -> Kind:

@@ -38,6 +38,10 @@ def _no_weights(settings: Any) -> Mapping[str, str]:
     return {}
 
 
+def _needs_none(settings: Any) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """One way of making a `Method`."""
@@ -48,3 +52,5 @@ class Kind:
     """A method from an instance of `settings`; BackendError or ConfigError where that cannot be."""
     weights: Callable[[Any], Mapping[str, str]] = _no_weights
     """From settings what tells the weights, or other files that decide the result: name to hash or revision."""
+    needs_first_frame: Callable[[Any], bool] = _needs_none
+    """From settings whether it goes on from a first frame that must be given, or may for all that is known of it."""

@@ -27,7 +27,8 @@ class MethodSettings:
     dilate_px: int = 0
     """How far the hole is grown on all sides before the method gets it; negative: shrunk."""
     give_first_frame: bool = False
-    """Give the true first frame, with no hole in it: for image-to-video models, which need one."""
+    """Give the true first frame, with no hole in it: for image-to-video models, which need one. An edit has none: what
+    needs one fails there, and what paints its own or can do without gets the hole of that frame too."""
     workers: int = 1
     """Processes that each hold the method, at most: no more are started than fit."""
     cpus: float = 1.0
@@ -43,6 +44,11 @@ class MethodSettings:
                 f"got workers {self.workers}, cpus {self.cpus}, gpus {self.gpus} and time_limit_s "
                 f"{self.time_limit_s}, wanted 1 worker or more, no fewer than 0 GPUs, and more than 0 of the others"
             )
+
+    @property
+    def given_version(self) -> int:
+        """Of what a method is given by these settings; raised where that changes, so that older results are refused."""
+        return 2 if self.give_first_frame else 1
 
     def filled_options(self) -> Any:
         """The options as the kind's own settings; ConfigError for what is unknown or wrong."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmark.methods.port import Kind, Prompts
 from benchmark.methods.weights import digest_of, of_backbone, of_first_frame
 from benchmark.results import Frames
+from vpdata.backbones.loading import read_spec
 from vpdata.inpaint.any_length import Masks
 from vpdata.inpaint.inpainter import Inpainter
 from vpdata.inpaint.settings import InpaintSettings
@@ -37,4 +38,8 @@ def _weights(settings: InpaintSettings) -> Mapping[str, str]:
     return weights
 
 
-KIND = Kind(settings=InpaintSettings, load=Trained, weights=_weights)
+def _needs_first_frame(settings: InpaintSettings) -> bool:
+    return settings.first_frame is None and read_spec(settings.backbone).takes_first_frame
+
+
+KIND = Kind(settings=InpaintSettings, load=Trained, weights=_weights, needs_first_frame=_needs_first_frame)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers.pipelines.wan.pipeline_wan_vace import WanVACEPipeline
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from PIL import Image as Picture
 from safetensors import SafetensorError
 
@@ -26,11 +27,17 @@ from vpdata.models.torch_settings import Device, Dtype
 from vpdata.models.weights import fetched_revision, local_weights
 
 _STRIDE_T = 4
+_NEGATIVE_PROMPT = (
+    "Bright tones, overexposed, static, blurred details, subtitles, style, works, paintings, images, static, overall "
+    "gray, worst quality, low quality, JPEG compression residue, ugly, incomplete, extra fingers, poorly drawn hands, "
+    "poorly drawn faces, deformed, disfigured, misshapen limbs, fused fingers, still picture, messy background, three "
+    "legs, many people in the background, walking backwards"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WanVaceSettings:
-    """Which checkpoint, and how it is sampled. The defaults are those of the pipeline."""
+    """Which checkpoint, and how it is sampled. The defaults are those of the example in diffusers' documentation."""
 
     weights: str | None = "Wan-AI/Wan2.1-VACE-1.3B-diffusers"
     """Hub id, or absolute path, of a pipeline in diffusers' layout."""
@@ -40,10 +47,12 @@ class WanVaceSettings:
     device: Device = "cuda"
     dtype: Dtype = "bfloat16"
     """Of transformer and text encoder; the VAE works in float32, as its authors say."""
-    num_steps: int = 50
+    num_steps: int = 30
     guidance: float = 5.0
     conditioning_scale: float = 1.0
-    negative_prompt: str = ""
+    negative_prompt: str = _NEGATIVE_PROMPT
+    flow_shift: float = 3.0
+    """More of the steps are spent on strong noise where it is larger: 3 for 480p, 5 for 720p, as the example says."""
     seed: int = 42
     cpu_offload: bool = False
     """Keep on the GPU only the part that works."""
@@ -54,6 +63,8 @@ class WanVaceSettings:
             raise ValueError(f"got weights {self.weights} and tiny {self.tiny}, wanted exactly one of the two")
         if self.num_steps < 1:
             raise ValueError(f"got num_steps {self.num_steps}, wanted 1 or more")
+        if self.flow_shift <= 0:
+            raise ValueError(f"got flow_shift {self.flow_shift}, wanted more than 0")
         if (self.windows.num_frames - 1) % _STRIDE_T:
             raise ValueError(f"got windows of {self.windows.num_frames} frames, wanted 4k + 1")
 
@@ -124,6 +135,7 @@ def _load(settings: WanVaceSettings) -> Any:
     if pipeline.transformer is None or pipeline.transformer_2 is not None:
         raise BackendError(f"{folder} holds two transformers, of which each needs its own settings; wanted one")
     pipeline.register_modules(tokenizer=load_wan_tokenizer(folder, pipeline.text_encoder.config))
+    pipeline.scheduler = UniPCMultistepScheduler.from_config(pipeline.scheduler.config, flow_shift=settings.flow_shift)
     pipeline.set_progress_bar_config(disable=True)
     device = torch_device(settings.device)
     if settings.cpu_offload:

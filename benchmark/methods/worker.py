@@ -5,14 +5,14 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 import vpdata
 from benchmark.bench import Bench, Case, Sampled
-from benchmark.methods.kinds import kind_of
+from benchmark.methods.kinds import MADE_ELSEWHERE, kind_of
 from benchmark.methods.memory import forget_peaks, peak_gpu_memory_mb, peak_memory_mb
 from benchmark.methods.port import Method, Prompts
 from benchmark.methods.settings import MethodSettings
@@ -23,6 +23,10 @@ from vpdata.media.mask_mix import dilate, erode
 
 GREY = 127
 """Value of all channels in a hole."""
+_NO_FIRST_FRAME = (
+    "an edit has no true first frame, and this method needs one (give_first_frame); edit with a method that paints its "
+    "own (options.first_frame), or without give_first_frame"
+)
 _MAX_REASON = 1000
 """Characters: some errors quote whole tensors."""
 
@@ -49,26 +53,34 @@ class Job:
             sampled = self.bench.sampled(case)
         except (RunError, StorageError) as error:
             return failed(f"the case itself cannot be read: {error}")
-        frames, masks = given(sampled, self.settings)
+        if case.is_edit and self._needs_first_frame():
+            return failed(_NO_FIRST_FRAME)
+        frames, masks = given(sampled, self.settings, is_edit=case.is_edit)
         made, outcome = _measured(method, frames, masks, prompts_of(case))
+        if self.settings.kind in MADE_ELSEWHERE:
+            outcome = replace(outcome, seconds=None, peak_memory_mb=None, peak_gpu_memory_mb=None, machine=None)
         if made is None:
             return outcome
         return Results(self.results).keep_video(self.name, case.id, made, outcome, fps=sampled.fps)
 
+    def _needs_first_frame(self) -> bool:
+        settings = self.settings
+        return settings.give_first_frame and kind_of(settings.kind).needs_first_frame(settings.filled_options())
 
-def given(sampled: Sampled, settings: MethodSettings) -> tuple[Frames, Masks]:
-    """Frames and masks as the method gets them: nobody sees what is to be filled."""
+
+def given(sampled: Sampled, settings: MethodSettings, *, is_edit: bool) -> tuple[Frames, Masks]:
+    """Frames and masks as the method gets them: nobody sees what is to be filled, or what an edit is to replace."""
     reach_px = settings.dilate_px
     masks = dilate(sampled.masks, reach_px) if reach_px >= 0 else erode(sampled.masks, -reach_px)
     masks = masks.copy()
-    if settings.give_first_frame:
+    if settings.give_first_frame and not is_edit:
         masks[0] = False
     return np.where(masks[..., None], np.uint8(GREY), sampled.frames), masks
 
 
 def prompts_of(case: Case) -> Prompts:
     """The words of a case; of an edit those for the video as it should be."""
-    return Prompts(case_id=case.id, video=case.prompt, region=case.object_prompt)
+    return Prompts(case_id=case.id, video=case.prompt, region=case.region_prompt)
 
 
 def failed(reason: str) -> Outcome:

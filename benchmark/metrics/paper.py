@@ -65,7 +65,8 @@ def _clip(video: Frames, truth: Truth, holes: Masks, networks: Networks) -> Iter
         cut = embed(inside, model)
         yield "clip_similarity", "frame", published_similarity(embed(list(video), model), case.prompt, model)
         yield "masked_clip_similarity", "hole", published_similarity(cut, case.prompt, model)
-        yield "clip_similarity", "hole", published_similarity(cut, case.object_prompt, model)
+        if case.object_prompt.strip():
+            yield "clip_similarity", "hole", published_similarity(cut, case.object_prompt, model)
     if model := networks.consistency:
         places: tuple[tuple[Place, list[Frame]], ...] = (("frame", list(video)), ("hole", inside))
         for place, frames in places:

@@ -136,7 +136,7 @@ class Scorer:
         case_id, video = truth.case.id, self._results.video(method, truth.case.id)
         outcome = codec.to_json(self._results.outcome(method, case_id))
         content = video.read_bytes() if video.is_file() else b""
-        fingerprint = _digest(fingerprint.encode(), codec.to_json(record.first_frame_given), outcome, content)
+        fingerprint = _digest(fingerprint.encode(), codec.to_json(rows.first_frame_given), outcome, content)
         kept = self._read(method, case_id, fingerprint)
         if kept is not None:
             tally.num_kept += 1
@@ -149,7 +149,7 @@ class Scorer:
     def _rows(self, method: str, record: MethodRecord | str, case: Case) -> RowMaker:
         return RowMaker(
             method=method,
-            first_frame_given=not isinstance(record, str) and record.first_frame_given,
+            first_frame_given=not isinstance(record, str) and record.gave_first_frame(is_edit=case.is_edit),
             case=case,
             shape=self._bench.shape(case),
             protocol=self._settings.protocol,

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmark.bench import Bench
+from benchmark.methods.kinds import MADE_ELSEWHERE, STARTED_ANEW
 from benchmark.metrics.paper_setting import unlike_published
 from benchmark.metrics.settings import Protocol
+from benchmark.report.numbers import MISSING
 from benchmark.report.reasons import public_reason
 from benchmark.report.scores import Scores
-from benchmark.results import MethodRecord, Outcome, Results
+from benchmark.results import MethodRecord, Results, measured
 from benchmark.running import fingerprint
 from vpdata.errors import ConfigError
 
@@ -21,6 +23,8 @@ PROTOCOLS: dict[Protocol, str] = {
     "paper": "paper: VideoPainter's published definitions, per frame and averaged over all frames of all videos, with "
     "its mask on one side only, so that the hole counts as error; for comparison with its tables alone",
 }
+
+METHOD_HEADS = ("kind", "given", "usable cases", "s a case", "peak MB, host", "peak MB, GPU", "machine", "weights")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +39,28 @@ class MethodFacts:
     """Cases with usable frames, of `num_cases`."""
     num_cases: int
     seconds: float | None
-    """A case, on average, of those that say."""
+    """A case, on average, of those that say; None for results that were made elsewhere, and so are the next three."""
     peak_memory_mb: float | None
+    """On the host."""
+    peak_gpu_memory_mb: float | None = None
     machine: str | None
     weights: str
     problem: str | None
     """Why none of its results can be used."""
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """As text, under `METHOD_HEADS`."""
+        includes = " with start and load" if self.kind in STARTED_ANEW else ""
+        return (
+            self.kind,
+            self.problem or self.given,
+            f"{self.num_ok} of {self.num_cases}",
+            MISSING if self.seconds is None else f"{self.seconds:.2f}{includes}",
+            *(MISSING if peak is None else f"{peak:.0f}" for peak in (self.peak_memory_mb, self.peak_gpu_memory_mb)),
+            self.machine or MISSING,
+            self.weights,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +92,7 @@ def facts_of(bench: Bench, results: Results, scores: Scores) -> Facts:
         if any(row.status == "failed" for row in scores.rows[method, case.id].values())
     )
     rows = [row for of_case in scores.rows.values() for row in of_case.values()]
-    measured = {row.metric for row in rows if row.status == "ok"}
+    found = {row.metric for row in rows if row.status == "ok"}
     usable = [row for row in rows if row.status == "n/a" and row.reason]
     return Facts(
         bench=bench.name,
@@ -80,8 +100,8 @@ def facts_of(bench: Bench, results: Results, scores: Scores) -> Facts:
         frames=_frames(bench, scores),
         dilate_px=scores.dilate_px,
         methods=tuple(_method(results, scores, name, failed, fingerprint(bench)) for name in scores.methods),
-        models={row.metric: row.model for row in rows if row.model and row.metric in measured},
-        missing={row.metric: row.reason or "" for row in usable if row.metric not in measured},
+        models={row.metric: row.model for row in rows if row.model and row.metric in found},
+        missing={row.metric: row.reason or "" for row in usable if row.metric not in found},
         failed=failed,
     )
 
@@ -110,7 +130,10 @@ def _method(
         good = [outcome for case in scores.cases if (outcome := results.outcome(name, case.id)).status == "ok"]
     except ConfigError as error:
         problem = public_reason(str(error), results.root)
-    seconds = [outcome.seconds for outcome in good if outcome.seconds is not None]
+    if record and record.kind in MADE_ELSEWHERE:
+        # Outcomes of before 2026-11-28 say what looking them up took.
+        good = []
+    seconds, on_host, on_gpu = measured(good)
     return MethodFacts(
         name=name,
         kind=record.kind if record else "unknown",
@@ -118,18 +141,12 @@ def _method(
         num_ok=len(scores.cases) - sum(method == name for method, _, _ in failed),
         num_cases=len(scores.cases),
         seconds=sum(seconds) / len(seconds) if seconds else None,
-        peak_memory_mb=_peak(good),
+        peak_memory_mb=max(on_host, default=None),
+        peak_gpu_memory_mb=max(on_gpu, default=None),
         machine=next((outcome.machine for outcome in good if outcome.machine), None),
         weights=_weights(record) if record else "",
         problem=problem,
     )
-
-
-def _peak(outcomes: Sequence[Outcome]) -> float | None:
-    """Of the GPU where one was used."""
-    on_gpu = [outcome.peak_gpu_memory_mb for outcome in outcomes if outcome.peak_gpu_memory_mb is not None]
-    on_host = [outcome.peak_memory_mb for outcome in outcomes if outcome.peak_memory_mb is not None]
-    return max(on_gpu or on_host, default=None)
 
 
 def _weights(record: MethodRecord) -> str:
@@ -141,4 +158,6 @@ def _weights(record: MethodRecord) -> str:
 def _given(record: MethodRecord) -> str:
     grown = f"hole {'grown' if record.dilate_px > 0 else 'shrunk'} by {abs(record.dilate_px)} px"
     hole = grown if record.dilate_px else "the hole"
-    return f"{hole}, first frame {'given' if record.first_frame_given else 'not given'}"
+    if not record.first_frame_given:
+        return f"{hole}, first frame not given"
+    return f"{hole}, first frame given{'' if record.gave_first_frame(is_edit=True) else ', of edits never'}"

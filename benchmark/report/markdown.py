@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from benchmark.report.facts import Facts, MethodFacts
+from benchmark.report.facts import METHOD_HEADS, Facts, MethodFacts
 from benchmark.report.numbers import (
     MISSING,
     SUBSETS,
@@ -88,21 +88,7 @@ def _lead(facts: Facts, tables: Sequence[Table]) -> Iterator[str]:
 
 
 def _methods(methods: Sequence[MethodFacts]) -> str:
-    heads = ["method", "kind", "given", "usable cases", "s a case", "peak MB", "machine", "weights"]
-    rows = [
-        [
-            text(one.name),
-            text(one.kind),
-            text(one.problem or one.given),
-            f"{one.num_ok} of {one.num_cases}",
-            "" if one.seconds is None else f"{one.seconds:.2f}",
-            "" if one.peak_memory_mb is None else f"{one.peak_memory_mb:.0f}",
-            text(one.machine or ""),
-            text(one.weights),
-        ]
-        for one in methods
-    ]
-    return grid(heads, rows)
+    return grid(["method", *METHOD_HEADS], [[text(one.name), *map(text, one.cells)] for one in methods])
 
 
 def _cell(table: Table, cells: tuple[Cell, ...], index: int, is_signed: bool) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark.bench import Bench, Case
 from benchmark.metrics.settings import Protocol
-from benchmark.report.facts import Facts, facts_of
+from benchmark.report.facts import METHOD_HEADS, Facts, facts_of
 from benchmark.report.latex import latex
 from benchmark.report.markdown import markdown
 from benchmark.report.media import CaseMedia, case_media
@@ -112,6 +112,8 @@ def bench_page(shown: Shown) -> bytes:
     """One HTML file; videos are read from the folder beside it."""
     page = {
         **asdict(shown.facts),
+        "method_heads": METHOD_HEADS,
+        "method_cells": {one.name: one.cells for one in shown.facts.methods},
         "num_cases": shown.num_cases,
         "subsets": {subset: SUBSETS[subset] for subset in dict.fromkeys(table.subset for table in shown.tables)},
         "tables": [table_data(table) for table in shown.tables],

@@ -16,8 +16,6 @@ from vpdata.media.clips import ClipReader, ClipSettings, ClipWriter
 from vpdata.media.masks import encode_mask
 from vpdata.records import Record
 
-BACKGROUND = "a part of the background"
-"""What lies under a drawn region."""
 _MIN_COVERAGE_FRAC = 0.5
 _AREA_FRAC = (0.005, 0.7)
 """Of the mask, on average over the frames: less shows nothing of a method, more leaves it nothing to go by."""
@@ -75,7 +73,7 @@ def make_case(material: Material, offer: Offer, *, subset: Subset, max_s: float,
         sha256=hashlib.sha256(mp4).hexdigest(),
         tracks=offer.tracks,
         caption=text_of(material.record, None),
-        object_caption=" ".join(text_of(material.record, track) for track in offer.tracks) or BACKGROUND,
+        object_caption=" ".join(text_of(material.record, track) for track in offer.tracks),
     )
     return MadeCase(case=case, mp4=mp4, counts=tuple(counts for counts, _ in masks))
 

@@ -310,6 +310,18 @@ def test_a_record_tells_all_that_decides_and_no_home(made: MadeBench) -> None:
     assert "somebody" not in str(record)
 
 
+def test_results_of_edits_that_were_given_their_first_frame_are_refused(made: MadeBench, tmp_path: Path) -> None:
+    """As all were, until records had a version of what is given."""
+    results = Results(tmp_path)
+    for is_given in (False, True):
+        name, settings = f"copy-{is_given}".lower(), replace(COPY, give_first_frame=is_given)
+        record, _ = record_of(name, settings, made.bench)
+        results.begin(replace(record, given_version=1))
+        refused = run(made.bench, {name: settings}, results, cases=[made.bench.case("edit-s-0")])
+        assert list(refused) == [name] * is_given
+        assert all("given_version differ" in reason for reason in refused.values())
+
+
 def test_programs_in_two_folders_of_one_name_are_two_methods(made: MadeBench, tmp_path: Path) -> None:
     def settings(version: str) -> MethodSettings:
         command = ["python", "tool.py", "{frames}", "{masks}", "{output}"]

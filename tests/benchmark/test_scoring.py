@@ -35,7 +35,7 @@ def results(made, tmp_path, monkeypatch):
     monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
     results = Results(tmp_path / "results")
     for method, is_given in (("copy", True), ("darker", False)):
-        begin(results, method, made.bench, first_frame_given=is_given)
+        begin(results, method, made.bench, first_frame_given=is_given, given_version=2)
         for case in made.bench.cases:
             keep(results, method, case.id, output_of(method, made.bench.sampled(case).frames))
     return results
@@ -109,6 +109,8 @@ def test_a_perfect_copy_has_no_error_and_every_row_says_what_it_is_of(made, resu
     assert not row_of(results, method="darker", case="s-0", metric="psnr", region="hole", output="raw")[
         "first_frame_given"
     ]
+    edit = row_of(results, method="copy", case="edit-s-0", metric="psnr", region="known", output="raw")
+    assert not edit["first_frame_given"], "an edit has none"
     flow = row_of(results, method="copy", case="s-0", metric="warping_error", region="frame", output="raw")
     assert "DIS" in flow["model"]
     metadata = pq.read_schema(results.root / "scores.parquet").metadata

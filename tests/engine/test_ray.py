@@ -21,6 +21,7 @@ from ray.autoscaler.sdk import request_resources
 from ray.experimental import internal_kv
 
 from tests.engine.builds import build, results, start_driver, write_sources
+from tests.engine.connections import cut_connections
 from tests.engine.tiny_stages import EndlessJob, OnceBroken, TinyCut, TinyDetect, TinyFilter
 from vpdata.engine.crew import WorkerLost
 from vpdata.engine.ray import RayCrew, connected
@@ -198,22 +199,12 @@ def test_worker_that_cannot_be_reached_is_ended_before_another_takes_over(tmp_pa
         while not (tmp_path / "flag").exists():
             time.sleep(0.05)
         child = psutil.Process(int((tmp_path / "flag").read_text()))
-        _cut_connections(child.parent())
+        cut_connections(child.parent())
         with pytest.raises(WorkerLost, match="unavailable") as caught:
             told.result(60)
         assert caught.value.had_begun
         _, alive = psutil.wait_procs([child], timeout=5)
         assert not alive
-
-
-def _cut_connections(other: psutil.Process | None) -> None:
-    """End the TCP connections between this process and another, as a network does that fails for a moment."""
-    assert other is not None
-    theirs = {(connection.raddr, connection.laddr) for connection in other.net_connections("tcp")}
-    for connection in psutil.Process().net_connections("tcp"):
-        if (connection.laddr, connection.raddr) in theirs:
-            with socket.socket(fileno=os.dup(connection.fd)) as ours:
-                ours.shutdown(socket.SHUT_RDWR)
 
 
 def _actors_of(pid: int) -> list[int]:

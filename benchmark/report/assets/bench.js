@@ -263,13 +263,10 @@ function valuesTable(one) {
 }
 
 function methodsView() {
-  const heads = ["Method", "Kind", "Given", "Usable cases", "s a case", "Peak MB", "Machine", "Weights"];
-  const row = (one) => [one.kind, one.problem ?? one.given, `${one.num_ok} of ${one.num_cases}`,
-    one.seconds?.toFixed(2) ?? "", one.peak_memory_mb?.toFixed(0) ?? "", one.machine ?? "", one.weights];
   $("method-table").replaceChildren(
-    el("thead", {}, el("tr", {}, ...heads.map((text) => el("th", { scope: "col" }, text)))),
+    el("thead", {}, el("tr", {}, ...["method", ...bench.method_heads].map((text) => el("th", { scope: "col" }, text)))),
     el("tbody", {}, ...bench.methods.map((one) => el("tr", {}, el("th", { scope: "row" }, one.name),
-      ...row(one).map((text) => el("td", {}, text))))));
+      ...bench.method_cells[one.name].map((text) => el("td", {}, text))))));
   const listed = (pairs) => (pairs.length ? pairs : [["none", ""]])
     .flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]);
   $("missing").replaceChildren(...listed(Object.entries(bench.missing)));

@@ -12,7 +12,9 @@ import torch
 
 pytest.importorskip("peft")
 
+from diffusers.pipelines.wan import pipeline_wan_vace
 from diffusers.pipelines.wan.pipeline_wan_vace import WanVACEPipeline
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from PIL import Image
 
 from benchmark.methods import tiny_vace
@@ -150,14 +152,30 @@ def test_another_painter_of_the_first_frame_is_another_method(
         assert kind_of(kind).weights(settings)["first frame"] == revision
 
 
+def test_vace_is_sampled_as_in_the_example_of_diffusers() -> None:
+    defaults = kind_of("wan_vace").settings()
+    example = " ".join(pipeline_wan_vace.EXAMPLE_DOC_STRING.split())
+    assert f'negative_prompt = "{defaults.negative_prompt}"' in example
+    for setting in (
+        f"flow_shift = {defaults.flow_shift} ",
+        f"num_inference_steps={defaults.num_steps},",
+        f"guidance_scale={defaults.guidance},",
+        f"manual_seed({defaults.seed})",
+        f"num_frames = {defaults.windows.num_frames} ",
+        f'model_id = "{defaults.weights}"',
+    ):
+        assert setting in example
+
+
 def test_vace_is_the_pipeline_of_diffusers() -> None:
     """One window at the model's own size, by a call of the pipeline itself."""
     given, masks = GIVEN[:9, :64, :96], MASKS[:9, :64, :96]
     pipeline: Any = WanVACEPipeline.from_pretrained(tiny_vace.tiny_vace_folder(), local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
+    pipeline.scheduler = UniPCMultistepScheduler.from_config(pipeline.scheduler.config, flow_shift=7.0)
     video = pipeline(
         prompt=WORDS.video,
-        negative_prompt="",
+        negative_prompt=kind_of("wan_vace").settings().negative_prompt,
         video=[Image.fromarray(frame) for frame in given],
         mask=[Image.fromarray(np.uint8(255) * mask) for mask in masks],
         height=64,
@@ -167,7 +185,7 @@ def test_vace_is_the_pipeline_of_diffusers() -> None:
         guidance_scale=2.0,
         generator=torch.Generator("cpu").manual_seed(42),
     ).frames[0]
-    made = vace(windows={**WINDOWS, "area_px": 64 * 96}).inpaint(given, masks, WORDS)
+    made = vace(windows={**WINDOWS, "area_px": 64 * 96}, flow_shift=7.0).inpaint(given, masks, WORDS)
     np.testing.assert_allclose(made.astype(int), np.rint(video * 255), atol=1)
 
 
@@ -197,6 +215,7 @@ def test_numbers_that_are_wrong_are_named() -> None:
     for kind, options, message in [
         ("backbone", {"num_steps": 0}, "num_steps 0"),
         ("wan_vace", {"tiny": True}, "exactly one of the two"),
+        ("wan_vace", {"flow_shift": 0}, "flow_shift 0"),
         ("wan_vace", {"windows": {"num_frames": 48}}, "windows of 48 frames"),
     ]:
         with pytest.raises(ConfigError, match=message):

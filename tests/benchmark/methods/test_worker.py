@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,14 @@ def test_the_peak_is_that_of_the_programs_of_the_case(made: MadeBench, tmp_path:
     assert small < own + 200
 
 
+def test_looking_up_what_was_made_elsewhere_is_no_time_or_memory_of_the_method(made: MadeBench, tmp_path: Path) -> None:
+    settings = MethodSettings(kind="folder", options={"folder": str(tmp_path)})
+    job = Job(name="answering", settings=settings, bench=made.bench, results=tmp_path)
+    outcome = job.run(Answering(lambda frames, _: frames), made.bench.case("s-0"))
+    assert outcome.status == "ok"
+    assert (outcome.seconds, outcome.peak_memory_mb, outcome.peak_gpu_memory_mb, outcome.machine) == (None,) * 4
+
+
 def test_nobody_sees_what_is_to_be_filled(made: MadeBench, tmp_path: Path) -> None:
     method = Answering(lambda frames, masks: frames)
     job_for(made, tmp_path)[0].run(method, made.bench.case("s-0"))
@@ -99,7 +108,7 @@ def test_nobody_sees_what_is_to_be_filled(made: MadeBench, tmp_path: Path) -> No
 @pytest.mark.parametrize("dilate_px", [5, -3])
 def test_the_hole_is_grown_or_shrunk_before_a_method_gets_it(made: MadeBench, dilate_px: int) -> None:
     sampled = made.bench.sampled(made.bench.case("s-0"))
-    _, masks = given(sampled, MethodSettings(kind="copy", dilate_px=dilate_px))
+    _, masks = given(sampled, MethodSettings(kind="copy", dilate_px=dilate_px), is_edit=False)
     radius = abs(dilate_px)
     offsets = np.arange(-radius, radius + 1)
     disc = (offsets[:, None] ** 2 + offsets**2 <= radius**2).astype(np.uint8)
@@ -110,11 +119,49 @@ def test_the_hole_is_grown_or_shrunk_before_a_method_gets_it(made: MadeBench, di
 
 def test_a_given_first_frame_is_the_true_one_and_has_no_hole(made: MadeBench) -> None:
     sampled = made.bench.sampled(made.bench.case("s-0"))
-    frames, masks = given(sampled, MethodSettings(kind="copy", give_first_frame=True))
+    frames, masks = given(sampled, MethodSettings(kind="copy", give_first_frame=True), is_edit=False)
     np.testing.assert_array_equal(frames[0], sampled.frames[0])
     assert not masks[0].any()
     np.testing.assert_array_equal(masks[1:], sampled.masks[1:])
     assert sampled.masks[0].any()
+
+
+def test_the_first_frame_of_an_edit_keeps_its_hole(made: MadeBench, tmp_path: Path) -> None:
+    job, _ = job_for(made, tmp_path, give_first_frame=True)
+    method = Answering(lambda frames, masks: frames)
+    assert job.run(method, made.bench.case("edit-s-0")).status == "ok"
+    assert made.masks["edit-s-0"][0].any()
+    np.testing.assert_array_equal(method.masks, made.masks["edit-s-0"])
+    assert np.all(method.frames[method.masks] == GREY)
+
+
+I2V = {"backbone": {"tiny": "wan-i2v", "device": "cpu", "dtype": "float32"}}
+PAINTER = {"first_frame": {"weights": "lab/fill"}}
+PROGRAM = {"command": ["program", "{frames}", "{masks}", "{output}"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "is_run"),
+    [
+        ("backbone", I2V, False),
+        ("backbone", I2V | PAINTER, True),
+        ("backbone", {"backbone": I2V["backbone"] | {"tiny": "wan"}}, True),
+        ("vpdata", {**I2V, "context_encoder": "mine"}, False),
+        ("vpdata", {**I2V, **PAINTER, "context_encoder": "mine"}, True),
+        ("command", PROGRAM, False),
+    ],
+)
+def test_what_needs_a_true_first_frame_fails_on_edits_alone(
+    made: MadeBench, tmp_path: Path, kind: str, options: dict[str, Any], is_run: bool
+) -> None:
+    pytest.importorskip("diffusers")
+    settings = MethodSettings(kind=kind, options=options, give_first_frame=True)
+    job = Job(name="answering", settings=settings, bench=made.bench, results=tmp_path)
+    method = Answering(lambda frames, masks: frames)
+    assert job.run(method, made.bench.case("s-0")).status == "ok"
+    outcome = job.run(method, made.bench.case("edit-s-0"))
+    assert outcome.status == ("ok" if is_run else "failed")
+    assert is_run or "an edit has no true first frame" in (outcome.reason or "")
 
 
 def test_an_edit_is_described_as_it_should_be(made: MadeBench) -> None:
@@ -122,6 +169,8 @@ def test_an_edit_is_described_as_it_should_be(made: MadeBench) -> None:
     assert prompts_of(edit) == Prompts(case_id="edit-s-0", video="A green ball moves.", region="a green ball")
     plain = made.bench.case("s-0")
     assert prompts_of(plain) == Prompts(case_id="s-0", video=plain.caption, region=plain.object_caption)
+    background = replace(plain, object_caption="")
+    assert prompts_of(background) == Prompts(case_id="s-0", video=plain.caption, region=plain.caption)
 
 
 def kept(job: Job, results: Results, method: Answering, case: Case) -> Outcome:
@@ -183,6 +232,6 @@ def test_a_case_is_not_finished_before_its_outcome_is_kept(made: MadeBench, tmp_
 
 def test_a_method_cannot_change_the_benchmark_in_memory(made: MadeBench) -> None:
     sampled = made.bench.sampled(made.bench.case("s-0"))
-    frames, masks = given(sampled, MethodSettings(kind="copy"))
+    frames, masks = given(sampled, MethodSettings(kind="copy"), is_edit=False)
     assert not np.shares_memory(frames, sampled.frames)
     assert not np.shares_memory(masks, sampled.masks)

@@ -17,6 +17,7 @@ from benchmark.bench import open_bench
 from benchmark.metrics.feature_files import TRUTH, write_features
 from benchmark.metrics.table import ScoreRow
 from benchmark.report.columns import columns_of
+from benchmark.report.facts import METHOD_HEADS, facts_of
 from benchmark.report.numbers import on_one_line
 from benchmark.report.published import published
 from benchmark.report.reasons import public_reason
@@ -280,6 +281,28 @@ def test_what_cannot_be_used_is_told_and_does_not_spoil_the_rest(made: Made, tmp
     assert sorted(path.name for path in (tmp_path / "report/report").glob("*.mp4")) == [
         "edit-s-0.mp4", "s-0.mp4", "s-2.mp4",
     ]  # fmt: skip
+
+
+def test_time_and_memory_say_what_they_are_of(made: Made, tmp_path) -> None:
+    root = tmp_path / "results"
+    shutil.copytree(made.results.root, root)
+    results, bench = Results(root), open_bench(made.bench)
+    peaks = {"dark": ("command", None), "darker": ("vpdata", 7000.0), "truth": ("folder", None)}
+    for name, (kind, on_gpu) in peaks.items():
+        facts = root / name / "method.yaml"
+        facts.write_text(facts.read_text().replace("kind: folder", f"kind: {kind}"))
+        for seconds, case_id in enumerate(("s-0", "s-1")):
+            used = {"seconds": 2.0 + seconds, "peak_memory_mb": 300.0 + seconds, "peak_gpu_memory_mb": on_gpu}
+            results.keep_outcome(name, case_id, replace(results.outcome(name, case_id), **used, machine="a machine"))
+        for case_id in ("s-2", "edit-s-0"):
+            results.keep_failure(name, case_id, Outcome(status="failed", reason="lost"))
+    methods = facts_of(bench, results, read_scores(bench, made.results, "clean")).methods
+    columns = [METHOD_HEADS.index(head) for head in ("s a case", "peak MB, host", "peak MB, GPU", "machine")]
+    assert {one.name: [one.cells[column] for column in columns] for one in methods} == {
+        "dark": ["2.50 with start and load", "301", "n/a", "a machine"],
+        "darker": ["2.50", "301", "7000", "a machine"],
+        "truth": ["n/a"] * 4,
+    }
 
 
 def test_a_method_that_is_called_like_the_folder_of_videos_is_kept(made: Made, tmp_path) -> None:

@@ -66,7 +66,7 @@ def test_drawn_region_is_clear_of_all_objects_and_follows_from_seed_and_clip():
     masks = masks_of(made)
     assert not (masks & (truth["blue square"] | truth["red square"])).any()
     assert masks.any(axis=(1, 2)).mean() > 0.5
-    assert made.case.object_caption == "a part of the background"
+    assert (made.case.object_caption, made.case.region_prompt) == ("", made.case.caption), "nobody says what is there"
     assert made == make_case(material, DRAWN, subset="L", max_s=60, seed=4)
     assert made.counts != make_case(material, DRAWN, subset="L", max_s=60, seed=5).counts
 
