@@ -10,6 +10,7 @@ from benchmark.report.facts import Facts
 from benchmark.report.numbers import (
     MISSING,
     SUBSETS,
+    given_notes,
     number,
     on_one_line,
     quoted_notes,
@@ -17,12 +18,12 @@ from benchmark.report.numbers import (
     reasons_of,
     title,
 )
-from benchmark.report.tables import Cell, Table
+from benchmark.report.tables import GIVEN, Cell, Table
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "--": "-{}-",
+    "|": r"\textbar{}", "--": "-{}-", GIVEN: r"\textsuperscript{\dag}",
 }  # fmt: skip
 _PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
 
@@ -37,7 +38,9 @@ def latex(facts: Facts, tables: Sequence[Table]) -> str:
     lines = [f"protocol {facts.protocol}", facts.frames, *(f"{one.name}: {one.given}" for one in facts.methods)]
     comments = "".join(f"% {' '.join(line.split())}\n" for line in lines)
     footnotes = [rf"{{\footnotesize\noindent {_mark(why, notes)} {_escaped(why)}\par}}" for why in notes]
-    footnotes += [rf"{{\footnotesize\noindent {_escaped(note)}\par}}" for note in quoted_notes(means)]
+    footnotes += [
+        rf"{{\footnotesize\noindent {_escaped(note)}\par}}" for note in (*given_notes(means), *quoted_notes(means))
+    ]
     return "\n".join([comments, *(_tabular(table, notes) for table in means), *footnotes, ""])
 
 
@@ -59,7 +62,7 @@ def _tabular(table: Table, notes: Sequence[str]) -> str:
     ]
     for method in table.rows:
         values = [f"{_cell(table, *one)}{_mark(one[0].why, notes)}" for one in _published(table, method)]
-        lines.append(_row([_escaped(method), *values]))
+        lines.append(_row([_escaped(method + table.mark(method)), *values]))
     if table.quoted:
         lines.append(r"\midrule")
     for row in table.quoted:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from benchmark.metrics.feature_files import fvid
 from benchmark.metrics.intervals import pooled_interval
+from benchmark.metrics.settings import Protocol
 from benchmark.metrics.sums import Sums, total
 from benchmark.metrics.table import METRICS, Key, Output, Place, ScoreRow
 from benchmark.report.columns import Column, columns_of, places_of
@@ -15,6 +16,13 @@ from benchmark.report.published import Quoted, published
 from benchmark.report.scores import Scores, sums_of
 from vpdata.storage import Folder
 
+GIVEN = "†"
+"""Mark of a method that was given the true first frame."""
+_GIVEN_NOTES: dict[Protocol, str] = {
+    "clean": "was given the true first frame. The first frame counts for no method, but the true one shows what is "
+    "hidden later",
+    "paper": "was given the true first frame, which counts as if the method had filled it",
+}
 _OF_EDITS = "FVID of an edit is the distance from the videos before it, nearest for a method that changes nothing"
 
 
@@ -31,7 +39,8 @@ class Cell:
     why: str | None = None
     """Why it is not of all cases, or is to be taken with care."""
     is_best: bool = False
-    """Of the column, among those that are of all cases; nowhere in a column that does not say which method is best."""
+    """Of the column, among those that are of all cases and of methods that were given as much of the first frame;
+    nowhere in a column that does not say which method is best."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +55,8 @@ class Table:
     columns: tuple[Column, ...]
     rows: Mapping[str, tuple[Cell, ...]]
     """By method."""
+    first_frame_given: frozenset[str] = frozenset()
+    """The methods that were given the true first frame; the others' best value is marked apart from theirs."""
     quoted: tuple[Quoted, ...] = ()
     """They fill the first columns; only beside whole frames, which they seem to be of."""
     reference: str | None = None
@@ -55,6 +66,18 @@ class Table:
     def quoted_note(self) -> str | None:
         """What a reader of the quoted rows must know; None where there are none."""
         return published().note(self.columns[0].protocol) if self.quoted else None
+
+    @property
+    def given_note(self) -> str | None:
+        """What the mark of a method says; None where no method has it."""
+        if not self.first_frame_given:
+            return None
+        note = _GIVEN_NOTES[self.columns[0].protocol]
+        return f"{GIVEN} {note}; the best of a column is marked among these methods and, apart, among the others."
+
+    def mark(self, method: str) -> str:
+        """Of a method that was given the true first frame; nothing for another."""
+        return GIVEN if method in self.first_frame_given else ""
 
 
 def tables(scores: Scores, reference: str | None = None) -> Iterator[Table]:
@@ -73,6 +96,7 @@ def tables(scores: Scores, reference: str | None = None) -> Iterator[Table]:
                         num_cases=num_cases,
                         columns=columns_of(scores.protocol, place),
                         rows={},
+                        first_frame_given=scores.first_frame_given,
                     )
                     yield _means(scores, table)
                     if reference is not None and len(scores.methods) > 1:
@@ -176,19 +200,20 @@ def _ranks(column: Column, table: Table) -> bool:
 
 
 def _with_best(table: Table) -> dict[str, tuple[Cell, ...]]:
-    rows = table.rows
-    marked = {method: list(cells) for method, cells in rows.items()}
+    """The cells, marked among the methods that were given the true first frame and among the others."""
+    marked = {method: list(cells) for method, cells in table.rows.items()}
+    alike = [{method for method in marked if (method in table.first_frame_given) is given} for given in (True, False)]
     for index, column in enumerate(table.columns):
-        values = [
-            cell.value
-            for cells in rows.values()
-            if (cell := cells[index]).value is not None and cell.num_cases == table.num_cases
-        ]
-        best = None
-        if len(values) > 1 and _ranks(column, table):
-            best = max(values) if column.is_higher_better else min(values)
-        for cells in marked.values():
-            cell = cells[index]
-            is_best = best is not None and cell.value == best and cell.num_cases == table.num_cases
-            cells[index] = replace(cell, is_best=is_best)
+        for methods in alike:
+            of_all = {
+                method: cell.value
+                for method in methods
+                if (cell := marked[method][index]).value is not None and cell.num_cases == table.num_cases
+            }
+            best = None
+            if len(of_all) > 1 and _ranks(column, table):
+                best = (max if column.is_higher_better else min)(of_all.values())
+            for method in methods:
+                is_best = best is not None and of_all.get(method) == best
+                marked[method][index] = replace(marked[method][index], is_best=is_best)
     return {method: tuple(cells) for method, cells in marked.items()}

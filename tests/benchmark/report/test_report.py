@@ -52,10 +52,11 @@ def cell_of(table, method: str, name: str):
 
 
 def errors(made: Made, case_id: str, method: str):
-    """By hand: what the method took from the truth, in [0, 1], and the hole."""
+    """By hand: what the method took from the truth on all frames but the first, in [0, 1], and the hole."""
     bench = open_bench(made.bench)
     sampled = bench.sampled(bench.case(case_id))
-    return (sampled.frames - darker(sampled.frames, DARKER[method]).astype(int)) / 255, sampled.masks
+    frames = sampled.frames[1:]
+    return (frames - darker(frames, DARKER[method]).astype(int)) / 255, sampled.masks[1:]
 
 
 def test_means_are_of_all_pixels_and_say_over_how_many_cases(made: Made) -> None:
@@ -105,6 +106,45 @@ def test_what_a_blur_that_stands_still_wins_has_no_best(made: Made) -> None:
     for name in ("Warping error", "Temporal consistency"):
         assert not any(cell_of(table, method, name).is_best for method in table.rows)
     assert any(cell_of(table, method, "Flicker").is_best for method in table.rows)
+
+
+@pytest.fixture(scope="module")
+def mixed(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """`dark` and `darker` were given the true first frame, `other` and `truth` were not."""
+    root = tmp_path_factory.mktemp("mixed")
+    make_results(made.bench, root, ("dark", "darker"), first_frame_given=True)
+    return Made(bench=made.bench, results=make_results(made.bench, root, ("other", "truth")))
+
+
+def test_the_best_is_told_among_methods_that_were_given_as_much(mixed: Made) -> None:
+    table = table_of(mixed, subset="edit-S", place="known", output="raw")
+    best = {method: cell_of(table, method, "PSNR").is_best for method in table.rows}
+    assert best == {"dark": True, "darker": False, "other": True, "truth": True}
+    # Of three cases one is broken, so that `dark` alone is left.
+    table = table_of(mixed, subset="S", place="known", output="raw")
+    assert not cell_of(table, "dark", "PSNR").is_best
+
+
+def test_every_format_marks_who_was_given_the_true_first_frame(mixed: Made, report, tmp_path) -> None:
+    write_report(
+        open_bench(mixed.bench), mixed.results, Folder(tmp_path), ReportSettings(reference="dark", has_videos=False)
+    )
+    note = "was given the true first frame. The first frame counts for no method, but"
+    text = (tmp_path / "report.md").read_text()
+    assert f"- † {note}" in text
+    assert "difference from dark†, case by case" in text
+    assert {line.split(" | ")[0] for line in text.splitlines() if line.startswith(("| dark", "| truth |"))} == {
+        "| dark", "| dark†", "| darker", "| darker†", "| truth",
+    }  # fmt: skip
+    text = (tmp_path / "report.tex").read_text()
+    assert rf"{{\footnotesize\noindent \textsuperscript{{\dag}} {note}" in text
+    assert r"dark\textsuperscript{\dag} & " in text
+    page = json.loads(re.search(r'id="data-bench">(.*?)</script>', (tmp_path / "report.html").read_text())[1])
+    assert {row["method"]: row["mark"] for row in page["tables"][0]["rows"]} == {
+        "dark": "†", "darker": "†", "other": "", "truth": "",
+    }  # fmt: skip
+    assert page["tables"][0]["given_note"].startswith(f"† {note}")
+    assert not any("†" in (report / name).read_text() for name in ("report.md", "report.tex"))
 
 
 def test_lines_of_a_reason_stay_apart_on_one_line() -> None:
