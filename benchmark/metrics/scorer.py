@@ -33,7 +33,7 @@ from vpdata.config import to_plain
 from vpdata.errors import ConfigError, RunError, StorageError
 from vpdata.storage import Folder
 
-VERSION = 3
+VERSION = 4
 """Goes up when a metric changes, so that everything is measured anew, and older tables are not read."""
 _FIRST_FRAME: dict[Protocol, int] = {"clean": 1, "paper": 0}
 """With which frame measuring begins. A method may be given the true first frame, which is then no fill of its own: left
