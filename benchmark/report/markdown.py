@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmark.report.facts import Facts, MethodFacts
 from benchmark.report.numbers import (
+    INTERVALS,
     MISSING,
     SUBSETS,
     coverage,
@@ -83,7 +84,7 @@ def _lead(facts: Facts, tables: Sequence[Table]) -> Iterator[str]:
             f"- Holes grown by {', '.join(map(str, facts.dilate_px))} px before regions are taken and known pixels put "
             "back.",
             *(f"- {text(metric)}: {text(model)}." for metric, model in facts.models.items()),
-            "- Brackets hold 95 % intervals over videos, by Student's t.",
+            f"- {INTERVALS}.",
             *(f"- {text(note)}" for note in (*given_notes(tables), *quoted_notes(tables))),
         ]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ _GIVEN_NOTES: dict[Protocol, str] = {
     "hidden later",
     "paper": "was given the true first frame, which counts as if the method had filled it",
 }
+_MAX_MORE_DIGITS = 2
+"""Of a column whose least number, such as the squared error of a whole frame with a small hole, would show one."""
 _OF_EDITS = "FVID of an edit is the distance from the videos before it, nearest for a method that changes nothing"
 
 
@@ -98,9 +101,10 @@ def tables(scores: Scores, reference: str | None = None) -> Iterator[Table]:
                         rows={},
                         first_frame_given=scores.first_frame_given,
                     )
-                    yield _means(scores, table)
+                    means = _means(scores, table)
+                    yield means
                     if reference is not None and len(scores.methods) > 1:
-                        yield _differences(scores, table, reference)
+                        yield _differences(scores, replace(table, columns=means.columns), reference)
 
 
 def _cell(sums: Mapping[str, Sums], videos: Mapping[str, str], column: Column, why: str | None) -> Cell:
@@ -129,9 +133,21 @@ def why_not(rows: Sequence[ScoreRow], num_measured: int) -> str | None:
 
 
 def finished(means: Table) -> Table:
-    """With the best of each column marked, and the paper's rows."""
+    """With digits enough in each column, its best marked, and the paper's rows."""
     quoted = published().of(means.subset) if means.place == "frame" else ()
-    return replace(means, rows=_with_best(means), quoted=quoted)
+    columns = tuple(
+        _with_digits(column, cells) for column, *cells in zip(means.columns, *means.rows.values(), strict=True)
+    )
+    means = replace(means, columns=columns, quoted=quoted)
+    return replace(means, rows=_with_best(means))
+
+
+def _with_digits(column: Column, cells: Sequence[Cell]) -> Column:
+    """The column with up to two digits more, where the least of its numbers else had a single one that tells."""
+    most = column.digits + _MAX_MORE_DIGITS
+    sizes = [abs(cell.value) for cell in cells if cell.value is not None and round(cell.value, most)]
+    needed = 1 - math.floor(math.log10(min(sizes))) if sizes else 0
+    return replace(column, digits=min(max(column.digits, needed), most))
 
 
 def _means(scores: Scores, table: Table) -> Table:
@@ -200,13 +216,16 @@ def _ranks(column: Column, table: Table) -> bool:
 
 
 def _with_best(table: Table) -> dict[str, tuple[Cell, ...]]:
-    """The cells, marked among the methods that were given the true first frame and among the others."""
+    """The cells, marked among the methods that were given the true first frame and among the others.
+
+    Compared is what is printed: of numbers that read alike none is better.
+    """
     marked = {method: list(cells) for method, cells in table.rows.items()}
     alike = [{method for method in marked if (method in table.first_frame_given) is given} for given in (True, False)]
     for index, column in enumerate(table.columns):
         for methods in alike:
             of_all = {
-                method: cell.value
+                method: round(cell.value, column.digits)
                 for method in methods
                 if (cell := marked[method][index]).value is not None and cell.num_cases == table.num_cases
             }

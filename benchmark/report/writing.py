@@ -38,6 +38,8 @@ class ReportSettings:
     side_px: int = 240
     """Longest short side of a player's video."""
     has_videos: bool = True
+    has_latex_intervals: bool = False
+    """Whether LaTeX has intervals too, which makes its tables twice as wide."""
 
     def __post_init__(self) -> None:
         if self.side_px < 16:
@@ -56,7 +58,7 @@ def write_report(bench: Bench, results: Results, output: Folder, settings: Repor
     facts = facts_of(bench, results, scores)
     made = list(tables(scores, _reference(settings, facts)))
     output.write(MARKDOWN, markdown(facts, made).encode())
-    output.write(LATEX, latex(facts, made).encode())
+    output.write(LATEX, latex(facts, made, has_intervals=settings.has_latex_intervals).encode())
     # The old page goes first and the new one comes last, so that there is never a page whose videos are not its own.
     output.remove(PAGE)
     output.child(MEDIA).remove_all()

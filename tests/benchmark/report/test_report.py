@@ -17,11 +17,11 @@ from benchmark.bench import open_bench
 from benchmark.metrics.feature_files import TRUTH, write_features
 from benchmark.metrics.table import ScoreRow
 from benchmark.report.columns import columns_of
-from benchmark.report.numbers import on_one_line
+from benchmark.report.numbers import number, on_one_line
 from benchmark.report.published import published
 from benchmark.report.reasons import public_reason
 from benchmark.report.scores import read_scores
-from benchmark.report.tables import finished, tables
+from benchmark.report.tables import Cell, Table, finished, tables
 from benchmark.report.writing import ReportSettings, write_report
 from benchmark.results import Outcome, Results
 from tests.benchmark.report.conftest import DARKER, REASON, Made, darker, make_results
@@ -145,6 +145,50 @@ def test_every_format_marks_who_was_given_the_true_first_frame(mixed: Made, repo
     }  # fmt: skip
     assert page["tables"][0]["given_note"].startswith(f"† {note}")
     assert not any("†" in (report / name).read_text() for name in ("report.md", "report.tex"))
+
+
+def table_with(name: str, *values: float | None) -> Table:
+    """Of methods "0", "1", ... with these values in one column."""
+    columns = columns_of("clean", "hole")
+    rows = {
+        str(number): tuple(Cell(value=value if one.name == name else None, num_cases=1) for one in columns)
+        for number, value in enumerate(values)
+    }
+    return finished(Table(subset="S", place="hole", output="raw", dilate_px=0, num_cases=1, columns=columns, rows=rows))
+
+
+def test_of_numbers_that_are_printed_alike_none_is_better() -> None:
+    table = table_with("PSNR", 22.7249, 22.7151, 22.7149, None)
+    assert [number(cell_of(table, one, "PSNR").value, table.columns[0]) for one in "012"] == ["22.72", "22.72", "22.71"]
+    assert [cell_of(table, one, "PSNR").is_best for one in table.rows] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("values", "printed"),
+    [
+        ((0.0312, 0.5), ["0.031", "0.500"]),
+        ((0.00523, 0.5), ["0.0052", "0.5000"]),
+        ((3.21, 0.0, None), ["3.21", "0.00"]),
+        ((0.0000004, 0.52), ["0.00", "0.52"]),
+    ],
+)
+def test_the_least_number_of_a_column_has_two_digits_that_tell(values, printed) -> None:
+    table = table_with("MSE", *values)
+    (column,) = [one for one in table.columns if one.name == "MSE"]
+    cells = [cell_of(table, one, "MSE") for one in table.rows]
+    assert [number(cell.value, column) for cell in cells if cell.value is not None] == printed
+
+
+def test_latex_has_the_intervals_of_markdown_if_they_are_wanted(made: Made, report, tmp_path) -> None:
+    settings = ReportSettings(reference="truth", has_videos=False, has_latex_intervals=True)
+    write_report(open_bench(made.bench), made.results, Folder(tmp_path), settings)
+    text = (tmp_path / "report.tex").read_text()
+    found = re.findall(r"\\scriptsize (\[\S+ \S+\])\}", text)
+    shown = (tmp_path / "report.md").read_text().replace("\\", "")
+    assert len(found) > 20
+    assert all(one in shown for one in found)
+    assert r"\noindent Brackets hold 95 \% intervals over videos, by Student's t.\par" in text
+    assert r"\scriptsize" not in (report / "report.tex").read_text()
 
 
 def test_lines_of_a_reason_stay_apart_on_one_line() -> None:
