@@ -59,7 +59,8 @@ def title(table: Table) -> str:
         if table.reference
         else "mean over cases"
     )
-    return f"{PLACE_NAMES[table.place]}, {output}{radius}: {rows}"
+    weights = ", cases weigh alike" if table.average == "cases" else ""
+    return f"{PLACE_NAMES[table.place]}, {output}{radius}: {rows}{weights}"
 
 
 def coverage(table: Table, cells: tuple[Cell, ...]) -> str:

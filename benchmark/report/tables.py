@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from benchmark.metrics.feature_files import fvid
 from benchmark.metrics.intervals import pooled_interval
@@ -17,6 +18,8 @@ from benchmark.report.published import Quoted, published
 from benchmark.report.scores import Scores, sums_of
 from vpdata.storage import Folder
 
+Average = Literal["pixels", "cases"]
+"""How cases weigh in a mean: by what was measured in each, or all alike."""
 GIVEN = "†"
 """Mark of a method that was given the true first frame."""
 _GIVEN_NOTES: dict[Protocol, str] = {
@@ -62,6 +65,7 @@ class Table:
     """The methods that were given the true first frame; the others' best value is marked apart from theirs."""
     quoted: tuple[Quoted, ...] = ()
     """They fill the first columns; only beside whole frames, which they seem to be of."""
+    average: Average = "pixels"
     reference: str | None = None
     """Rows are what other methods differ from this one by, case by case; None: they are means."""
 
@@ -83,7 +87,7 @@ class Table:
         return GIVEN if method in self.first_frame_given else ""
 
 
-def tables(scores: Scores, reference: str | None = None) -> Iterator[Table]:
+def tables(scores: Scores, reference: str | None = None, average: Average = "pixels") -> Iterator[Table]:
     """Of every subset, region, output and dilation: the means, and the differences from `reference` if there is one."""
     for subset in scores.subsets:
         num_cases = sum(case.subset == subset for case in scores.cases)
@@ -100,6 +104,7 @@ def tables(scores: Scores, reference: str | None = None) -> Iterator[Table]:
                         columns=columns_of(scores.protocol, place),
                         rows={},
                         first_frame_given=scores.first_frame_given,
+                        average=average,
                     )
                     means = _means(scores, table)
                     yield means
@@ -161,7 +166,7 @@ def _mean(scores: Scores, table: Table, method: str, column: Column) -> Cell:
     rows = scores.of(method, table.subset, _key(column, table))
     if column.metric == "fvid":
         return _fvid(scores, table, method, rows)
-    measured = {case: sums for case, row in rows.items() if (sums := sums_of(row))}
+    measured = {case: sums for case, row in rows.items() if (sums := _weighed(row, table))}
     return _cell(measured, scores.videos, column, why_not(list(rows.values()), len(measured)))
 
 
@@ -189,17 +194,25 @@ def _differences(scores: Scores, table: Table, reference: str) -> Table:
 
 
 def _difference(scores: Scores, table: Table, method: str, reference: str, column: Column) -> Cell:
-    """Over the cases that both have, each weighed as in the mean: by what was measured in it."""
+    """Over the cases that both have, each weighed as in the mean."""
     if column.metric == "fvid":
         return Cell(why="FVID is of all videos together, so there are no differences of single cases")
     own, other = (scores.of(one, table.subset, _key(column, table)) for one in (method, reference))
-    pairs = {case: (a, b) for case in own if (a := sums_of(own[case])) and (b := sums_of(other[case]))}
+    pairs = {case: (a, b) for case in own if (a := _weighed(own[case], table)) and (b := _weighed(other[case], table))}
     why = why_not(list(own.values()), len(pairs)) or why_not(list(other.values()), len(pairs))
     differences = {
         case: Sums(a.sum - b.sum * a.count / b.count, a.count, max(a.num_capped, b.num_capped))
         for case, (a, b) in pairs.items()
     }
     return _cell(differences, scores.videos, column, why)
+
+
+def _weighed(row: ScoreRow, table: Table) -> Sums | None:
+    """What a case adds to a mean: its sum over what was measured, or its own mean as one value."""
+    sums = sums_of(row)
+    if sums is None or table.average == "pixels":
+        return sums
+    return Sums(sums.sum / sums.count, 1, sums.num_capped)
 
 
 def _key(column: Column, table: Table) -> Key:

@@ -21,7 +21,7 @@ from benchmark.report.numbers import number, on_one_line
 from benchmark.report.published import published
 from benchmark.report.reasons import public_reason
 from benchmark.report.scores import read_scores
-from benchmark.report.tables import Cell, Table, finished, tables
+from benchmark.report.tables import Average, Cell, Table, finished, tables
 from benchmark.report.writing import ReportSettings, write_report
 from benchmark.results import Outcome, Results
 from tests.benchmark.report.conftest import DARKER, REASON, Made, darker, make_results
@@ -39,9 +39,9 @@ def report(made: Made, tmp_path_factory: pytest.TempPathFactory):
     return output
 
 
-def table_of(made: Made, *, reference: str | None = None, **wanted):
+def table_of(made: Made, *, reference: str | None = None, average: Average = "pixels", **wanted):
     scores = read_scores(open_bench(made.bench), made.results, "clean")
-    found = [one for one in tables(scores, "truth") if one.reference == reference]
+    found = [one for one in tables(scores, "truth", average) if one.reference == reference]
     (table,) = [one for one in found if all(getattr(one, name) == value for name, value in wanted.items())]
     return table
 
@@ -70,6 +70,25 @@ def test_means_are_of_all_pixels_and_say_over_how_many_cases(made: Made) -> None
     assert cell_of(table, "dark", "MAE").why is None
     assert cell_of(table, "darker", "MAE").why == f"1 of 3 cases: {REASON}"
     assert table.num_cases == 3
+
+
+def test_cases_weigh_alike_if_that_is_wanted(made: Made, tmp_path) -> None:
+    found = [errors(made, one, "dark") for one in ("s-0", "s-1", "s-2")]
+    means = [100 * some[hole].mean() for some, hole in found]
+    half = 4.302653 * np.std(means, ddof=1) / 3**0.5  # of Student's t with 2 degrees of freedom
+    for reference in (None, "truth"):
+        cell = cell_of(
+            table_of(made, reference=reference, average="cases", subset="S", place="hole", output="raw"), "dark", "MAE"
+        )
+        assert (cell.value, cell.low) == (pytest.approx(np.mean(means)), pytest.approx(np.mean(means) - half, rel=1e-5))
+    # Holes are of other sizes, so that this is not the mean over pixels.
+    pooled = 100 * np.concatenate([some[hole].ravel() for some, hole in found]).mean()
+    assert pooled != pytest.approx(np.mean(means), rel=1e-5)
+    assert main(["report", "--bench", str(made.bench), "--results", str(made.results.root), "--output", str(tmp_path),
+                 "--no-videos", "--average", "cases"]) == 0  # fmt: skip
+    assert "### Hole, raw: mean over cases, cases weigh alike" in (tmp_path / "report.md").read_text()
+    with pytest.raises(ConfigError, match="published over frames"):
+        ReportSettings(protocol="paper", average="cases")
 
 
 def test_differences_are_paired_over_the_cases_that_both_have(made: Made) -> None:
