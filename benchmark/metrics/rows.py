@@ -22,7 +22,7 @@ class RowMaker:
     first_frame_given: bool
     case: Case
     shape: Shape
-    """Of what is compared."""
+    """Of the case and its results."""
     protocol: Protocol
     dilate_px: tuple[int, ...]
     networks: Networks
@@ -50,13 +50,15 @@ class RowMaker:
             return "an edit has no truth inside its hole"
         if sums.count:
             return None
+        if not len(truth.frames):
+            return "the case has one frame alone, the first, which is not measured"
         if about.has_neighbours and len(truth.frames) < 2:
             return "a single frame has no neighbours"
         if metric == "clip_similarity" and not (case.prompt if place == "frame" else case.object_prompt).strip():
             return "the case has no text for it"
         holes = truth.holes[radius]
         if not holes.any():
-            return "the hole is empty on every frame"
+            return "the hole is empty on every frame that is measured"
         if holes.all():
             return "the hole is the whole frame"
         return "no pixel of this region is on a frame, or on two neighbours, that can be compared"

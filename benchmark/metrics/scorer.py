@@ -33,8 +33,11 @@ from vpdata.config import to_plain
 from vpdata.errors import ConfigError, RunError, StorageError
 from vpdata.storage import Folder
 
-VERSION = 2
+VERSION = 4
 """Goes up when a metric changes, so that everything is measured anew, and older tables are not read."""
+_FIRST_FRAME: dict[Protocol, int] = {"clean": 1, "paper": 0}
+"""With which frame measuring begins. A method may be given the true first frame, which is then no fill of its own: left
+out for all, it makes nobody better, and a score does not depend on whom a method is compared with."""
 TABLES: dict[Protocol, str] = {"clean": "scores.parquet", "paper": "scores-paper.parquet"}
 STATE = "scored"
 """Key of a table's metadata that holds `state_of` what it is of, as JSON."""
@@ -76,6 +79,7 @@ class Scorer:
 
     def __init__(self, bench: Bench, results: Results, settings: ScoreSettings, networks: Networks) -> None:
         self._bench, self._results, self._settings, self._networks = bench, results, settings, networks
+        self._first = _FIRST_FRAME[settings.protocol]
         self._root = Folder(results.root)
         self._kept = self._root.child("scored").child(settings.protocol)
 
@@ -119,7 +123,8 @@ class Scorer:
         arrays = np.ascontiguousarray(sampled.frames), np.ascontiguousarray(sampled.masks)
         common = [VERSION, settings, dict(self._networks.models), sorted(self._networks.missing)]
         parts = (codec.to_json(common), codec.to_json(case), arrays[0].data, arrays[1].data)
-        return Truth.of(case, sampled.frames, sampled.masks, dilate_px=self._settings.dilate_px), _digest(*parts)
+        frames, masks = sampled.frames[self._first :], sampled.masks[self._first :]
+        return Truth.of(case, frames, masks, dilate_px=self._settings.dilate_px), _digest(*parts)
 
     def _scored_truth(self, truth: Truth, fingerprint: str) -> Scored:
         kept = self._read(TRUTH, truth.case.id, fingerprint)
@@ -159,11 +164,11 @@ class Scorer:
 
     def _measured(self, method: str, rows: RowMaker, truth: Truth, fingerprint: str) -> Scored:
         try:
-            output = self._results.frames(method, truth.case.id, shape=rows.shape)
+            output = self._results.frames(method, truth.case.id, shape=rows.shape)[self._first :]
         except BadResult as error:
             return Scored(fingerprint=fingerprint, rows=rows.failed(str(error)))
         _log.info("%s on %s", method, truth.case.id)
-        sums = _MEASURES[self._settings.protocol](output, truth, self._networks)
+        sums = _MEASURES[self._settings.protocol](output, truth, self._networks) if len(output) else {}
         videos = {output_name(name, radii[0]): video for name, radii, video in truth.outputs(output)}
         features = self._features(videos)
         counted: dict[Key, Sums] = {
@@ -175,7 +180,7 @@ class Scorer:
 
     def _features(self, videos: Mapping[str, Frames]) -> dict[str, Vector]:
         network = self._networks.fvid
-        return {name: tuple(network(video).tolist()) for name, video in videos.items()} if network else {}
+        return {name: tuple(network(video).tolist()) for name, video in videos.items() if len(video)} if network else {}
 
     def _read(self, method: str, case_id: str, fingerprint: str) -> Scored | None:
         """What an earlier call measured of the same; None where it is of something else, or damaged."""

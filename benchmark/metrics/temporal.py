@@ -16,6 +16,9 @@ FLOW = "DIS optical flow of OpenCV, preset medium"
 _MAX_FRAME_DISTANCE = 0.5
 _MAX_RELATIVE_DISTANCE = 0.01
 """Bounds of the forward-backward check, in squared pixels: Sundaram et al. 2010, equation 5."""
+_MAX_GRADIENT = 0.002
+_MAX_RELATIVE_GRADIENT = 0.01
+"""Bounds of the change of motion from pixel to pixel, in squared pixels: Sundaram et al. 2010, equation 6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +28,39 @@ class Motion:
     places: NDArray[np.float32]
     """[H, W, 2]: x and y in the next frame."""
     is_seen: NDArray[np.bool_]
-    """[H, W]: whether it can be seen there: inside the frame and not hidden."""
+    """[H, W]: whether it can be seen there: inside the frame, not hidden, and not where two motions meet."""
 
 
 def motions(truth: Frames) -> list[Motion]:
     """Of all T - 1 pairs of neighbours of uint8 [T, H, W, 3] RGB, at full size."""
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in truth]
-    return [_motion(_flow(first, second), _flow(second, first)) for first, second in pairwise(grey)]
+    return [motion_of(_flow(first, second), _flow(second, first)) for first, second in pairwise(grey)]
+
+
+def motion_of(forward: NDArray[np.float32], backward: NDArray[np.float32]) -> Motion:
+    """Of the flow to the next frame and the flow back, float32 [H, W, 2], x and y in pixels.
+
+    Seen is what `detect_occlusion` in the code of Lai et al. does not call occluded, and is inside the next frame.
+    """
+    height, width = forward.shape[:2]
+    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    places = forward + np.stack([columns, rows], axis=2)
+    returning = _at(backward, places)
+    distance = np.square(forward + returning).sum(axis=2)
+    length = np.square(forward).sum(axis=2) + np.square(returning).sum(axis=2)
+    x, y = places[..., 0], places[..., 1]
+    is_inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    is_seen = is_inside & (distance <= _MAX_RELATIVE_DISTANCE * length + _MAX_FRAME_DISTANCE)
+    return Motion(places, is_seen & ~_is_border(forward))
 
 
 def warping_error(output: Frames, holes: Masks, truth_motions: list[Motion]) -> dict[Region, Sums]:
     """Mean squared difference of each pixel from where the truth moves it to, of values in [0, 1]; lower is steadier.
 
     Lai et al. 2018 (https://arxiv.org/abs/1808.00449), the warping error of section 4.1, with the flow of the true
-    video, so that it is the same for every method. Hidden pixels are left out, and a pixel is in a region by its place
-    in the first frame of the pair. Counts of 0 for a single frame.
+    video, so that it is the same for every method. Left out are, as in its code, pixels that are hidden and those where
+    two motions meet, whose flow is neither. A pixel is in a region by its place in the first frame of the pair. Counts
+    of 0 for a single frame.
     """
     sums = dict.fromkeys(REGIONS, NOTHING)
     for (first, second), motion, hole in zip(pairwise(output), truth_motions, holes[:-1], strict=True):
@@ -73,16 +94,11 @@ def _flow(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.flo
     return np.asarray(method.calc(first, second, np.zeros((*first.shape, 2), np.float32)), dtype=np.float32)
 
 
-def _motion(forward: NDArray[np.float32], backward: NDArray[np.float32]) -> Motion:
-    height, width = forward.shape[:2]
-    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    places = forward + np.stack([columns, rows], axis=2)
-    returning = _at(backward, places)
-    distance = np.square(forward + returning).sum(axis=2)
-    length = np.square(forward).sum(axis=2) + np.square(returning).sum(axis=2)
-    x, y = places[..., 0], places[..., 1]
-    is_inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    return Motion(places, is_inside & (distance <= _MAX_RELATIVE_DISTANCE * length + _MAX_FRAME_DISTANCE))
+def _is_border(flow: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """[H, W]: where two motions meet: flow [H, W, 2] that changes to the next pixel on the right or below."""
+    right, below = (np.diff(flow, axis=axis, append=np.take(flow, [-1], axis=axis)) for axis in (1, 0))
+    gradient = (np.square(right) + np.square(below)).sum(axis=2)
+    return gradient > _MAX_RELATIVE_GRADIENT * np.square(flow).sum(axis=2) + _MAX_GRADIENT
 
 
 def _warped_difference(first: NDArray[np.uint8], second: NDArray[np.uint8], motion: Motion) -> NDArray[np.float32]:

@@ -47,6 +47,8 @@ class Entry:
     method: MethodFacts
     failed: tuple[tuple[str, str, str], ...]
     """Method, case and reason of results that cannot be used."""
+    first_frame_given: bool = False
+    """Whether it was given the true first frame; False on a board from before boards kept it."""
     rows: tuple[BoardRow, ...]
 
 
@@ -91,6 +93,7 @@ class Board:
     def tables(self) -> list[Table]:
         """All entries beside each other, and beside the paper's rows."""
         made: dict[tuple[str, Place, Output, int], Table] = {}
+        given = frozenset(entry.method.name for entry in self.entries if entry.first_frame_given)
         for entry in self.entries:
             for row in entry.rows:
                 table = made.setdefault(
@@ -103,6 +106,7 @@ class Board:
                         num_cases=row.num_cases,
                         columns=columns_of(self.protocol, row.place),
                         rows={},
+                        first_frame_given=given,
                     ),
                 )
                 made[row.subset, row.place, row.output, row.dilate_px] = replace(
@@ -216,4 +220,9 @@ def _entry(facts: Facts, means: list[Table], method: MethodFacts) -> Entry:
         )
         for table in means
     )
-    return Entry(method=method, failed=tuple(one for one in facts.failed if one[0] == method.name), rows=rows)
+    return Entry(
+        method=method,
+        failed=tuple(one for one in facts.failed if one[0] == method.name),
+        first_frame_given=any(method.name in table.first_frame_given for table in means),
+        rows=rows,
+    )

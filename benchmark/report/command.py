@@ -14,7 +14,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="DIR", help="folder of the report (default: the results')")
     parser.add_argument("--protocol", choices=("clean", "paper"), default="clean", help="of the scores that are shown")
     parser.add_argument("--reference", metavar="METHOD", help="whom others differ from (default: the first usable)")
+    parser.add_argument(
+        "--average",
+        choices=("pixels", "cases"),
+        default="pixels",
+        help="pixels: a case weighs by what was measured in it; cases: all alike (default: pixels)",
+    )
     parser.add_argument("--side", metavar="PX", type=int, default=240, help="longest short side of a player's video")
+    parser.add_argument("--latex-intervals", action="store_true", help="intervals in report.tex too")
     parser.add_argument("--no-videos", action="store_true", help="tables and numbers alone, in seconds")
 
 
@@ -28,7 +35,12 @@ def main(args: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings = ReportSettings(
-        protocol=args.protocol, reference=args.reference, side_px=args.side, has_videos=not args.no_videos
+        protocol=args.protocol,
+        reference=args.reference,
+        average=args.average,
+        side_px=args.side,
+        has_videos=not args.no_videos,
+        has_latex_intervals=args.latex_intervals,
     )
     output = Folder(args.output or args.results)
     facts = write_report(bench_of(args), open_results(args.results), output, settings)

@@ -18,8 +18,8 @@ from benchmark.running import fingerprint
 from vpdata.errors import ConfigError
 
 PROTOCOLS: dict[Protocol, str] = {
-    "clean": "clean: each region is measured by itself; means are sums over counts, each case weighing by what was "
-    "measured in it",
+    "clean": "clean: each region is measured by itself, without the first frame, which a method may be given; means "
+    "are sums over counts, each case weighing by what was measured in it where a table does not say otherwise",
     "paper": "paper: VideoPainter's published definitions, per frame and averaged over all frames of all videos, with "
     "its mask on one side only, so that the hole counts as error; for comparison with its tables alone",
 }

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from benchmark.report.columns import Column
 from benchmark.report.facts import Facts
 from benchmark.report.numbers import (
+    INTERVALS,
     MISSING,
     SUBSETS,
+    given_notes,
+    interval,
     number,
     on_one_line,
     quoted_notes,
@@ -17,28 +20,33 @@ from benchmark.report.numbers import (
     reasons_of,
     title,
 )
-from benchmark.report.tables import Cell, Table
+from benchmark.report.tables import GIVEN, Cell, Table
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "--": "-{}-",
+    "|": r"\textbar{}", "--": "-{}-", GIVEN: r"\textsuperscript{\dag}",
 }  # fmt: skip
 _PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
 
 
-def latex(facts: Facts, tables: Sequence[Table]) -> str:
+def latex(facts: Facts, tables: Sequence[Table], *, has_intervals: bool = False) -> str:
     """One `tabular` under its title for each table of means, in the order given, and their footnotes.
 
-    Comments say what the numbers are of.
+    Comments say what the numbers are of. With `has_intervals` the 95 % interval stands behind each number, in small.
     """
     means = [table for table in tables if table.reference is None]
     notes = reasons_of(cell for table in means for row in table.rows for cell, _ in _published(table, row))
     lines = [f"protocol {facts.protocol}", facts.frames, *(f"{one.name}: {one.given}" for one in facts.methods)]
     comments = "".join(f"% {' '.join(line.split())}\n" for line in lines)
     footnotes = [rf"{{\footnotesize\noindent {_mark(why, notes)} {_escaped(why)}\par}}" for why in notes]
-    footnotes += [rf"{{\footnotesize\noindent {_escaped(note)}\par}}" for note in quoted_notes(means)]
-    return "\n".join([comments, *(_tabular(table, notes) for table in means), *footnotes, ""])
+    footnotes += [
+        rf"{{\footnotesize\noindent {_escaped(note)}\par}}" for note in (*given_notes(means), *quoted_notes(means))
+    ]
+    if has_intervals:
+        footnotes.append(rf"{{\footnotesize\noindent {_escaped(INTERVALS)}.\par}}")
+    tabulars = [_tabular(table, notes, has_intervals=has_intervals) for table in means]
+    return "\n".join([comments, *tabulars, *footnotes, ""])
 
 
 def _published(table: Table, method: str) -> list[tuple[Cell, Column]]:
@@ -47,7 +55,7 @@ def _published(table: Table, method: str) -> list[tuple[Cell, Column]]:
     return [(cell, column) for cell, column in pairs if column.is_published]
 
 
-def _tabular(table: Table, notes: Sequence[str]) -> str:
+def _tabular(table: Table, notes: Sequence[str], *, has_intervals: bool) -> str:
     columns = [column for column in table.columns if column.is_published]
     heads = [rf"{column.head.rpartition(' ')[0]} ${_arrow(column.is_higher_better)}$" for column in columns]
     lines = [
@@ -58,8 +66,11 @@ def _tabular(table: Table, notes: Sequence[str]) -> str:
         r"\midrule",
     ]
     for method in table.rows:
-        values = [f"{_cell(table, *one)}{_mark(one[0].why, notes)}" for one in _published(table, method)]
-        lines.append(_row([_escaped(method), *values]))
+        values = [
+            f"{_cell(table, *one, has_interval=has_intervals)}{_mark(one[0].why, notes)}"
+            for one in _published(table, method)
+        ]
+        lines.append(_row([_escaped(method + table.mark(method)), *values]))
     if table.quoted:
         lines.append(r"\midrule")
     for row in table.quoted:
@@ -68,11 +79,13 @@ def _tabular(table: Table, notes: Sequence[str]) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _cell(table: Table, cell: Cell, column: Column) -> str:
+def _cell(table: Table, cell: Cell, column: Column, *, has_interval: bool) -> str:
     if cell.value is None:
         return MISSING
     value = number(cell.value, column)
     value = rf"\textbf{{{value}}}" if cell.is_best else value
+    if has_interval and (bounds := interval(cell, column)):
+        value = rf"{value} {{\scriptsize {bounds}}}"
     fewer = cell.num_cases < table.num_cases
     return f"{value} ({cell.num_cases}/{table.num_cases})" if fewer else value
 

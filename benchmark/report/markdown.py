@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from benchmark.report.facts import METHOD_HEADS, Facts, MethodFacts
 from benchmark.report.numbers import (
+    INTERVALS,
     MISSING,
     SUBSETS,
     coverage,
+    given_notes,
     interval,
     number,
     on_one_line,
@@ -46,7 +48,8 @@ def markdown_table(table: Table, notes: Sequence[str]) -> str:
     """Methods, then the quoted rows; `notes` are the document's footnotes."""
     heads = ["method", *(column.head for column in table.columns), "cases"]
     rows = [
-        [text(method), *row_cells(table, method, notes), coverage(table, cells)] for method, cells in table.rows.items()
+        [text(method) + table.mark(method), *row_cells(table, method, notes), coverage(table, cells)]
+        for method, cells in table.rows.items()
     ]
     for row in table.quoted:
         values = [quoted_number(value) for value in row.values]
@@ -81,8 +84,8 @@ def _lead(facts: Facts, tables: Sequence[Table]) -> Iterator[str]:
             f"- Holes grown by {', '.join(map(str, facts.dilate_px))} px before regions are taken and known pixels put "
             "back.",
             *(f"- {text(metric)}: {text(model)}." for metric, model in facts.models.items()),
-            "- Brackets hold 95 % intervals over videos, by Student's t.",
-            *(f"- {text(note)}" for note in quoted_notes(tables)),
+            f"- {INTERVALS}.",
+            *(f"- {text(note)}" for note in (*given_notes(tables), *quoted_notes(tables))),
         ]
     )
 

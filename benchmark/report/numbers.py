@@ -15,6 +15,7 @@ SUBSETS = {
     "edit-L": "VPBench-Edit, long",
 }
 MISSING = "n/a"
+INTERVALS = "Brackets hold 95 % intervals over videos, by Student's t"
 
 
 def number(value: float, column: Column, *, is_signed: bool = False) -> str:
@@ -44,12 +45,22 @@ def quoted_notes(tables: Iterable[Table]) -> list[str]:
     return list(dict.fromkeys(table.quoted_note for table in tables if table.quoted_note))
 
 
+def given_notes(tables: Iterable[Table]) -> list[str]:
+    """What the mark of a method that was given the true first frame says, once."""
+    return list(dict.fromkeys(table.given_note for table in tables if table.given_note))
+
+
 def title(table: Table) -> str:
     """Region, output, dilation, and what the rows are."""
     output = table.output if table.output == "raw" else "known pixels put back"
     radius = f", hole grown by {table.dilate_px} px" if table.dilate_px else ""
-    rows = f"difference from {table.reference}, case by case" if table.reference else "mean over cases"
-    return f"{PLACE_NAMES[table.place]}, {output}{radius}: {rows}"
+    rows = (
+        f"difference from {table.reference}{table.mark(table.reference)}, case by case"
+        if table.reference
+        else "mean over cases"
+    )
+    weights = ", cases weigh alike" if table.average == "cases" else ""
+    return f"{PLACE_NAMES[table.place]}, {output}{radius}: {rows}{weights}"
 
 
 def coverage(table: Table, cells: tuple[Cell, ...]) -> str:

@@ -25,11 +25,13 @@ def table_data(table: Table) -> dict[str, Any]:
         "dilate_px": table.dilate_px,
         "reference": table.reference,
         "title": title(table),
+        "given_note": table.given_note,
         "quoted_note": table.quoted_note,
         "columns": [{"head": one.head, "is_higher_better": one.is_higher_better} for one in table.columns],
         "rows": [
             {
                 "method": method,
+                "mark": table.mark(method),
                 "cells": [
                     _cell(cell, column, is_signed=is_signed, num_cases=table.num_cases)
                     for cell, column in zip(cells, table.columns, strict=True)

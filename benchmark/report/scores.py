@@ -40,6 +40,13 @@ class Scores:
         return tuple(subset for subset in ("S", "L", "davis", "edit-S", "edit-L") if subset in found)
 
     @property
+    def first_frame_given(self) -> frozenset[str]:
+        """The methods that were given the true first frame."""
+        return frozenset(
+            method for (method, _), rows in self.rows.items() if any(row.first_frame_given for row in rows.values())
+        )
+
+    @property
     def videos(self) -> dict[str, str]:
         """Case to the video that it is of."""
         return {case.id: case.video_id for case in self.cases}

@@ -16,7 +16,7 @@ from benchmark.report.media import CaseMedia, case_media
 from benchmark.report.numbers import SUBSETS
 from benchmark.report.page_data import case_data, measures_of, table_data
 from benchmark.report.scores import read_scores
-from benchmark.report.tables import Table, tables
+from benchmark.report.tables import Average, Table, tables
 from benchmark.results import Results, check_name
 from vpdata.config import nearest
 from vpdata.errors import ConfigError, RunError, StorageError
@@ -35,13 +35,21 @@ class ReportSettings:
     protocol: Protocol = "clean"
     reference: str | None = None
     """Whom other methods differ from; None: the first by name that has a usable result."""
+    average: Average = "pixels"
+    """How cases weigh in means and differences; the paper's protocol has a weighing of its own."""
     side_px: int = 240
     """Longest short side of a player's video."""
     has_videos: bool = True
+    has_latex_intervals: bool = False
+    """Whether LaTeX has intervals too, which makes its tables twice as wide."""
 
     def __post_init__(self) -> None:
         if self.side_px < 16:
             raise ConfigError(f"got a side of {self.side_px} px, wanted at least 16")
+        if self.protocol == "paper" and self.average != "pixels":
+            raise ConfigError(
+                f"got an average over {self.average} of the paper's protocol, which is published over frames"
+            )
 
 
 def write_report(bench: Bench, results: Results, output: Folder, settings: ReportSettings) -> Facts:
@@ -54,9 +62,9 @@ def write_report(bench: Bench, results: Results, output: Folder, settings: Repor
     if MEDIA in scores.methods:
         raise ConfigError(f"got a method {MEDIA!r}, which is the report's own folder; give the method another name")
     facts = facts_of(bench, results, scores)
-    made = list(tables(scores, _reference(settings, facts)))
+    made = list(tables(scores, _reference(settings, facts), settings.average))
     output.write(MARKDOWN, markdown(facts, made).encode())
-    output.write(LATEX, latex(facts, made).encode())
+    output.write(LATEX, latex(facts, made, has_intervals=settings.has_latex_intervals).encode())
     # The old page goes first and the new one comes last, so that there is never a page whose videos are not its own.
     output.remove(PAGE)
     output.child(MEDIA).remove_all()

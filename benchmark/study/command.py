@@ -39,6 +39,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     serve.add_argument("--subsets", metavar="S,...", default="", help="such as S,L or edit-S,edit-L (default: all)")
     serve.add_argument("--seed", metavar="N", type=int, default=0, help="of the draw and of every order")
     serve.add_argument("--short-side", metavar="PX", type=_positive, default=480, help="of the videos (default: 480)")
+    serve.add_argument(
+        "--show",
+        choices=("composited", "raw"),
+        default="composited",
+        help="results with the known pixels put back, as `vpdata inpaint` does it (default), or as methods gave them",
+    )
     serve.add_argument("--output", metavar="DB", required=True, help="the study; a study that is there goes on")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     serve.add_argument("--port", type=_count, default=8600, help="0 picks a free one (default: 8600)")
@@ -155,6 +161,7 @@ def _wanted(args: argparse.Namespace, bench: Bench) -> Facts:
         num_checks=args.checks,
         methods=tuple(args.methods.split(",")),
         short_side_px=args.short_side,
+        shown=args.show,
         left_out={},
     )
 

@@ -115,7 +115,8 @@ def markdown(results: StudyResults) -> str:
         "Called best, in % of all answers, with the 95 % interval over participants and cases. "
         f"Benchmark {facts.bench}, {len(facts.case_ids)} cases. Of {len(turnout)} participants {len(started)} began, "
         f"{sum(one.num_answered == one.num_pages for one in started)} finished and "
-        f"{len(started) - len(excluded)} are counted, with all that they answered.",
+        f"{len(started) - len(excluded)} are counted, with all that they answered. Shown were "
+        f"{'raw results' if facts.shown == 'raw' else 'results with the known pixels put back'}.",
         "", head, "|---" * (1 + len(results.outcomes)) + "|", *rows,
         f"| Krippendorff's alpha | {agreement} |",
         *(

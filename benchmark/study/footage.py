@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vpdata.inpaint.fit import Size, scale_frames
+from vpdata.inpaint.paste import paste
+from vpdata.inpaint.run import OutputSettings
 from vpdata.media.clips import ClipSettings, ClipWriter, scaled_size
+from vpdata.media.mask_mix import dilate
 
 _SETTINGS = ClipSettings(crf=20)
 _LIT, _DARK = (255, 214, 10), (0, 0, 0)
@@ -30,6 +33,18 @@ def encode(frames: NDArray[np.uint8], *, fps: Fraction, short_side_px: int) -> b
     for frame in frames:
         writer.write(scale_frames(frame[None], size)[0])
     return writer.finish()
+
+
+def put_back(
+    made: NDArray[np.uint8], frames: NDArray[np.uint8], masks: NDArray[np.bool_], *, dilate_px: int
+) -> NDArray[np.uint8]:
+    """A method's frames with the known pixels put back, as `vpdata inpaint` does it: uint8 [T, H, W, 3] RGB.
+
+    `dilate_px` is how far the hole that the method was given reaches around the masks. What has the known pixels in it
+    already stays as it is.
+    """
+    holes = dilate(masks, max(0, dilate_px))
+    return paste(frames, made, holes, feather_px=OutputSettings().feather_px)
 
 
 def outlined(frames: NDArray[np.uint8], masks: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from benchmark.bench import Bench, Case, Sampled
 from benchmark.results import BadResult, Frames, Results
 from benchmark.running import fingerprint
 from benchmark.study.ballots import BROKEN, ORIGINAL, Plan, Shown, ballots_of, draw_checks, draw_order
-from benchmark.study.footage import broken, encode, outlined
+from benchmark.study.footage import broken, encode, outlined, put_back
 from benchmark.study.store import REFERENCE, CaseText, Facts, Store, create
 from vpdata.codec import to_json
 from vpdata.config import nearest
@@ -112,6 +112,9 @@ class _Videos:
                 frames = self._results.frames(method, case.id, shape=(num_frames, height, width))
             except BadResult as error:
                 raise BadResult(f"{method}: {error}") from error
+            if self._wanted.shown == "composited":
+                reach_px = self._results.method(method).dilate_px
+                frames = put_back(frames, sampled.frames, sampled.masks, dilate_px=reach_px)
             made[case.id, Shown(name=method)] = self._file(case, method, sampled, frames)
         return made
 

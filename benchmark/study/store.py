@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark.metrics.table import Output
 from benchmark.study.ballots import QUESTIONS, Ballot, Question, Shown
 from vpdata.codec import from_json, to_json
 from vpdata.errors import ConfigError, StorageError
@@ -52,6 +53,8 @@ class Facts:
     methods: tuple[str, ...]
     short_side_px: int
     """Largest of the videos that are shown."""
+    shown: Output = "raw"
+    """Which videos of the methods; raw in a study from before this was kept."""
     case_ids: tuple[str, ...] = ()
     check_ids: tuple[str, ...] = ()
     left_out: Mapping[str, str]

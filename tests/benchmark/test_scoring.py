@@ -74,16 +74,16 @@ def mean_of(results, table="scores.parquet", **wanted):
 
 
 def darker_errors(made, case_id, where):
-    """By hand: what is left of 51 grey levels, in [0, 1], on the pixels of a boolean array."""
+    """By hand: what is left of 51 grey levels, in [0, 1], on the pixels of a boolean array, which lacks frame 0."""
     case = made.bench.case(case_id)
     truth = made.bench.sampled(case).frames
-    return np.minimum(truth, 51)[where] / 255
+    return np.minimum(truth[1:], 51)[where] / 255
 
 
 def test_rows_are_what_their_pixels_say(made, results):
     score(made, results)
     case = made.bench.case("s-1")
-    masks = made.bench.sampled(case).masks
+    masks = made.bench.sampled(case).masks[1:]
     for region, where in (("frame", np.ones_like(masks)), ("known", ~masks), ("hole", masks)):
         errors = darker_errors(made, "s-1", where)
         raw = {"method": "darker", "case": "s-1", "region": region, "output": "raw"}
@@ -95,6 +95,33 @@ def test_rows_are_what_their_pixels_say(made, results):
     assert mean_of(results, metric="mae", region="known", **composited) == 0
     inside = darker_errors(made, "s-1", masks).sum() / masks.size / 3
     assert mean_of(results, metric="mae", region="frame", **composited) == pytest.approx(inside)
+
+
+def test_a_true_first_frame_makes_a_method_no_better(made, results):
+    cases = [case for case in made.bench.cases if case.subset == "S"]
+    for case in cases:
+        truth = made.bench.sampled(case).frames
+        keep(results, "copy", case.id, np.concatenate([truth[:1], output_of("darker", truth)[1:]]))
+    score(made, results)
+    for case in cases:
+        given, own = ([row["sum"] for row in rows_of(results, method=one, case=case.id)] for one in ("copy", "darker"))
+        assert given == own
+        assert len([one for one in own if one]) > 20
+    # As published, it counts as if it had been filled.
+    score(made, results, "--protocol", "paper")
+    row = {"table": "scores-paper.parquet", "case": "s-0", "metric": "mae", "region": "frame", "output": "raw"}
+    assert mean_of(results, method="copy", **row) < mean_of(results, method="darker", **row)
+
+
+def test_of_a_single_frame_there_is_nothing_to_measure(tmp_path):
+    made, results = make_bench(tmp_path / "bench", num_long=0, num_edits=0, num_frames=1), Results(tmp_path / "results")
+    begin(results, "copy", made.bench)
+    for case in made.bench.cases:
+        keep(results, "copy", case.id, made.bench.sampled(case).frames)
+    score(made, results)
+    assert {(row["status"], row["reason"]) for row in rows_of(results, metric="mse")} == {
+        ("n/a", "the case has one frame alone, the first, which is not measured")
+    }
 
 
 def test_a_perfect_copy_has_no_error_and_every_row_says_what_it_is_of(made, results):
@@ -168,9 +195,9 @@ def test_with_weights_all_metrics_are_measured(made, results, weights):
         "squeezenet1_1@0123456789ab, lpips-squeeze@0123456789ab"
     )
     similarity = row_of(results, metric="clip_similarity", region="frame", **copy)
-    assert similarity["count"] == 6
+    assert similarity["count"] == 5
     assert re.fullmatch("clip@[0-9a-f]{12}", similarity["model"])
-    assert row_of(results, metric="temporal_consistency", region="frame", **copy)["count"] == 5
+    assert row_of(results, metric="temporal_consistency", region="frame", **copy)["count"] == 4
 
 
 @pytest.mark.slow
@@ -293,7 +320,7 @@ def test_an_edit_has_known_pixels_to_compare_and_no_true_hole(made, results):
 
 def test_holes_grow_before_they_are_measured(made, results):
     score(made, results, "--dilate", "0,3")
-    masks = made.bench.sampled(made.bench.case("s-0")).masks
+    masks = made.bench.sampled(made.bench.case("s-0")).masks[1:]
     rows = rows_of(results, method="darker", case="s-0", metric="mse", region="hole", output="composited")
     counts = {row["dilate_px"]: row["count"] for row in rows}
     assert counts[0] == 3 * masks.sum()

@@ -58,11 +58,11 @@ function drawTable(table) {
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Method"), ...table.columns.map(head),
       el("th", { scope: "col" }, "Cases"))),
     el("tbody", {},
-      ...rows.map((row) => el("tr", {}, el("th", { scope: "row", title: row.method }, row.method, given(row.method)),
+      ...rows.map((row) => el("tr", {}, el("th", { scope: "row", title: row.method }, row.method, row.mark, given(row.method)),
         ...row.cells.map((cell) => cellOf(cell, whys)), el("td", {}, row.coverage))),
       ...table.quoted.map((row, index) => quotedRow(row, table, index === 0))));
   $("table-note").textContent = `${capital(table.title)}. Small: 95 % intervals over videos, by Student's t.`
-    + (table.quoted_note ? ` ${table.quoted_note}` : "");
+    + [table.given_note, table.quoted_note].map((note) => (note ? ` ${note}` : "")).join("");
   $("whys").replaceChildren(...whys.map((why, index) => el("li", {}, `${index + 1}. ${why}`)));
 }
 

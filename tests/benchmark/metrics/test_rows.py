@@ -64,7 +64,10 @@ def test_a_single_frame_has_no_neighbours_and_all_else():
 
 @pytest.mark.parametrize(
     ("is_full", "region", "reason"),
-    [(False, "hole", "the hole is empty on every frame"), (True, "known", "the hole is the whole frame")],
+    [
+        (False, "hole", "the hole is empty on every frame that is measured"),
+        (True, "known", "the hole is the whole frame"),
+    ],
 )
 def test_an_empty_or_full_hole_leaves_a_region_out(is_full, region, reason):
     output, truth, holes = real_clip()

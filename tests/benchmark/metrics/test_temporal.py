@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from benchmark.metrics.sums import NOTHING
-from benchmark.metrics.temporal import Motion, flicker, motions, warping_error
+from benchmark.metrics.temporal import Motion, flicker, motion_of, motions, warping_error
 from tests.benchmark.metrics.real_clip import real_clip
 
 SHIFT_PX = 3
@@ -64,6 +64,40 @@ def test_warping_error_is_that_of_scipys_interpolation_on_a_real_clip():
         assert error[region].count == where.sum() > 1000
         # OpenCV interpolates at steps of 1/32 px.
         assert error[region].mean == pytest.approx(squared[where].mean(), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("axis", "left_px", "right_px", "is_border"),
+    # The squared change is more than 0.01 of the squared motion and 0.002, or it is not.
+    [
+        (1, 0.0, 0.04, False), (1, 0.0, 0.05, True), (1, 1.0, 1.1, False), (1, 1.0, 1.12, True),
+        (0, 0.0, 0.04, False), (0, 0.0, 0.05, True), (0, 1.0, 1.12, True),
+    ],
+)  # fmt: skip
+def test_where_two_motions_meet_is_not_seen(axis, left_px, right_px, is_border):
+    forward = np.zeros((9, 9, 2), np.float32)
+    np.moveaxis(forward, axis, 0)[:4, ..., 0] = left_px
+    np.moveaxis(forward, axis, 0)[4:, ..., 0] = right_px
+    # Those that leave the frame on the right are not seen either.
+    is_inside = np.arange(9) + forward[..., 0] <= 8
+    wanted = is_inside.copy()
+    np.moveaxis(wanted, axis, 0)[3] &= not is_border
+    np.testing.assert_array_equal(motion_of(forward, -forward).is_seen, wanted)
+
+
+def test_the_truth_is_steady_under_a_hole_whose_object_moves_over_what_stands():
+    picture = real_clip()[1][0]
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    truth, holes = np.stack([picture] * 4), np.zeros((4, *picture.shape[:2]), bool)
+    for index in range(4):
+        middle = 80 + 5 * index
+        disk = (x - middle) ** 2 + (y - 70) ** 2 <= 20**2
+        truth[index][disk] = np.roll(picture[::-1], 5 * index, axis=1)[disk]
+        holes[index] = (x - middle) ** 2 + (y - 70) ** 2 <= 24**2
+    found = motions(truth)
+    error = warping_error(truth, holes, found)["hole"]
+    assert error.count > 0.5 * holes[:-1].sum()
+    assert error.mean < 1e-3
 
 
 def test_flicker_is_the_definition_on_a_real_clip():

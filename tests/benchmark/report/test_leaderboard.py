@@ -38,6 +38,8 @@ def test_results_are_measured_anew_and_stand_beside_those_of_others(made: Made, 
     assert add(made, made.results.root, board) == 0
     assert forged.read_bytes() == b"forged"
     assert names(board) == ["dark", "darker", "truth"]
+    make_results(made.bench, tmp_path / "third", ("given",), first_frame_given=True)
+    assert add(made, tmp_path / "third", board) == 0
     capsys.readouterr()
     assert main(["leaderboard", "show", "--board", str(board)]) == 0
     shown = capsys.readouterr().out
@@ -45,6 +47,7 @@ def test_results_are_measured_anew_and_stand_beside_those_of_others(made: Made, 
                  "--no-videos"]) == 0  # fmt: skip
     means = [line for line in (tmp_path / "report.md").read_text().splitlines() if line.startswith("| darker | ")]
     assert means[1] in shown
+    assert shown.count("| given† |") == shown.count("| dark |") - 1 > 0
     assert (tmp_path / "board.html").is_file()
 
 

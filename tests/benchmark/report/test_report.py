@@ -18,11 +18,11 @@ from benchmark.metrics.feature_files import TRUTH, write_features
 from benchmark.metrics.table import ScoreRow
 from benchmark.report.columns import columns_of
 from benchmark.report.facts import METHOD_HEADS, facts_of
-from benchmark.report.numbers import on_one_line
+from benchmark.report.numbers import number, on_one_line
 from benchmark.report.published import published
 from benchmark.report.reasons import public_reason
 from benchmark.report.scores import read_scores
-from benchmark.report.tables import finished, tables
+from benchmark.report.tables import Average, Cell, Table, finished, tables
 from benchmark.report.writing import ReportSettings, write_report
 from benchmark.results import Outcome, Results
 from tests.benchmark.report.conftest import DARKER, REASON, Made, darker, make_results
@@ -40,9 +40,9 @@ def report(made: Made, tmp_path_factory: pytest.TempPathFactory):
     return output
 
 
-def table_of(made: Made, *, reference: str | None = None, **wanted):
+def table_of(made: Made, *, reference: str | None = None, average: Average = "pixels", **wanted):
     scores = read_scores(open_bench(made.bench), made.results, "clean")
-    found = [one for one in tables(scores, "truth") if one.reference == reference]
+    found = [one for one in tables(scores, "truth", average) if one.reference == reference]
     (table,) = [one for one in found if all(getattr(one, name) == value for name, value in wanted.items())]
     return table
 
@@ -53,10 +53,11 @@ def cell_of(table, method: str, name: str):
 
 
 def errors(made: Made, case_id: str, method: str):
-    """By hand: what the method took from the truth, in [0, 1], and the hole."""
+    """By hand: what the method took from the truth on all frames but the first, in [0, 1], and the hole."""
     bench = open_bench(made.bench)
     sampled = bench.sampled(bench.case(case_id))
-    return (sampled.frames - darker(sampled.frames, DARKER[method]).astype(int)) / 255, sampled.masks
+    frames = sampled.frames[1:]
+    return (frames - darker(frames, DARKER[method]).astype(int)) / 255, sampled.masks[1:]
 
 
 def test_means_are_of_all_pixels_and_say_over_how_many_cases(made: Made) -> None:
@@ -70,6 +71,25 @@ def test_means_are_of_all_pixels_and_say_over_how_many_cases(made: Made) -> None
     assert cell_of(table, "dark", "MAE").why is None
     assert cell_of(table, "darker", "MAE").why == f"1 of 3 cases: {REASON}"
     assert table.num_cases == 3
+
+
+def test_cases_weigh_alike_if_that_is_wanted(made: Made, tmp_path) -> None:
+    found = [errors(made, one, "dark") for one in ("s-0", "s-1", "s-2")]
+    means = [100 * some[hole].mean() for some, hole in found]
+    half = 4.302653 * np.std(means, ddof=1) / 3**0.5  # of Student's t with 2 degrees of freedom
+    for reference in (None, "truth"):
+        cell = cell_of(
+            table_of(made, reference=reference, average="cases", subset="S", place="hole", output="raw"), "dark", "MAE"
+        )
+        assert (cell.value, cell.low) == (pytest.approx(np.mean(means)), pytest.approx(np.mean(means) - half, rel=1e-5))
+    # Holes are of other sizes, so that this is not the mean over pixels.
+    pooled = 100 * np.concatenate([some[hole].ravel() for some, hole in found]).mean()
+    assert pooled != pytest.approx(np.mean(means), rel=1e-5)
+    assert main(["report", "--bench", str(made.bench), "--results", str(made.results.root), "--output", str(tmp_path),
+                 "--no-videos", "--average", "cases"]) == 0  # fmt: skip
+    assert "### Hole, raw: mean over cases, cases weigh alike" in (tmp_path / "report.md").read_text()
+    with pytest.raises(ConfigError, match="published over frames"):
+        ReportSettings(protocol="paper", average="cases")
 
 
 def test_differences_are_paired_over_the_cases_that_both_have(made: Made) -> None:
@@ -106,6 +126,89 @@ def test_what_a_blur_that_stands_still_wins_has_no_best(made: Made) -> None:
     for name in ("Warping error", "Temporal consistency"):
         assert not any(cell_of(table, method, name).is_best for method in table.rows)
     assert any(cell_of(table, method, "Flicker").is_best for method in table.rows)
+
+
+@pytest.fixture(scope="module")
+def mixed(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """`dark` and `darker` were given the true first frame, `other` and `truth` were not."""
+    root = tmp_path_factory.mktemp("mixed")
+    make_results(made.bench, root, ("dark", "darker"), first_frame_given=True)
+    return Made(bench=made.bench, results=make_results(made.bench, root, ("other", "truth")))
+
+
+def test_the_best_is_told_among_methods_that_were_given_as_much(mixed: Made) -> None:
+    table = table_of(mixed, subset="edit-S", place="known", output="raw")
+    best = {method: cell_of(table, method, "PSNR").is_best for method in table.rows}
+    assert best == {"dark": True, "darker": False, "other": True, "truth": True}
+    # Of three cases one is broken, so that `dark` alone is left.
+    table = table_of(mixed, subset="S", place="known", output="raw")
+    assert not cell_of(table, "dark", "PSNR").is_best
+
+
+def test_every_format_marks_who_was_given_the_true_first_frame(mixed: Made, report, tmp_path) -> None:
+    write_report(
+        open_bench(mixed.bench), mixed.results, Folder(tmp_path), ReportSettings(reference="dark", has_videos=False)
+    )
+    note = "was given the true first frame. The first frame counts for no method, but"
+    text = (tmp_path / "report.md").read_text()
+    assert f"- † {note}" in text
+    assert "difference from dark†, case by case" in text
+    assert {line.split(" | ")[0] for line in text.splitlines() if line.startswith(("| dark", "| truth |"))} == {
+        "| dark", "| dark†", "| darker", "| darker†", "| truth",
+    }  # fmt: skip
+    text = (tmp_path / "report.tex").read_text()
+    assert rf"{{\footnotesize\noindent \textsuperscript{{\dag}} {note}" in text
+    assert r"dark\textsuperscript{\dag} & " in text
+    page = json.loads(re.search(r'id="data-bench">(.*?)</script>', (tmp_path / "report.html").read_text())[1])
+    assert {row["method"]: row["mark"] for row in page["tables"][0]["rows"]} == {
+        "dark": "†", "darker": "†", "other": "", "truth": "",
+    }  # fmt: skip
+    assert page["tables"][0]["given_note"].startswith(f"† {note}")
+    assert not any("†" in (report / name).read_text() for name in ("report.md", "report.tex"))
+
+
+def table_with(name: str, *values: float | None) -> Table:
+    """Of methods "0", "1", ... with these values in one column."""
+    columns = columns_of("clean", "hole")
+    rows = {
+        str(number): tuple(Cell(value=value if one.name == name else None, num_cases=1) for one in columns)
+        for number, value in enumerate(values)
+    }
+    return finished(Table(subset="S", place="hole", output="raw", dilate_px=0, num_cases=1, columns=columns, rows=rows))
+
+
+def test_of_numbers_that_are_printed_alike_none_is_better() -> None:
+    table = table_with("PSNR", 22.7249, 22.7151, 22.7149, None)
+    assert [number(cell_of(table, one, "PSNR").value, table.columns[0]) for one in "012"] == ["22.72", "22.72", "22.71"]
+    assert [cell_of(table, one, "PSNR").is_best for one in table.rows] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("values", "printed"),
+    [
+        ((0.0312, 0.5), ["0.031", "0.500"]),
+        ((0.00523, 0.5), ["0.0052", "0.5000"]),
+        ((3.21, 0.0, None), ["3.21", "0.00"]),
+        ((0.0000004, 0.52), ["0.00", "0.52"]),
+    ],
+)
+def test_the_least_number_of_a_column_has_two_digits_that_tell(values, printed) -> None:
+    table = table_with("MSE", *values)
+    (column,) = [one for one in table.columns if one.name == "MSE"]
+    cells = [cell_of(table, one, "MSE") for one in table.rows]
+    assert [number(cell.value, column) for cell in cells if cell.value is not None] == printed
+
+
+def test_latex_has_the_intervals_of_markdown_if_they_are_wanted(made: Made, report, tmp_path) -> None:
+    settings = ReportSettings(reference="truth", has_videos=False, has_latex_intervals=True)
+    write_report(open_bench(made.bench), made.results, Folder(tmp_path), settings)
+    text = (tmp_path / "report.tex").read_text()
+    found = re.findall(r"\\scriptsize (\[\S+ \S+\])\}", text)
+    shown = (tmp_path / "report.md").read_text().replace("\\", "")
+    assert len(found) > 20
+    assert all(one in shown for one in found)
+    assert r"\noindent Brackets hold 95 \% intervals over videos, by Student's t.\par" in text
+    assert r"\scriptsize" not in (report / "report.tex").read_text()
 
 
 def test_lines_of_a_reason_stay_apart_on_one_line() -> None:
