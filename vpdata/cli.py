@@ -294,14 +294,17 @@ def _train(args: argparse.Namespace) -> int:
     import logging
 
     from vpdata.config import fill, read_yaml, with_overrides
+
+    if (args.export_step is None) != (args.export_to is None):
+        raise ConfigError("got one of --export-step and --export-to, wanted both or none")
+    data = with_overrides(read_yaml(args.config), args.overrides)
+    # Only now, since torch and diffusers take 10 s.
     from vpdata.train.export import export_step
     from vpdata.train.launch import launch
     from vpdata.train.settings import TrainSettings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    settings = fill(TrainSettings, with_overrides(read_yaml(args.config), args.overrides))
-    if (args.export_step is None) != (args.export_to is None):
-        raise ConfigError("got one of --export-step and --export-to, wanted both or none")
+    settings = fill(TrainSettings, data)
     if args.export_step is not None:
         export_step(settings, args.export_step, Path(args.export_to))
         print(args.export_to)
@@ -313,10 +316,12 @@ def _train(args: argparse.Namespace) -> int:
 
 def _sample(args: argparse.Namespace) -> int:
     from vpdata.config import fill, read_yaml, with_overrides
+
+    data = with_overrides(read_yaml(args.config), args.overrides)
     from vpdata.train.samples import SampleSettings, write_samples
     from vpdata.train.settings import TrainSettings
 
-    settings = fill(TrainSettings, with_overrides(read_yaml(args.config), args.overrides))
+    settings = fill(TrainSettings, data)
     options = {"num_clips": args.num_clips, "num_steps": args.num_steps, "guidance": args.guidance}
     for folder in write_samples(settings, fill(SampleSettings, options), follow=args.follow):
         print(folder, flush=True)
