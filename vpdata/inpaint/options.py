@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vpdata.errors import ConfigError
-from vpdata.options import ONE_SETTING
+from vpdata.options import add_overrides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ def add_inpaint_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--config", metavar="YAML", help="such as configs/inpaint.yaml; else CogVideoX 5B I2V and the embedded detector"
     )
-    add("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=ONE_SETTING)
+    add_overrides(parser)
     where = parser.add_argument_group("where (a mask, or any number of objects)")
     add = where.add_argument
     add("--mask", metavar="PATH", type=Path, help="video, folder of images, JSON of COCO run lengths, or npz")
