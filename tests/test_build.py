@@ -10,6 +10,7 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any, ClassVar, cast
 
 import pytest
 import yaml
@@ -17,10 +18,13 @@ import yaml
 import vpdata
 from benchmark.footage import scene, write_video
 from vpdata.build import load_config, refuse_unready, stages_of
+from vpdata.build import run as build
 from vpdata.cli import main
 from vpdata.dataset.layout import STAGE_NAMES
 from vpdata.dataset.run import Run
 from vpdata.errors import ConfigError
+from vpdata.options import job_options
+from vpdata.stages import Filter
 from vpdata.storage import Folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -332,6 +336,37 @@ def test_a_gpu_that_torch_cannot_use_stops_a_build_before_it_starts(videos, tmp_
 def test_a_dry_run_prints_the_plan_and_writes_nothing(videos, tmp_path, capsys):
     assert _build(videos, tmp_path / "never", "--dry-run") == 0
     assert "caption" in capsys.readouterr().out
+    assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize("more", [("--dry-run",), ()])
+def test_what_cannot_be_written_or_redone_is_refused(more, videos, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    for output, options, message in (
+        (tmp_path / "file", (), f"cannot write to {tmp_path}/file: {tmp_path}/file is no folder; give another"),
+        (tmp_path / "file/run", (), f"cannot write to {tmp_path}/file/run: {tmp_path}/file is no folder"),
+        (Path("/proc/no/run"), (), "cannot write to /proc/no/run: /proc takes no file: "),
+        (tmp_path / "never", ("--redo", "cut"), f"got --redo cut, but there is no run in {tmp_path}/never; leave it"),
+    ):
+        assert _build(videos, output, *more, *options) == 1
+        said = capsys.readouterr()
+        assert message in said.err
+        assert "plan: " not in said.out
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+class Mine(Filter):
+    name: ClassVar[str] = "mine"
+
+
+def test_other_stages_are_refused(videos, tmp_path):
+    config = load_config(CONFIG)
+    words = ["--config", CONFIG, "--input", str(videos), "--output", str(tmp_path / "never"), "--engine", "local"]
+    options, mine = job_options(words, {}, root=ROOT), cast(Any, Mine(config.filter))
+    with pytest.raises(ConfigError, match="got the stages cut, detect, caption, track, filter, wanted cut, detect, tr"):
+        build(options, config, [stages_of(config)[index] for index in (0, 1, 3, 2, 4)])
+    with pytest.raises(ConfigError, match="got the stages cut, detect, track, caption, filter, mine, wanted cut"):
+        build(options, config, (*stages_of(config), mine))
     assert not (tmp_path / "never").exists()
 
 

@@ -38,6 +38,12 @@ def test_a_command_without_its_packages_names_the_extra_in_one_line(name):
     assert line.endswith(f"pip install -c constraints.txt -e '.[{extra}]'")
 
 
+@pytest.mark.parametrize("command", ["train", "sample"])
+def test_a_config_that_is_not_there_is_told_before_torch_is_imported(command):
+    done = without("torch", "from vpdata.cli import main; sys.exit(main(sys.argv[1:]))", command, "--config", "no.yaml")
+    assert done.stderr == "error: cannot read the config no.yaml: No such file or directory\n"
+
+
 @pytest.mark.parametrize("module", ["pipelines.encode_latents", "benchmark.perf.gpu_pipeline"])
 def test_a_program_without_its_packages_names_the_extra_in_one_line(module):
     run = f"import runpy; runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"

@@ -11,6 +11,7 @@ from typing import get_args
 from vpdata import config as configs
 from vpdata.config import to_plain
 from vpdata.dataset.card import write_card
+from vpdata.dataset.layout import STAGE_NAMES
 from vpdata.dataset.run import Run
 from vpdata.dataset.stats import write_stats
 from vpdata.engine import EngineSettings, build_run, plan_text
@@ -61,7 +62,13 @@ def stages_of(config: BuildConfig) -> tuple[Stage, ...]:
 
 
 def run(options: BuildOptions, config: BuildConfig, stages: Sequence[Stage]) -> int:
-    """Build, then write statistics, card and report. 0 when the run is complete, however many items were rejected."""
+    """Build, then write statistics, card and report. 0 when the run is complete, however many items were rejected.
+
+    `stages` are the five that `stages_of` gives, or others of the same names; ConfigError for others.
+    """
+    if [stage.name for stage in stages] != list(STAGE_NAMES):
+        got = ", ".join(stage.name for stage in stages)
+        raise ConfigError(f"got the stages {got}, wanted {', '.join(STAGE_NAMES)}: a run has these five, in this order")
     refuse_relative(options.input_uri, num_nodes=1)
     source = Input(options.input_uri, config.source)
     weights = [one for role, choice in choices_in(config) for one in opened_by(role, choice)]

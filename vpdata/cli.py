@@ -14,9 +14,9 @@ from vpdata.errors import ConfigError
 from vpdata.extras import Extra, needs
 from vpdata.inpaint.options import add_inpaint_options, inpaint_options
 from vpdata.options import (
-    ONE_SETTING,
     add_build_options,
     add_encode_options,
+    add_overrides,
     build_options,
     encode_options,
     exit_code,
@@ -47,82 +47,104 @@ def _parser() -> argparse.ArgumentParser:
         child.set_defaults(command=partial(_with_extra, extra, name, command) if extra else command)
         return child
 
-    build = add("build", _build, "build a data set from videos")
-    add_build_options(build, needed="required: ")
+    add_build_options(add("build", _build, "build a data set from videos"), needed="required: ")
     add_encode_options(add("encode", _encode, "encode a run's clips into latents to train on", extra="train"))
-    inspect = add("inspect", _inspect, "print a clip's record and draw its masks")
-    inspect.add_argument("path", metavar="SHARD_OR_RUN")
-    inspect.add_argument("clip", metavar="CLIP", nargs="?", help="id of a clip; without it the clips are listed")
-    inspect.add_argument("--sheet", metavar="JPG", help="where the contact sheet goes (default: CLIP.jpg)")
-    stats = add("stats", _stats, "print what a run kept and dropped")
-    stats.add_argument("run", metavar="RUN")
-    stats.add_argument(
+    _add_inspect(add("inspect", _inspect, "print a clip's record and draw its masks"))
+    _add_stats(add("stats", _stats, "print what a run kept and dropped"))
+    _add_check(add("check", _check, "verify every byte offset, mask, id, hash and caption"))
+    _add_report(add("report", _report, "write the report page again"))
+    cleans = "after a successful check remove clips that the shards hold; then only --redo cut makes anything again"
+    add("clean", _clean, cleans).add_argument("run", metavar="RUN")
+    _add_export(add("export", _export, "write the data set in another layout"))
+    _add_import(add("import", _import, "read a data set in the published VPData layout into a run"))
+    trains = "train on encoded latents, or go on training; exit status 75: stopped after saving"
+    _add_train(add("train", _train, trains, extra="train"))
+    paints = "paint a training's held-out clips at its newest checkpoint, beside the training"
+    _add_sample(add("sample", _sample, paints, extra="train"))
+    fills = "fill or change what is under a mask in a video of any length"
+    add_inpaint_options(add("inpaint", _inpaint, fills, extra="train"))
+    _add_app(add("app", _app, "inpaint on a local page", extra="app"))
+    _add_models(add("models", _list_models, "list, fetch and check the models"))
+    return parser
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="SHARD_OR_RUN")
+    parser.add_argument("clip", metavar="CLIP", nargs="?", help="id of a clip; without it the clips are listed")
+    parser.add_argument("--sheet", metavar="JPG", help="where the contact sheet goes (default: CLIP.jpg)")
+
+
+def _add_stats(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument(
         "--what-if",
         metavar="RULE.BOUND=VALUE",
         action="append",
         default=[],
         help="what other bounds would keep, such as motion.min=0.3; may be repeated",
     )
-    stats.add_argument(
+    parser.add_argument(
         "--rejects",
         metavar="REASON",
         nargs="?",
         const="",
         help="a line for each item that was dropped, for one reason or for all",
     )
-    check = add("check", _check, "verify every byte offset, mask, id, hash and caption")
-    check.add_argument("run", metavar="RUN")
-    check.add_argument("--latents", metavar="DIR", help="also that nothing encoded there is in a split of the run")
-    report = add("report", _report, "write the report page again")
-    report.add_argument("run", metavar="RUN")
-    report.add_argument("--sample", metavar="N", type=int, help="one single file with N clips (at most 50)")
-    clean = add(
-        "clean",
-        _clean,
-        "after a successful check remove clips that the shards hold; then only --redo cut makes anything again",
-    )
-    clean.add_argument("run", metavar="RUN")
-    export = add("export", _export, "write the data set in another layout")
-    export.add_argument("run", metavar="RUN")
-    export.add_argument("--format", choices=("videopainter", "hf", "files"), required=True)
-    export.add_argument("--output", metavar="FOLDER", required=True)
-    _add_processes(export)
-    imports = add("import", _import, "read a data set in the published VPData layout into a run")
-    imports.add_argument("source", metavar="FOLDER")
-    imports.add_argument("--format", choices=("videopainter",), required=True)
-    imports.add_argument("--output", metavar="RUN", required=True)
-    _add_processes(imports)
-    trains = "train on encoded latents, or go on training; exit status 75: stopped after saving"
-    train = add("train", _train, trains, extra="train")
-    train.add_argument("--config", metavar="YAML", required=True, help="such as configs/train/context_encoder.yaml")
-    train.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=ONE_SETTING)
-    train.add_argument(
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("--latents", metavar="DIR", help="also that nothing encoded there is in a split of the run")
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("--sample", metavar="N", type=int, help="one single file with N clips (at most 50)")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("--format", choices=("videopainter", "hf", "files"), required=True)
+    parser.add_argument("--output", metavar="FOLDER", required=True)
+    _add_processes(parser)
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="FOLDER")
+    parser.add_argument("--format", choices=("videopainter",), required=True)
+    parser.add_argument("--output", metavar="RUN", required=True)
+    _add_processes(parser)
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="YAML", required=True, help="such as configs/train/context_encoder.yaml")
+    add_overrides(parser)
+    parser.add_argument(
         "--launcher", choices=("env", "ray"), default="env", help="env: alone, or as torchrun or srun started it"
     )
-    train.add_argument(
+    parser.add_argument(
         "--export-step", metavar="N", type=int, help="train nothing, but write what the checkpoint of step N holds"
     )
-    train.add_argument("--export-to", metavar="DIR", help="with --export-step: the folder to write")
-    paints = "paint a training's held-out clips at its newest checkpoint, beside the training"
-    sample = add("sample", _sample, paints, extra="train")
-    sample.add_argument("--config", metavar="YAML", required=True, help="the training's")
-    sample.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=ONE_SETTING)
-    sample.add_argument("--follow", action="store_true", help="wait for each next checkpoint, until the last")
-    sample.add_argument("--num-clips", metavar="N", type=int, default=4, help="%(default)s")
-    sample.add_argument("--num-steps", metavar="N", type=int, default=50, help="of the sampler (%(default)s)")
-    sample.add_argument(
+    parser.add_argument("--export-to", metavar="DIR", help="with --export-step: the folder to write")
+
+
+def _add_sample(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="YAML", required=True, help="the training's")
+    add_overrides(parser)
+    parser.add_argument("--follow", action="store_true", help="wait for each next checkpoint, until the last")
+    parser.add_argument("--num-clips", metavar="N", type=int, default=4, help="%(default)s")
+    parser.add_argument("--num-steps", metavar="N", type=int, default=50, help="of the sampler (%(default)s)")
+    parser.add_argument(
         "--guidance", metavar="SCALE", type=float, default=6.0, help="1: none, in half the time (%(default)s)"
     )
-    fills = "fill or change what is under a mask in a video of any length"
-    add_inpaint_options(add("inpaint", _inpaint, fills, extra="train"))
-    app = add("app", _app, "inpaint on a local page", extra="app")
-    app.add_argument("--config", metavar="YAML", help="of `vpdata inpaint`; configs/app.yaml for a trial on a CPU")
-    app.add_argument("--weights", metavar="DIR", help="what `vpdata train` saved")
-    app.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=ONE_SETTING)
-    app.add_argument("--host", default="127.0.0.1", help="another one lets other machines in, without a password")
-    app.add_argument("--port", metavar="N", type=int, default=7860)
-    _add_models(add("models", _list_models, "list, fetch and check the models"))
-    return parser
+
+
+def _add_app(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="YAML", help="of `vpdata inpaint`; configs/app.yaml for a trial on a CPU")
+    parser.add_argument("--weights", metavar="DIR", help="what `vpdata train` saved")
+    add_overrides(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="another one lets other machines in, without a password")
+    parser.add_argument("--port", metavar="N", type=int, default=7860)
 
 
 def _with_extra(extra: Extra, name: str, command: Command, args: argparse.Namespace) -> int:
@@ -155,7 +177,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     fetch.set_defaults(command=_fetch_models)
     check = commands.add_parser("check", help="load every model of a config and show it one clip")
     check.add_argument("--config", metavar="YAML", default="configs/vpdata.yaml", help="of a build (%(default)s)")
-    check.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=ONE_SETTING)
+    add_overrides(check)
     check.add_argument("--all", action="store_true", help="the other models too, where their weights are here")
     check.set_defaults(command=_check_models)
 
@@ -302,14 +324,17 @@ def _train(args: argparse.Namespace) -> int:
     import logging
 
     from vpdata.config import fill, read_yaml, with_overrides
+
+    if (args.export_step is None) != (args.export_to is None):
+        raise ConfigError("got one of --export-step and --export-to, wanted both or none")
+    data = with_overrides(read_yaml(args.config), args.overrides)
+    # Only now, since torch and diffusers take 10 s.
     from vpdata.train.export import export_step
     from vpdata.train.launch import launch
     from vpdata.train.settings import TrainSettings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    settings = fill(TrainSettings, with_overrides(read_yaml(args.config), args.overrides))
-    if (args.export_step is None) != (args.export_to is None):
-        raise ConfigError("got one of --export-step and --export-to, wanted both or none")
+    settings = fill(TrainSettings, data)
     if args.export_step is not None:
         export_step(settings, args.export_step, Path(args.export_to))
         print(args.export_to)
@@ -321,10 +346,12 @@ def _train(args: argparse.Namespace) -> int:
 
 def _sample(args: argparse.Namespace) -> int:
     from vpdata.config import fill, read_yaml, with_overrides
+
+    data = with_overrides(read_yaml(args.config), args.overrides)
     from vpdata.train.samples import SampleSettings, write_samples
     from vpdata.train.settings import TrainSettings
 
-    settings = fill(TrainSettings, with_overrides(read_yaml(args.config), args.overrides))
+    settings = fill(TrainSettings, data)
     options = {"num_clips": args.num_clips, "num_steps": args.num_steps, "guidance": args.guidance}
     for folder in write_samples(settings, fill(SampleSettings, options), follow=args.follow):
         print(folder, flush=True)

@@ -31,6 +31,7 @@ class ModelChoice:
     """A model named in a config: one entry of `vpdata.models`, with its own options."""
 
     name: str
+    """As in `docs/models.md`, or `package.module:SettingsClass` of one's own."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Checked against the model's own settings when it is described or loaded."""
 

@@ -14,7 +14,6 @@ from vpdata.errors import ConfigError, Reason, VpdataError
 
 JOB_CONFIG = "configs/vpdata.yaml"
 """Of a job that names none: the real build."""
-ONE_SETTING = "one setting over the file, as dotted.key=value; may be repeated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +54,8 @@ def add_build_options(parser: argparse.ArgumentParser, *, needed: str = "") -> N
     parser.add_argument(
         "--output", metavar="URI", help=f"{needed}folder of the run; an unfinished run goes on where it stopped"
     )
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=ONE_SETTING)
-    parser.add_argument("--engine", choices=("ray", "local"), default="ray", help="ray starts a local one if none runs")
+    add_overrides(parser)
+    _add_engine(parser)
     redone = "first remove the results of this stage and of all after it: cut, detect, track, caption, filter or pack; "
     redone += "to go on with an interrupted redo leave it out"
     parser.add_argument("--redo", metavar="STAGE", help=redone)
@@ -113,13 +112,13 @@ def add_encode_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="URI", required=True, help="folder of the latents; an unfinished one goes on"
     )
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=ONE_SETTING)
-    parser.add_argument("--engine", choices=("ray", "local"), default="ray", help="ray starts a local one if none runs")
+    add_overrides(parser)
+    _add_engine(parser)
     parser.add_argument("--redo", choices=("encode",), help="remove what was encoded first; leave it out to go on")
 
 
 def encode_options(args: argparse.Namespace) -> EncodeOptions:
-    """The same, parsed."""
+    """The options of encoding, from what the parser gives."""
     return EncodeOptions(
         config_path=args.config,
         overrides=tuple(args.overrides),
@@ -128,6 +127,16 @@ def encode_options(args: argparse.Namespace) -> EncodeOptions:
         engine=args.engine,
         redo=args.redo is not None,
     )
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add `--set`, which is kept as `overrides`."""
+    text = "one setting over the file, as dotted.key=value; may be repeated"
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=text)
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--engine", choices=("ray", "local"), default="ray", help="ray starts a local one if none runs")
 
 
 def reason_of(name: str, *, option: str) -> Reason:

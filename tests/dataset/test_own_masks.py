@@ -47,8 +47,28 @@ def own(tmp_path) -> Path:
     return tmp_path
 
 
+def run_script(folder: Path, script: str = SCRIPT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
+
+
+def test_soft_edges_are_not_taken_for_objects(own):
+    """23 levels from 11 to 253 around one square; thresholded as the message says they are one object."""
+    soft = np.zeros((64, 96), np.uint8)
+    soft[20:40, 30:53] = 11 * np.arange(1, 24)
+    for other in (own / "masks/my_cat").glob("*.png"):
+        Image.fromarray(soft).save(other)
+    done = run_script(own)
+    assert done.returncode == 1
+    assert "masks/my_cat: got 23 levels of grey" in done.stderr
+    (way_out,) = re.findall(r"Threshold it first \((.*)\)", done.stderr)
+    assert not (own / "data/pexels_videovo_train_dataset.csv").exists()
+    done = run_script(own, SCRIPT.replace("    tracks = ", f"    {way_out}\n    tracks = "))
+    assert done.returncode == 0, done.stderr
+    assert len((own / "data/pexels_videovo_train_dataset.csv").read_text().splitlines()) == 1 + len(MODES)
+
+
 def test_own_masks_come_in_by_the_script_of_the_page(own, monkeypatch, capsys):
-    done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=own, capture_output=True, text=True)
+    done = run_script(own)
     assert done.returncode == 0, done.stderr
     monkeypatch.chdir(own)
     assert main(["import", "data", "--format", "videopainter", "--output", "run"]) == 0

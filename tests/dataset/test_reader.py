@@ -133,6 +133,8 @@ def test_find_select_and_slice_give_the_named_clips(dataset):
     assert dataset.find(ids[3]).id == ids[3]
     assert dataset.select({ids[4], ids[1]}).ids == [ids[1], ids[4]]
     assert dataset[1:4].ids == ids[1:4]
+    assert repr(dataset[1:4]).startswith("Dataset('/")
+    assert repr(dataset[1:4]).endswith("/run/shards', num_samples=3)")
     assert dataset[-1].id == ids[-1]
     with pytest.raises(KeyError, match="no-such-clip"):
         dataset.find("no-such-clip")
@@ -140,6 +142,8 @@ def test_find_select_and_slice_give_the_named_clips(dataset):
         dataset.select({ids[0], "no-such-clip"})
     with pytest.raises(IndexError):
         dataset[5]
+    with pytest.raises(TypeError, match=rf"got the sample '{ids[3]}', wanted a position; dataset.find\(id\) looks one"):
+        dataset[ids[3]]
 
 
 def test_nothing_chosen_is_an_empty_data_set(dataset):

@@ -256,18 +256,36 @@ def test_object_is_found_by_a_box_and_followed(film, weights, config):
     assert [path.name for path in video.parent.iterdir() if path.name.startswith(".")] == []
 
 
-def test_what_the_backbone_does_not_take_is_told_before_the_object_is_looked_for(film, weights, config, capsys):
+def test_what_cannot_be_made_is_told_before_the_object_is_looked_for(film, weights, config, tmp_path, capsys):
     video, _ = film
-    by_box = ("--box", "17,22,43,48", "--prompt", "a red ball")
     cv2.imwrite(str(video.parent / "first.png"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    words, captioner = ("--prompt", "a red ball"), "captioner={name: embedded}"
+    save_adapter(tmp_path / "other", "ltx")
     for more, message in (
-        (("--set", "windows.overlap_frames=4"), "got an overlap of 4"),
-        (("--set", "windows.num_frames=8"), "got a window of 8 frames"),
-        (("--first-frame", video.parent / "first.png"), "makes video from text and takes none"),
+        ((*words, "--set", "windows.overlap_frames=4"), "got an overlap of 4"),
+        ((*words, "--set", "windows.num_frames=8"), "got a window of 8 frames"),
+        ((*words, "--first-frame", video.parent / "first.png"), "makes video from text and takes none"),
+        (("--edit", "make it blue"), "--edit without a --prompt"),
+        (("--remove", "--set", captioner), "follows no instruction"),
+        (("--remove", "--set", captioner.replace("embedded", "openia")), "did you mean 'openai'"),
+        ((*words, "--style", "nowhere"), "got the style nowhere, which is not there"),
+        ((*words, "--set", "context_encoder=nowhere"), "nowhere holds no context encoder"),
+        ((*words, "--set", "backbone.tiny=cogvideox"), "context_encoder is for another backbone"),
+        ((*words, "--set", "id_adapter=nowhere"), "nowhere holds no ID adapter"),
+        ((*words, "--set", f"id_adapter={tmp_path / 'other'}"), "other is for another backbone"),
     ):
-        assert inpaint(film, weights, config, *by_box, *more, mask=False) == 1
+        assert inpaint(film, weights, config, "--box", "17,22,43,48", *more, mask=False) == 1
         assert message in capsys.readouterr().err
         assert not (video.parent / ".out.mp4.objects.json").exists()
+
+
+def test_weights_that_do_not_fit_are_told_before_a_server_is_asked(film, weights, config, capsys):
+    with serving() as server:
+        captioner = {"name": "openai", "options": {"base_url": server.base_url, "model": "m"}}
+        use = ["--set", f"captioner={json.dumps(captioner)}", "--remove", "--set", "id_adapter=nowhere"]
+        assert inpaint(film, weights, config, *use) == 1
+    assert "nowhere holds no ID adapter" in capsys.readouterr().err
+    assert server.asked == []
 
 
 def test_found_objects_that_were_damaged_are_named(film, weights, config, capsys):
@@ -281,9 +299,16 @@ def test_word_that_the_embedded_detector_does_not_know_is_refused(film, weights,
     assert "person, face and moving object" in capsys.readouterr().err
 
 
-def test_box_outside_of_the_video_is_refused(film, weights, config, capsys):
-    assert inpaint(film, weights, config, "--box", "0,0,2000,20", "--remove", mask=False) == 1
-    assert "the video has 12 frames" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [
+        (("--box", "0,5,2000,20"), "--box: got 0,5,2000,20 on frame 0, but the video has 12 frames, from 0 on, of 102"),
+        (("--point", "12:3,4.5"), "--point: got 3,4.5 on frame 12, but the video has 12 frames, from 0 on, of 102"),
+    ],
+)
+def test_mark_outside_of_the_video_is_refused(mark, message, film, weights, config, capsys):
+    assert inpaint(film, weights, config, *mark, "--remove", mask=False) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_edit_asks_a_server_and_checks_its_answer(film, weights, config, capsys):

@@ -51,14 +51,14 @@ def test_mask_that_agrees_is_taken_as_it_is(video, tmp_path):
 @pytest.mark.parametrize(("num_masks", "does"), [(17, "holds the last"), (23, "drops those at the end")])
 def test_other_length_is_refused_unless_asked(num_masks, does, video, tmp_path):
     path = saved(tmp_path, moving(num_masks))
-    with pytest.raises(ConfigError, match=rf"length: {num_masks} masks, wanted 20; mask.fit=\[length\] {does}"):
+    with pytest.raises(ConfigError, match=rf"length: {num_masks} masks, wanted 20; --set mask.fit=\[length\] {does}"):
         open_mask(path, video)
     assert lefts(read(path, video, fit=("length",))) == [min(index, num_masks - 1) for index in range(20)]
 
 
 def test_other_size_is_refused_unless_asked(video, tmp_path):
     path = saved(tmp_path, moving(20)[:, ::2, ::2])
-    with pytest.raises(ConfigError, match=r"size: 32 x 24 px, the video 64 x 48; mask.fit=\[size\] scales it"):
+    with pytest.raises(ConfigError, match=r"size: 32 x 24 px, the video 64 x 48; --set mask.fit=\[size\] scales it"):
         open_mask(path, video)
     scaled = read(path, video, fit=("size",))
     assert scaled.shape == (20, 48, 64)
@@ -72,7 +72,9 @@ def test_other_shape_is_refused_even_then(video, tmp_path):
 
 def test_other_rate_is_refused_unless_asked(video, tmp_path):
     path = mask_video(tmp_path, moving(10), fps=10)
-    with pytest.raises(ConfigError, match=r"rate: 10 frames a second, the video 20; mask.fit=\[rate\]") as refusal:
+    with pytest.raises(
+        ConfigError, match=r"rate: 10 frames a second, the video 20; --set mask.fit=\[rate\]"
+    ) as refusal:
         open_mask(path, video)
     assert "length" not in str(refusal.value)
     assert lefts(read(path, video, fit=("rate",))) == [index // 2 for index in range(20)]
@@ -200,7 +202,7 @@ def test_empty_mask_is_told(video, tmp_path):
 
 def test_mask_that_covers_everything_is_refused_unless_asked(video, tmp_path):
     path = saved(tmp_path, np.ones((20, 48, 64), bool))
-    with pytest.raises(ConfigError, match=r"covers every frame wholly.*mask.allow_whole"):
+    with pytest.raises(ConfigError, match=r"covers every frame wholly.*--set mask.allow_whole=true"):
         open_mask(path, video)
     assert read(path, video, allow_whole=True).all()
     partly = np.ones((20, 48, 64), bool)

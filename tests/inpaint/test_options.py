@@ -43,6 +43,7 @@ def test_flags_stand_before_settings_so_that_settings_win():
         ["--box", "30,2,1,40", "--remove"],
         ["--box", "x:1,2,3,4", "--remove"],
         ["--point=-1:1,2", "--remove"],
+        ["--object", " ", "--remove"],
         ["--remove"],
         ["--mask", "m", "--object", "dog", "--remove"],
         ["--mask", "m"],

@@ -121,7 +121,8 @@ def test_text_reads_the_present_rules_from_the_run_and_shows_both(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("motion", "wanted rule.bound=value such as motion.min=0.3"),
+        ("motion", "wanted RULE.BOUND=VALUE such as motion.min=0.3, or RULE=null"),
+        ("motion=1", "got 'motion=1', wanted RULE.BOUND=VALUE"),
         ("moton.min=0.3", "did you mean 'motion'"),
         ("motion.min=fast", "filter.rules.motion.min: got 'fast'"),
     ],

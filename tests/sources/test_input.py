@@ -247,7 +247,7 @@ def test_a_link_out_of_the_input_folder_is_refused_unless_allowed(tmp_path):
     write(tmp_path, "secret.mp4", "v/a.mp4")
     (tmp_path / "v" / "link.mp4").symlink_to(tmp_path / "secret.mp4")
     (tmp_path / "v" / "inner.mp4").symlink_to("a.mp4")
-    with pytest.raises(ConfigError, match=r"link\.mp4.*allow_outside_links"):
+    with pytest.raises(ConfigError, match=r"link\.mp4.* give --set source\.allow_outside_links=true"):
         uris_of(tmp_path / "v")
     assert uris_of(tmp_path / "v", SourceSettings(allow_outside_links=True)) == ["a.mp4", "inner.mp4", "link.mp4"]
 
@@ -265,7 +265,8 @@ def test_a_folder_linked_out_is_passed_over_by_name_and_read_once_where_that_is_
     for link, target in {"z": "../outside", "y": "../outside/sub", "in": "own", "up": "..", "me": "."}.items():
         (tmp_path / "v" / link).symlink_to(target)
     assert uris_of(tmp_path / "v") == ["a.mp4", "own/d.mp4"]
-    assert "5 linked folder, such as 'in/'; source.allow_outside_links has those read that lead out" in caplog.text
+    said = "5 linked folder, such as 'in/'; --set source.allow_outside_links=true has those read that lead out"
+    assert said in caplog.text
     (tmp_path / "v" / "up").unlink()
     allowed = Input(str(tmp_path / "v"), SourceSettings(allow_outside_links=True))
     sources = allowed.sources()

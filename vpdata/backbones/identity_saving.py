@@ -16,6 +16,7 @@ from torch import Tensor
 from vpdata.backbones.identity_adapter import NAME, IdentityAdapter, IdentitySettings
 from vpdata.backbones.port import Backbone
 from vpdata.backbones.saving import check_same_backbone
+from vpdata.backbones.spec import BackboneSpec
 from vpdata.config import fill, to_plain
 from vpdata.errors import BackendError, ConfigError
 from vpdata.storage import Folder
@@ -53,16 +54,11 @@ def save_id_adapter(
 
 def load_id_adapter(folder: str | Path, backbone: Backbone) -> IdentityAdapter:
     """Put a saved ID adapter into a backbone; BackendError where it is damaged or belongs to another backbone."""
-    source = Folder(str(folder))
-    if not source.exists(CONFIG_FILE):
-        raise BackendError(f"{folder} holds no ID adapter: it has no {CONFIG_FILE}, which is written last")
+    settings = read_adapter_config(folder, backbone.spec)
     try:
-        config = json.loads(source.read(CONFIG_FILE))
-        check_same_backbone(config["backbone"], backbone.spec, what=f"the ID adapter in {folder}")
-        settings = fill(IdentitySettings, config["settings"])
-        tensors = load(source.read(WEIGHTS_FILE))
-    except (ValueError, KeyError, TypeError, SafetensorError, ConfigError) as error:
-        raise BackendError(f"{folder} holds a damaged ID adapter: {error!r}; save or copy it again") from error
+        tensors = load(Folder(str(folder)).read(WEIGHTS_FILE))
+    except (ValueError, SafetensorError) as error:
+        raise _damaged(folder, error) from error
     adapter = IdentityAdapter(backbone, settings)
     result = set_peft_model_state_dict(
         backbone.transformer,
@@ -74,6 +70,26 @@ def load_id_adapter(folder: str | Path, backbone: Backbone) -> IdentityAdapter:
         wrong = sorted([*missing, *result.unexpected_keys])
         raise BackendError(f"{folder}/{WEIGHTS_FILE} lacks, or has too many, of these tensors: {wrong[:5]}")
     return adapter
+
+
+def read_adapter_config(folder: str | Path, spec: BackboneSpec) -> IdentitySettings:
+    """What a saved ID adapter for the backbone of this spec is; its weights are not opened.
+
+    BackendError where there is none, its config is damaged, or it belongs to another backbone.
+    """
+    source = Folder(str(folder))
+    if not source.exists(CONFIG_FILE):
+        raise BackendError(f"{folder} holds no ID adapter: it has no {CONFIG_FILE}, which is written last")
+    try:
+        config = json.loads(source.read(CONFIG_FILE))
+        check_same_backbone(config["backbone"], spec, what=f"the ID adapter in {folder}")
+        return fill(IdentitySettings, config["settings"])
+    except (ValueError, KeyError, TypeError, ConfigError) as error:
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: str | Path, error: Exception) -> BackendError:
+    return BackendError(f"{folder} holds a damaged ID adapter: {error!r}; save or copy it again")
 
 
 def _lora_metadata(adapter: IdentityAdapter) -> dict[str, Any]:

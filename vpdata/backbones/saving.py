@@ -56,16 +56,22 @@ def save_context_encoder(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SavedEncoder:
+class EncoderConfig:
+    """What the config of a saved context encoder says."""
+
+    encoder: ContextEncoderSettings
+    injection: InjectionSettings
+    training_data: Mapping[str, Any] | None
+    """As it was saved; None too for an encoder from before this was known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedEncoder(EncoderConfig):
     """What the folder of a context encoder holds."""
 
     folder: str
-    encoder: ContextEncoderSettings
-    injection: InjectionSettings
     tensors: Mapping[str, Tensor]
     """In the precision that they were trained in."""
-    training_data: Mapping[str, Any] | None
-    """As it was saved; None too for an encoder from before this was known."""
 
     def copy_to(self, encoder: ContextEncoder) -> None:
         """Give an encoder these weights, in its own precision; BackendError for one of another size."""
@@ -78,8 +84,27 @@ class SavedEncoder:
 def read_context_encoder(folder: str | Path, spec: BackboneSpec, *, fingerprint: str | None = None) -> SavedEncoder:
     """A saved encoder for the backbone of this spec.
 
-    BackendError where the encoder is damaged, another project's, or was trained on another backbone or, if a
-    `fingerprint` is given, on the latents and texts of another VAE and text encoder.
+    BackendError as from `read_encoder_config`, and where its weights are damaged.
+    """
+    config = read_encoder_config(folder, spec, fingerprint=fingerprint)
+    try:
+        tensors = load(Folder(str(folder)).read(WEIGHTS_FILE))
+    except (ValueError, SafetensorError) as error:
+        raise _damaged(folder, error) from error
+    return SavedEncoder(
+        folder=str(folder),
+        encoder=config.encoder,
+        injection=config.injection,
+        tensors=tensors,
+        training_data=config.training_data,
+    )
+
+
+def read_encoder_config(folder: str | Path, spec: BackboneSpec, *, fingerprint: str | None = None) -> EncoderConfig:
+    """What a saved encoder for the backbone of this spec is; its weights are not opened.
+
+    BackendError where the encoder is another project's, its config is damaged, or it was trained on another backbone
+    or, if a `fingerprint` is given, on the latents and texts of another VAE and text encoder.
     """
     source = Folder(str(folder))
     if not source.exists(CONFIG_FILE):
@@ -92,22 +117,20 @@ def read_context_encoder(folder: str | Path, spec: BackboneSpec, *, fingerprint:
                 "cannot be read; wanted a folder with a context encoder that `vpdata train` wrote"
             )
         check_same_backbone(config["backbone"], spec, what=f"the context encoder in {folder}")
-        saved = SavedEncoder(
-            folder=str(folder),
+        read = EncoderConfig(
             encoder=fill(ContextEncoderSettings, config["encoder"]),
             injection=fill(InjectionSettings, config["injection"]),
-            tensors=load(source.read(WEIGHTS_FILE)),
             training_data=config.get("training_data"),
         )
         trained_with = config["fingerprint"]
-    except (ValueError, KeyError, TypeError, SafetensorError, ConfigError) as error:
-        raise BackendError(f"{folder} holds a damaged context encoder: {error!r}; save or copy it again") from error
+    except (ValueError, KeyError, TypeError, ConfigError) as error:
+        raise _damaged(folder, error) from error
     if fingerprint not in (None, trained_with):
         raise BackendError(
             f"the context encoder in {folder} was trained with another VAE or text encoder: got the fingerprint "
             f"{trained_with}, wanted {fingerprint}"
         )
-    return saved
+    return read
 
 
 def load_context_encoder(
@@ -132,6 +155,10 @@ def check_same_backbone(saved: Mapping[str, Any], spec: BackboneSpec, *, what: s
         trained_on = ", ".join(f"{key} {saved.get(key)}" for key in differing)
         this = ", ".join(f"{key} {own[key]}" for key in differing)
         raise BackendError(f"{what} is for another backbone: it was trained on {trained_on}; this one has {this}")
+
+
+def _damaged(folder: str | Path, error: Exception) -> BackendError:
+    return BackendError(f"{folder} holds a damaged context encoder: {error!r}; save or copy it again")
 
 
 def parameter_share(trained: Iterable[Tensor], backbone: Backbone) -> float:

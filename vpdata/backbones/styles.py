@@ -25,15 +25,20 @@ _LOADERS: dict[str, Any] = {
 }
 
 
+def check_style(weights: str | Path) -> None:
+    """BackendError where there is no such file or folder."""
+    if not Path(weights).exists():
+        raise BackendError(f"got the style {weights}, which is not there; wanted a .safetensors file or its folder")
+
+
 def merge_style(weights: str | Path, backbone: Backbone, *, scale: float = 1.0) -> None:
     """Add a LoRA, `scale` times, to the transformer's own weights.
 
     Merged, it also reaches what the ID adapter takes from the layers below its own LoRA, so it must be there before
     the adapter. BackendError for a file that is missing, damaged, or for another backbone.
     """
+    check_style(weights)
     path = Path(weights)
-    if not path.exists():
-        raise BackendError(f"got the style {weights}, which is not there; wanted a .safetensors file or its folder")
     loader, transformer = _LOADERS[backbone.spec.family], cast(Any, backbone.transformer)
     place = {"weight_name": path.name} if path.is_file() else {}
     try:

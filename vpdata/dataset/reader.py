@@ -79,6 +79,9 @@ class Dataset(Sequence["Sample"]):
         self._shards = shards
         self._entries = entries.combine_chunks()
 
+    def __repr__(self) -> str:
+        return f"Dataset({self._shards.uri!r}, num_samples={len(self)})"
+
     @property
     def ids(self) -> list[str]:
         """Ids of the samples in their order."""
@@ -95,6 +98,8 @@ class Dataset(Sequence["Sample"]):
         if isinstance(position, slice):
             rows = pa.array(range(*position.indices(len(self))), pa.int64())
             return Dataset(self._shards, self._entries.take(rows))
+        if isinstance(position, str):
+            raise TypeError(f"got the sample {position!r}, wanted a position; dataset.find(id) looks one up by its id")
         if not -len(self) <= position < len(self):
             raise IndexError(f"got sample {position} of a data set of {len(self)}")
         row = position % len(self)

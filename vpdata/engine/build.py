@@ -26,7 +26,7 @@ from vpdata.engine.outlook import changes_of
 from vpdata.engine.pack import PackJob, pack_resources, unpacked
 from vpdata.engine.parts import StageJob, num_records, sub_parts
 from vpdata.engine.plan import Plan, make_plan
-from vpdata.engine.preflight import make_errand, refuse_relative, refuse_relative_weights
+from vpdata.engine.preflight import make_errand, refuse_relative, refuse_relative_weights, refuse_unwritable
 from vpdata.engine.progress import Progress
 from vpdata.engine.refuse_loss import refuse_stripped
 from vpdata.engine.settings import EngineSettings
@@ -94,8 +94,8 @@ def build_run(
         refuse_relative_weights(weights, num_nodes=1)
     refuse_missing(weights)
     run = Run(Folder(run_uri))
-    _refuse_other_folders(run.folder)
     names = [stage.name for stage in stages]
+    _refuse_other_folders(run.folder, redo)
     with lease.hold(run.folder, waits=True) as proof, Progress([*names, layout.PACK]) as progress:
         kept = again.kept_stages(redo, names)
         # All that can be refused is refused before anything is removed.
@@ -147,8 +147,8 @@ def plan_text(
     ConfigError where it could never run, RunError where it would remove what could not be made again.
     """
     run = Run(Folder(run_uri))
-    _refuse_other_folders(run.folder)
     names = [stage.name for stage in stages]
+    _refuse_other_folders(run.folder, redo)
     again.kept_stages(redo, names)
     if run.folder.exists(layout.RUN_CONFIG):
         done = [f"{name} {len(run.parts(name))}" for name in names]
@@ -267,8 +267,11 @@ def _cluster_of(
     return ray_cluster(engine, make_errand(run.folder, source, next(run.sources(), None), weights=weights), needs)
 
 
-def _refuse_other_folders(folder: Folder) -> None:
+def _refuse_other_folders(folder: Folder, redo: str | None) -> None:
+    refuse_unwritable(folder)
     names = set(folder.names())
+    if redo is not None and not names:
+        raise RunError(f"got --redo {redo}, but there is no run in {folder.uri}; leave it out to begin one")
     if names and not names & {layout.RUN_CONFIG, layout.LEASE, layout.STAGE_FOLDERS["source"]}:
         raise RunError(f"{folder.uri} is neither empty nor a run (it holds {min(names)!r}); give another --output")
 

@@ -6,9 +6,11 @@ import importlib.metadata
 import os
 import platform
 import socket
+import tempfile
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import vpdata
 from vpdata.engine.gpus import gpus_here
@@ -103,6 +105,25 @@ def refuse_relative(uri: str, *, num_nodes: int) -> None:
             f"got the relative path {uri!r} {where}, wanted an absolute path on storage that all nodes share, or a uri "
             f"such as s3://bucket/{uri.lstrip('./')}"
         )
+
+
+def refuse_unwritable(folder: Folder) -> None:
+    """StorageError for a local output that cannot be a folder, or that nothing can be written to; leaves nothing there.
+
+    Folders that are missing are made later, by who writes.
+    """
+    if not folder.is_local:
+        return
+    place = Path(folder.uri).absolute()
+    nearest = next(one for one in (place, *place.parents) if os.path.lexists(one))
+    if not nearest.is_dir():
+        raise StorageError(f"cannot write to {folder.uri}: {nearest} is no folder; give another --output")
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        why = f"{nearest} takes no file: {error.strerror}"
+        raise StorageError(f"cannot write to {folder.uri}: {why}; give another --output") from error
 
 
 def refuse_differences(findings: Sequence[Findings]) -> None:

@@ -19,10 +19,10 @@ from vpdata.config import fill, read_yaml, to_plain, with_overrides
 from vpdata.errors import ConfigError, StorageError
 from vpdata.inpaint.any_length import Frames, Request
 from vpdata.inpaint.diffusion import no_first_frame
-from vpdata.inpaint.edit import PromptWriter
+from vpdata.inpaint.edit import PromptWriter, check_words
 from vpdata.inpaint.first_frame import check_aspect, read_image
 from vpdata.inpaint.fit import Size
-from vpdata.inpaint.inpainter import Inpainter, check_takes_first_frame, windows_for
+from vpdata.inpaint.inpainter import Inpainter, check_ready, check_takes_first_frame, windows_for
 from vpdata.inpaint.input_mask import MaskInput, open_mask
 from vpdata.inpaint.input_video import VideoInput, open_video
 from vpdata.inpaint.objects import ObjectFinder
@@ -59,6 +59,7 @@ def load_settings(options: InpaintOptions) -> InpaintSettings:
 def run(options: InpaintOptions, settings: InpaintSettings) -> str:
     """Make the output; says in a line what was done. What takes long comes last, so that mistakes show at once."""
     _check_files(options)
+    check_words(options.words, settings.captioner)
     video = open_video(options.video)
     check_frames(dict(options.words.prompts), video.num_frames)
     for path in filter(None, (options.output, options.raw_output)):
@@ -70,6 +71,8 @@ def run(options: InpaintOptions, settings: InpaintSettings) -> str:
         picture = read_image(options.first_frame)
         check_aspect(picture, video.shown_size, video.size)
     windows = _windows_for_backbone(settings, video, has_first_frame=picture is not None)
+    if options.wanted:
+        check_ready(settings)
     found = _found_mask(options, video, settings) if options.wanted else None
     mask = open_mask(found or options.mask or Path(), video, settings.mask)
     write = partial(
@@ -85,6 +88,8 @@ def run(options: InpaintOptions, settings: InpaintSettings) -> str:
         return f"the mask is empty: {options.output} is the video as it was"
     _check_first_frame(settings, mask, is_given=picture is not None)
     begun = {} if options.redo else (WorkFolder(options.output).made_by() or {}).get("model", {})
+    # Before a captioner is asked, but not where an empty mask needs no weights.
+    check_ready(settings)
     asked = _asked(options.words, settings)
     if asked is not None and begun.get("asked") == asked:
         prompts = {int(frame): text for frame, text in begun["prompts"].items()}
@@ -156,7 +161,7 @@ def _asked(words: Words, settings: InpaintSettings) -> dict[str, Any] | None:
 
     A server that is asked again may answer otherwise, and be paid again: a run that goes on keeps its prompt.
     """
-    if settings.captioner is None or not (words.remove or words.replace or words.edit):
+    if settings.captioner is None or not words.are_written:
         return None
     facts = {"words": to_plain(words), "captioner": to_plain(models.describe("captioner", settings.captioner))}
     return json.loads(json.dumps(facts))
@@ -244,10 +249,12 @@ def _made_by(wanted: Wanted, video: VideoInput, settings: InpaintSettings) -> st
 
 def _check_frames(wanted: Wanted, video: VideoInput) -> None:
     """ConfigError for a box or a point that is not on the video."""
-    corners = [(one.frame, *one.box[2:]) for one in wanted.boxes] + [(one.frame, *one.point) for one in wanted.points]
-    for frame, x, y in corners:
+    marks = [("--box", one.frame, one.box) for one in wanted.boxes]
+    marks += [("--point", one.frame, one.point) for one in wanted.points]
+    for option, frame, numbers in marks:
+        *_, x, y = numbers
         if frame >= video.num_frames or not (0 <= x <= video.size.width_px and 0 <= y <= video.size.height_px):
             raise ConfigError(
-                f"got {x:g}, {y:g} on frame {frame}, but the video has {video.num_frames} frames of "
-                f"{video.size.width_px} x {video.size.height_px} px"
+                f"{option}: got {','.join(f'{one:g}' for one in numbers)} on frame {frame}, but the video has "
+                f"{video.num_frames} frames, from 0 on, of {video.size.width_px} x {video.size.height_px} px"
             )

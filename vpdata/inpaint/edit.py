@@ -45,11 +45,13 @@ class PromptWriter:
         """The prompt from each of some frames on.
 
         `frames` and `masks` are those of the video and its hole, one at a time. BackendError where the captioner's
-        answer is of no use; ConfigError for an edit without captioner and prompt.
+        answer is of no use; ConfigError as from `check_words`.
         """
         own = dict(words.prompts)
-        if not (words.remove or words.replace or words.edit):
+        if not words.are_written:
             return own
+        if self._captioner is None:
+            check_words(words, self._choice)
         if self._choice is None and self._captioner is None:
             return self._as_said(words, own)
         images, shown = _key_frames(frames, masks, num_frames=num_frames)
@@ -68,22 +70,12 @@ class PromptWriter:
             return {0: NEUTRAL}
         if words.replace:
             return {0: words.replace}
-        if not own:
-            raise ConfigError(
-                "--edit without a --prompt needs a model that writes one: name a captioner in the config, such as "
-                "captioner: {name: openai, options: {base_url: ..., model: ...}}, or give the --prompt of the result"
-            )
         _log.warning("the config names no captioner: the prompt is used as it is, and --edit is not")
         return own
 
     def _asked(self, name: str, images: Frames, masks: Masks | None, **fields: str) -> str:
         if self._captioner is None:
             assert self._choice is not None, "prompts() has looked"
-            if self._choice.name == "embedded":
-                raise ConfigError(
-                    "captioner: got 'embedded', which describes what it measures and follows no instruction; wanted "
-                    "openai or vlm, or none"
-                )
             self._captioner = models.maker("captioner", self._choice)()
         prompt = read_prompt(name).format(num_frames=len(images), **fields)
         request = CaptionRequest(
@@ -104,6 +96,25 @@ class PromptWriter:
         text = " ".join(written.text.split())
         _log.info("prompt: %s", text)
         return text
+
+
+def check_words(words: Words, captioner: ModelChoice | None) -> None:
+    """ConfigError for words that a prompt cannot be written by: no captioner for an edit, or one that is of no use."""
+    if not words.are_written:
+        return
+    if captioner is None:
+        if words.edit and not words.prompts:
+            raise ConfigError(
+                "--edit without a --prompt needs a model that writes one: name a captioner in the config, such as "
+                "captioner: {name: openai, options: {base_url: ..., model: ...}}, or give the --prompt of the result"
+            )
+    elif captioner.name == "embedded":
+        raise ConfigError(
+            "captioner: got 'embedded', which describes what it measures and follows no instruction; wanted openai or "
+            "vlm, or none"
+        )
+    else:
+        models.describe("captioner", captioner)
 
 
 def _key_frames(frames: Iterable[Frames], masks: Iterable[Masks], *, num_frames: int) -> tuple[Frames, Masks]:

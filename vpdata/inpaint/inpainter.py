@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from diffusers.hooks.group_offloading import _maybe_remove_and_reapply_group_offloading
 
-from vpdata.backbones.identity_saving import load_id_adapter
+from vpdata.backbones.identity_saving import load_id_adapter, read_adapter_config
 from vpdata.backbones.loading import (
     fingerprint,
     load_backbone,
@@ -23,10 +23,10 @@ from vpdata.backbones.loading import (
     weights_bytes,
 )
 from vpdata.backbones.port import Backbone
-from vpdata.backbones.saving import load_context_encoder
+from vpdata.backbones.saving import load_context_encoder, read_encoder_config
 from vpdata.backbones.settings import TinyName
 from vpdata.backbones.spec import BackboneSpec
-from vpdata.backbones.styles import merge_style
+from vpdata.backbones.styles import check_style, merge_style
 from vpdata.config import to_plain
 from vpdata.errors import ConfigError
 from vpdata.inpaint.any_length import Frames, Masks, WindowModel, inpaint_any_length
@@ -56,13 +56,8 @@ class Inpainter:
         BackendError for weights that are missing, damaged, or trained on another backbone.
         """
         self.settings = settings
+        self.spec: BackboneSpec = check_ready(settings)
         self._device = torch_device(settings.backbone.device)
-        self.spec: BackboneSpec = read_spec(settings.backbone)
-        if self.spec.expert is not None:
-            raise ConfigError(
-                f"backbone.expert is {self.spec.expert}: a checkpoint of two transformers cannot inpaint by one; "
-                "wanted a checkpoint with one, such as Wan 2.1 or Wan 2.2 TI2V-5B"
-            )
         self._needs = self._estimated_needs()
         self._memory = plan_memory(settings.memory, self._needs, free=free_bytes(self._device))
         _log.info(
@@ -284,6 +279,23 @@ def windows_for(num_frames: int, *, spec: BackboneSpec, settings: WindowSettings
         overlap_frames=settings.overlap_frames,
         stride_t=spec.stride_t,
     )
+
+
+def check_ready(settings: InpaintSettings) -> BackboneSpec:
+    """The backbone's sizes; errors as from `Inpainter`, of all that shows before weights are opened."""
+    torch_device(settings.backbone.device)
+    spec = read_spec(settings.backbone)
+    if spec.expert is not None:
+        raise ConfigError(
+            f"backbone.expert is {spec.expert}: a checkpoint of two transformers cannot inpaint by one; wanted a "
+            "checkpoint with one, such as Wan 2.1 or Wan 2.2 TI2V-5B"
+        )
+    for style in settings.styles:
+        check_style(style.weights)
+    read_encoder_config(settings.context_encoder, spec, fingerprint=fingerprint(settings.backbone))
+    if settings.id_adapter is not None:
+        read_adapter_config(settings.id_adapter, spec)
+    return spec
 
 
 def check_takes_first_frame(spec: BackboneSpec) -> None:

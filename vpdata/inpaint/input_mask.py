@@ -74,7 +74,7 @@ class MaskInput:
         if is_whole and not allow_whole:
             raise ConfigError(
                 "the mask covers every frame wholly, so nothing of the video would be left; give the mask of an "
-                "object, check invert, or set mask.allow_whole"
+                "object, check invert, or give --set mask.allow_whole=true"
             )
         return cls(frames=frames, num_holes=num_holes, sha256=digest.hexdigest())
 
@@ -103,7 +103,7 @@ def _differences(masks: MaskFile, video: VideoInput) -> dict[Fit, str]:
     if own != wanted:
         differs["size"] = (
             f"size: {own.width_px} x {own.height_px} px, the video {wanted.width_px} x {wanted.height_px}; "
-            "mask.fit=[size] scales it"
+            "--set mask.fit=[size] scales it"
         )
     has_other_rate = masks.fps is not None and abs(masks.fps / video.average_fps - 1) > _MAX_RATE_ERROR_FRAC
     if masks.num_frames == video.num_frames:
@@ -114,14 +114,14 @@ def _differences(masks: MaskFile, video: VideoInput) -> dict[Fit, str]:
     if masks.fps and has_other_rate:
         differs["rate"] = (
             f"rate: {float(masks.fps):g} frames a second, the video {float(video.average_fps):g}; "
-            "mask.fit=[rate] gives each frame the mask that is shown at its time"
+            "--set mask.fit=[rate] gives each frame the mask that is shown at its time"
         )
         # The masks that would be shown while the video lasts.
         num_wanted = round(video.num_frames / video.average_fps * masks.fps)
         if abs(masks.num_frames - num_wanted) <= 1:
             return differs
     what = "holds the last" if masks.num_frames < num_wanted else "drops those at the end"
-    differs["length"] = f"length: {masks.num_frames} masks, wanted {num_wanted}; mask.fit=[length] {what}"
+    differs["length"] = f"length: {masks.num_frames} masks, wanted {num_wanted}; --set mask.fit=[length] {what}"
     return differs
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vpdata.errors import ConfigError
-from vpdata.options import ONE_SETTING
+from vpdata.options import add_overrides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,11 @@ class Words:
     edit: str | None = None
     """An instruction, by which a model rewrites the prompt, or writes one."""
 
+    @property
+    def are_written(self) -> bool:
+        """Whether a captioner, where there is one, writes the prompt."""
+        return bool(self.remove or self.replace or self.edit)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InpaintOptions:
@@ -87,7 +92,7 @@ def add_inpaint_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--config", metavar="YAML", help="such as configs/inpaint.yaml; else CogVideoX 5B I2V and the embedded detector"
     )
-    add("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help=ONE_SETTING)
+    add_overrides(parser)
     where = parser.add_argument_group("where (a mask, or any number of objects)")
     add = where.add_argument
     add("--mask", metavar="PATH", type=Path, help="video, folder of images, JSON of COCO run lengths, or npz")
@@ -122,6 +127,8 @@ def add_inpaint_options(parser: argparse.ArgumentParser) -> None:
 
 def inpaint_options(args: argparse.Namespace) -> InpaintOptions:
     """Check parsed options; ConfigError says which is missing or wrong."""
+    if not all(label.strip() for label in args.labels):
+        raise ConfigError('--object: got an empty name, wanted that of an object, such as "the red car"')
     wanted = Wanted(
         labels=tuple(args.labels),
         boxes=tuple(_box(text) for text in args.boxes),

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from vpdata.config import ModelChoice, fill, nearest
 from vpdata.errors import ConfigError
 from vpdata.extras import Extra, needs
+from vpdata.models.own import is_own, own_card, own_model, own_scores, own_settings
 from vpdata.models.ports import ModelCard
 from vpdata.records import ScoreName
 
@@ -95,39 +96,52 @@ def maker(role: Role, choice: ModelChoice) -> Callable[[], Any]:
 def describe(role: Role, choice: ModelChoice) -> ModelCard:
     """The card of a model, without loading it or its library; ConfigError for an unknown name or option.
 
-    BackendError where its package is not installed.
+    BackendError where its package is not installed; ConfigError for a model of the user's own that cannot be imported,
+    or lacks what it must have.
     """
+    settings = settings_of(role, choice)
+    if is_own(choice.name):
+        return own_card(role, choice.name, settings)
     with _needs_its_extra(role, choice):
-        return _settings(role, choice).card(role)
+        return settings.card(role)
 
 
 def settings_of(role: Role, choice: ModelChoice) -> ModelSettings:
     """The options of a model with its defaults; errors as from `describe`."""
+    where = f"{role} {choice.name!r} options"
+    if is_own(choice.name):
+        return fill(own_settings(role, choice.name), choice.options, where=where)
     with _needs_its_extra(role, choice):
-        return _settings(role, choice)
+        return fill(_imported(_find(role, choice).settings), choice.options, where=where)
 
 
 def scores_of(role: Role, choice: ModelChoice) -> tuple[ScoreName, ...]:
     """What a scorer measures of every clip, without loading it; () for other roles. Errors as from `describe`."""
+    if is_own(choice.name):
+        return own_scores(role, choice.name, settings_of(role, choice)) if role == "scorer" else ()
     return _find(role, choice).scores or getattr(settings_of(role, choice), "scores", ())
 
 
+def check_name(role: Role, choice: ModelChoice) -> None:
+    """ConfigError for the name of no model; one of the user's own is looked up by `describe`."""
+    if not is_own(choice.name):
+        _find(role, choice)
+
+
 def _load(role: Role, choice: ModelChoice) -> Any:
+    settings = settings_of(role, choice)
+    if is_own(choice.name):
+        return own_model(role, choice.name, settings)
     with _needs_its_extra(role, choice):
-        settings = _settings(role, choice)
         model = _imported(_find(role, choice).model)
     return model(settings)
-
-
-def _settings(role: Role, choice: ModelChoice) -> ModelSettings:
-    kind = _imported(_find(role, choice).settings)
-    return fill(kind, choice.options, where=f"{role} {choice.name!r} options")
 
 
 def _find(role: Role, choice: ModelChoice) -> Entry:
     known = MODELS[role]
     if choice.name not in known:
-        tail = nearest(choice.name, known) or f"; known: {', '.join(known)}"
+        listed = f"; known: {', '.join(known)}, and your own package.module:SettingsClass"
+        tail = nearest(choice.name, known) or listed
         raise ConfigError(f"unknown {role} {choice.name!r}{tail}")
     return known[choice.name]
 

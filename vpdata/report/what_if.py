@@ -63,8 +63,9 @@ def what_if_text(run: Run, changes: Sequence[str]) -> str:
     ConfigError for what is no such change, RunError for a run that was imported.
     """
     for change in changes:
-        if "=" not in change:
-            raise ConfigError(f"got {change!r}, wanted rule.bound=value such as motion.min=0.3")
+        # A whole rule is null, or a mapping of its bounds.
+        if "=" not in change or any(not isinstance(one, dict | None) for one in with_overrides({}, [change]).values()):
+            raise ConfigError(f"got {change!r}, wanted RULE.BOUND=VALUE such as motion.min=0.3, or RULE=null")
     config = run.config()["config"]
     if "filter" not in config:
         raise RunError(

@@ -185,7 +185,7 @@ class Input:
         counts = ", ".join(f"{-count} {kind}" for count, kind in by_count)
         hint = ""
         if "linked folder" in kinds:
-            hint = "; source.allow_outside_links has those read that lead out of the input"
+            hint = "; --set source.allow_outside_links=true has those read that lead out of the input"
         example = uris.canonical_path(min(seen))
         _log.warning("%s: passed over what is no video: %s, such as %r%s", self.name, counts, example, hint)
 

@@ -96,8 +96,8 @@ def refuse_outside_link(relative: str, *, root: str) -> None:
     """ConfigError where a path relative to `root` is, or leads through, a link to a place outside."""
     if not _is_below(os.path.realpath(os.path.join(root, relative)), os.path.realpath(root)):
         raise ConfigError(
-            f"got the path {relative!r}, a link that leads out of the input folder; for folders of your own set "
-            "source.allow_outside_links"
+            f"got the path {relative!r}, a link that leads out of the input folder; for folders of your own give "
+            "--set source.allow_outside_links=true"
         )
 
 

@@ -13,6 +13,7 @@ from vpdata import models
 from vpdata.config import ModelChoice, to_plain
 from vpdata.errors import Reason, RejectItem
 from vpdata.media.clips import ClipReader
+from vpdata.models.own import is_own
 from vpdata.models.ports import Box, Detector, Frames, KeyFrame, ModelCard, Tagger
 from vpdata.records import Detection, Record
 from vpdata.stages.base import Rejected, Resources, Result, rejected
@@ -54,8 +55,11 @@ class DetectSettings:
         for name in ("max_detections_per_frame", "tagger_batch_size", "detector_batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, wanted at least 1")
+        models.check_name("tagger", self.tagger)
+        models.check_name("detector", self.detector)
         names_nothing = self.tagger.name == "fixed" and not self.tagger.options.get("labels")
-        if names_nothing and self.detector.name != "embedded":
+        # Whether one of the user's own has labels of its own shows when it is loaded.
+        if names_nothing and self.detector.name != "embedded" and not is_own(self.detector.name):
             raise ValueError(
                 f"tagger: got 'fixed' without labels, and the detector {self.detector.name!r} knows none of its own: "
                 "give tagger.options.labels, or name a tagger that looks"
