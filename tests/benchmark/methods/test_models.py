@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -134,9 +136,37 @@ def test_other_trained_weights_are_another_method(encoder: Path, adapter: Path, 
     other = save_encoder(tmp_path / "other", "wan", weight=0.2)
     assert weights(context_encoder=encoder) == weights(context_encoder=encoder)
     assert weights(context_encoder=encoder) != weights(context_encoder=other)
-    assert set(weights(context_encoder=encoder, id_adapter=adapter)) == {"context_encoder", "id_adapter"}
+    parts = {"context_encoder", "id_adapter"}
+    both = weights(context_encoder=encoder, id_adapter=adapter)
+    assert set(both) == parts | {f"held out of {part}" for part in parts}
     with pytest.raises(ConfigError, match="holds no files that are wanted"):
         weights(context_encoder=tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("training_data", "told"),
+    [
+        (None, "unknown"),
+        ({"splits": []}, "nothing"),
+        (
+            {"splits": [{"name": "a.parquet", "sha256": "ab" * 32}, {"name": "b.parquet", "sha256": "cd" * 32}]},
+            "a.parquet abababab and b.parquet cdcdcdcd",
+        ),
+        (
+            {"splits": [{"name": "a.parquet", "sha256": "ab" * 32}], "start_from": {"splits": [], "start_from": None}},
+            "a.parquet abababab, before that nothing, before that unknown",
+        ),
+    ],
+)
+def test_a_method_says_what_was_held_out_of_its_training(
+    training_data: Mapping[str, Any] | None, told: str, encoder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(encoder, tmp_path / "encoder")
+    config = json.loads((encoder / "config.json").read_text())
+    (tmp_path / "encoder/config.json").write_text(json.dumps(config | {"training_data": training_data}))
+    kind = kind_of("vpdata")
+    options = {"backbone": TINY, "context_encoder": str(tmp_path / "encoder")}
+    assert kind.weights(fill(kind.settings, options))["held out of context_encoder"] == told
 
 
 @pytest.mark.parametrize("kind", ["backbone", "vpdata"])
