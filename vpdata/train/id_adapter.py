@@ -46,6 +46,9 @@ def id_adapter_trainee(
         context = Context(masked=batch.masked, packed_mask=batch.packed_mask)
         return model(noisy, timesteps, conditions_of(batch), context, source)
 
+    def capture(batch: Batch) -> None:
+        inpainting.capture_identity(_other_window(batch, backbone, identity, seed=seed))
+
     @cache
     def sample_flops(latent_shape: tuple[int, ...]) -> float:
         return id_step_flops(
@@ -70,6 +73,7 @@ def id_adapter_trainee(
         encoder=inpainting.encoder,
         predict=predict,
         sample_flops=sample_flops,
+        capture=capture if scheme == "other_window" else None,
         save=save,
     )
 
