@@ -34,7 +34,8 @@ class ParallelSettings:
     """How the model is spread over processes, and what is traded for memory. None of it changes what is learnt."""
 
     mode: Literal["ddp", "fsdp"] = "ddp"
-    """ddp: every process holds the backbone; fsdp: backbone and trained module are sharded over all processes."""
+    """ddp: every process holds the backbone; fsdp: backbone and trained module are sharded over all processes,
+    each of which holds the whole backbone on its device at the start."""
     checkpoint_every: int = 0
     """Recompute every n-th block of the backbone in the backward pass; 1: all, 0: none."""
     checkpoint_encoder: bool = False
