@@ -22,8 +22,8 @@ from vpdata.train.batch import Batch
 from vpdata.train.trainee import Trainee, conditions_of
 
 Scheme = Literal["other_window", "same_window"]
-"""other_window: identity from a disjoint window at low noise, as at inference; same_window: from the target itself at
-its own noise, as VideoPainter trained it, for ablation."""
+"""other_window: identity from a disjoint window before, at low noise as at inference; same_window: from the target
+itself at its own noise, as VideoPainter trained it, for ablation."""
 
 
 def id_adapter_trainee(
