@@ -1,6 +1,6 @@
 """A folder of random latents that fits a tiny backbone, and the config of a training on it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +16,7 @@ from vpdata.dataset.latents import (
     EncodedClip,
     EncodedWindow,
     LatentFacts,
+    WindowName,
     clip_members,
     window_member,
     write_latents,
@@ -33,9 +34,12 @@ def write_random_latents(
     first_clip: int = 0,
     width_px: int = 48,
     changed_fingerprint: str | None = None,
+    names: Sequence[WindowName] = ("first",),
     **changes: Any,
 ) -> None:
-    """Six clips of three videos, or fewer, each with one window and two masks; `changes` are of what the index says.
+    """Six clips of three videos, or fewer, each with equal windows of these names and two masks.
+
+    `changes` are of what the index says.
 
     first_clip: its number, which others that are trained on beside these begin behind.
     """
@@ -51,11 +55,16 @@ def write_random_latents(
     )
     shape = spec.latent_shape(_NUM_FRAMES, _HEIGHT_PX, width_px)
     numbers = range(first_clip, first_clip + num_clips)
-    write_latents(folder, facts, [_clip(number, shape, width_px, spec.text_dim, changes) for number in numbers])
+    write_latents(folder, facts, [_clip(number, shape, width_px, spec.text_dim, names, changes) for number in numbers])
 
 
 def _clip(
-    number: int, shape: tuple[int, ...], width_px: int, text_dim: int, changes: Mapping[str, Any]
+    number: int,
+    shape: tuple[int, ...],
+    width_px: int,
+    text_dim: int,
+    names: Sequence[WindowName],
+    changes: Mapping[str, Any],
 ) -> tuple[EncodedClip, dict[str, bytes]]:
     random = torch.Generator().manual_seed(number)
     video = torch.randn(shape[0], 1, 1, 1, generator=random).expand(shape)
@@ -64,7 +73,7 @@ def _clip(
     window = EncodedWindow(
         clip_id=f"clip-{number}",
         video_id=f"video-{number // 2}",
-        name="first",
+        name=names[0],
         start_frame=0,
         fps=Fraction(8),
         num_frames=_NUM_FRAMES,
@@ -78,7 +87,8 @@ def _clip(
     window = replace(window, **changes)
     content = window_member(video=video, masked=[video * 0.5] * 2, unions=[union] * 2, first_frame=None)
     texts = {"clip": torch.randn(4, text_dim, generator=random)}
-    return EncodedClip(id=window.clip_id, windows=(window,)), clip_members({"first": content}, texts)
+    windows = tuple(replace(window, name=name) for name in names)
+    return EncodedClip(id=window.clip_id, windows=windows), clip_members(dict.fromkeys(names, content), texts)
 
 
 def write_config(path: Path, *, latents: Path, output: Path, **changes: object) -> Path:

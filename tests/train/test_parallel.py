@@ -1,7 +1,11 @@
 """Laying the model out changes memory and speed, never what is computed."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import torch
+from torch._dynamo.eval_frame import _debug_get_cache_entry_list
 from torch.distributed.tensor import DTensor
 
 from tests.backbones.small import small_backbone
@@ -78,6 +82,25 @@ def test_compiled_blocks_compute_the_same():
     plain, compiled = gradients("wan", ParallelSettings()), gradients("wan", ParallelSettings(compile=True))
     for key, grad in plain.items():
         torch.testing.assert_close(compiled[key], grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_blocks_are_compiled_for_every_shape(monkeypatch):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    torch._dynamo.reset()
+    trainee = trainee_on("cogvideox-5b")
+    (batch,) = next(RandomBatches(trainee.backbone).epoch(0))
+    shorter = replace(
+        batch, video=batch.video[:, :, :2], masked=batch.masked[:, :, :2], packed_mask=batch.packed_mask[:, :, :2]
+    )
+    how = {"seed": 1, "dtype": torch.float32, "settings": LossSettings()}
+    # torch gives up after 8 graphs of one function, and may be told to say so.
+    with joined_world("cpu") as world, torch._dynamo.config.patch(recompile_limit=8, fail_on_recompile_limit_hit=True):
+        model = lay_out(trainee, settings=ParallelSettings(compile=True), dtype="float32", world=world)
+        for each in (batch, shorter):
+            training_loss(trainee, model, each, **how).loss.total.mean().backward()
+            validation_loss(trainee, trainee.model, each, **how)
+    assert len(_debug_get_cache_entry_list(type(trainee.backbone.blocks[0]).forward)) > 8
 
 
 def test_backbone_in_bfloat16_keeps_trained_weights_and_gradients_in_float32():

@@ -150,6 +150,38 @@ def test_a_seed_goes_on_meaning_the_same_order():
     assert plan_of([0, 1] * 8, batch_size=4).global_batches(0).tolist() == GOLDEN
 
 
+def test_each_bucket_has_its_part_of_an_order_of_all_windows():
+    """As first planned, where each pass was an order of all windows; written here anew from its definition."""
+    rng = np.random.default_rng(0)
+    buckets = rng.choice([0, 1, 2], size=3000, p=[0.6, 0.399, 0.001])
+    members = [np.flatnonzero(buckets == bucket) for bucket in range(3)]
+    assert 0 < len(members[2]) < 8
+    plan = plan_of(buckets, batch_size=64, seed=5, windows_per_shard=7, shards_per_block=3)
+    batches = np.concatenate([plan.global_batches(epoch) for epoch in range(2)])
+    for bucket, own in enumerate(members):
+        stream = batches[buckets[batches[:, 0]] == bucket].ravel()
+        assert len(stream) >= len(own)
+        for number in range(-(-len(stream) // len(own))):
+            shards, windows = (
+                np.random.PCG64(np.random.SeedSequence([5, purpose, number])).random_raw(size)
+                for purpose, size in ((0, 429), (1, 3000))
+            )
+            place = {shard: place // 3 for place, shard in enumerate(np.argsort(shards).tolist())}
+            order = sorted(range(3000), key=lambda one: (place[one // 7], windows[one]))
+            wanted = [window for window in order if buckets[window] == bucket]
+            got = stream[number * len(own) : (number + 1) * len(own)]
+            assert got.tolist() == wanted[: len(got)]
+
+
+def test_the_passes_of_a_small_bucket_sort_no_other(monkeypatch):
+    lengths, lexsort = [], np.lexsort
+    monkeypatch.setattr(np, "lexsort", lambda keys: lengths.append(len(keys[0])) or lexsort(keys))
+    plan = plan_of([0] * 3 + [1] * 8000, batch_size=512)
+    assert len(plan.global_batches(0)) == 17
+    # A batch of the three takes 171 passes of theirs, and those of the others begin a second one.
+    assert sum(lengths) == 171 * 3 + 2 * 8000
+
+
 def test_a_batch_that_the_processes_do_not_divide_is_refused():
     with pytest.raises(ConfigError, match="batch size of 8 for 3 processes"):
         next(plan_of([0] * 16).shares(0, rank=0, world_size=3))

@@ -1,12 +1,16 @@
 """Videos of held-out clips, painted beside a training."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+from torch.nn.modules.module import register_module_forward_hook
 
 from tests.train.encoded import BACKBONE, write_config, write_random_latents
+from vpdata.backbones.identity_adapter import IdentitySettings
 from vpdata.backbones.inpainting import Context
 from vpdata.backbones.loading import load_backbone
 from vpdata.backbones.sampler import sample
@@ -91,6 +95,36 @@ def test_each_checkpoint_is_painted_while_the_training_goes_on(latents, tmp_path
         # H.264 costs some; another checkpoint's are far from it.
         assert np.abs(after[clip_id][2].astype(int) - wanted).mean() < 8
         assert np.abs(before[clip_id][2].astype(int) - wanted).mean() > 16
+
+
+def test_identity_is_captured_once_and_told_the_text(tmp_path):
+    write_random_latents(tmp_path / "latents", num_clips=4, names=("first", "target", "source"))
+    first = settings_in(tmp_path, tmp_path / "latents", num_steps=2)
+    train(first)
+    second = replace(
+        first,
+        stage="id_adapter",
+        context_encoder=str(tmp_path / "out" / "context_encoder"),
+        identity=IdentitySettings(rank=4, alpha=4),
+        output=str(tmp_path / "second"),
+        num_steps=1,
+    )
+    train(second)
+    texts = []
+
+    def note(module: torch.nn.Module, args: tuple, kwargs: dict, output: object) -> None:
+        if isinstance(module, WanTransformer3DModel):
+            texts.append(kwargs["encoder_hidden_states"])
+
+    handle = register_module_forward_hook(note, with_kwargs=True)
+    try:
+        list(write_samples(second, SampleSettings(num_clips=1, num_steps=2, guidance=6.0)))
+    finally:
+        handle.remove()
+    captured, *passes = texts
+    assert len(passes) == 4
+    told = [torch.equal(text, captured) for text in passes]
+    assert sorted(told) == [False, False, True, True]
 
 
 def test_checkpoint_is_painted_once_and_whole(latents, tmp_path):

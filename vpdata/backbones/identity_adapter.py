@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from diffusers.loaders.peft import PeftAdapterMixin
 from peft import LoraConfig, get_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from vpdata.backbones.identity import IdentityStore, Scope, gather_positions
@@ -90,6 +91,9 @@ class IdentityAdapter:
         )
         for parameter in self.parameters():
             parameter.data = parameter.data.float()
+        for layer in backbone.transformer.modules():
+            if isinstance(layer, LoraLayer):
+                _compute_in_dtype_of_input(layer)
         for index, block in enumerate(backbone.blocks):
             attention: Any = getattr(block, "attn1", None) or block.attn
             attention.set_processor(_ATTENTION[backbone.spec.family](self._store, block=index))
@@ -122,3 +126,19 @@ class IdentityAdapter:
     def clear(self) -> None:
         """Forget the captured tokens."""
         self._store.clear()
+
+
+def _compute_in_dtype_of_input(layer: Any) -> None:
+    """Let a LoRA with float32 weights multiply as its projection does: PEFT would do it in float32.
+
+    There a joint adapter would keep a copy of each projection's input in float32 for the backward pass, and GPUs
+    multiply many times slower. Training and inference round alike.
+    """
+    forward = layer.forward
+    layer.cast_input_dtype_enabled = False
+
+    def in_its_dtype(tokens: Tensor) -> Tensor:
+        with torch.autocast(tokens.device.type, dtype=tokens.dtype, enabled=tokens.dtype != torch.float32):
+            return forward(tokens)
+
+    layer.forward = in_its_dtype

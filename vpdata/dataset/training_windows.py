@@ -59,8 +59,10 @@ class WindowPlan:
 def plan_windows(num_frames: int, clip_fps: Fraction, settings: WindowSettings, *, stride_t: int) -> WindowPlan:
     """The first and the last window, one only where they are the same, and the ID pair.
 
-    The target is the end of the clip, and the source is what lies directly before it, as at inference, where a window's
-    objects come from the window before. Lengths of sources are `stride_t` k + 1.
+    The target is the end of the clip, and the source is what lies directly before it, with no frame of the target's.
+    At inference a window's objects come from the window before, which shares frames with it: of 49 frames with 9 in
+    common it lies at latent frames -10 to 2 of the target (`stride_t` 4), a source here at -8 to -1 at most. Lengths of
+    sources are `stride_t` k + 1.
     """
     if clip_fps < settings.fps:
         why = f"a clip of {float(clip_fps):g} frames a second cannot be shown at {float(settings.fps):g}"

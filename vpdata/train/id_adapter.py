@@ -22,8 +22,8 @@ from vpdata.train.batch import Batch
 from vpdata.train.trainee import Trainee, conditions_of, training_data
 
 Scheme = Literal["other_window", "same_window"]
-"""other_window: identity from a disjoint window at low noise, as at inference; same_window: from the target itself at
-its own noise, as VideoPainter trained it, for ablation."""
+"""other_window: identity from a disjoint window before, at low noise as at inference; same_window: from the target
+itself at its own noise, as VideoPainter trained it, for ablation."""
 
 
 def id_adapter_trainee(
@@ -54,6 +54,9 @@ def id_adapter_trainee(
         context = Context(masked=batch.masked, packed_mask=batch.packed_mask)
         return model(noisy, timesteps, conditions_of(batch), context, source)
 
+    def capture(batch: Batch) -> None:
+        inpainting.capture_identity(_other_window(batch, backbone, identity, seed=seed))
+
     @cache
     def sample_flops(latent_shape: tuple[int, ...]) -> float:
         return id_step_flops(
@@ -78,6 +81,7 @@ def id_adapter_trainee(
         encoder=inpainting.encoder,
         predict=predict,
         sample_flops=sample_flops,
+        capture=capture if scheme == "other_window" else None,
         save=save,
     )
 

@@ -6,6 +6,7 @@ and so leave the injector's hooks outside: a hint is never recomputed, and all b
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ class ParallelSettings:
     """How the model is spread over processes, and what is traded for memory. None of it changes what is learnt."""
 
     mode: Literal["ddp", "fsdp"] = "ddp"
-    """ddp: every process holds the backbone; fsdp: backbone and trained module are sharded over all processes."""
+    """ddp: every process holds the backbone; fsdp: backbone and trained module are sharded over all processes,
+    each of which holds the whole backbone on its device at the start."""
     checkpoint_every: int = 0
     """Recompute every n-th block of the backbone in the backward pass; 1: all, 0: none."""
     checkpoint_encoder: bool = False
@@ -74,6 +76,9 @@ def lay_out(trainee: Trainee, *, settings: ParallelSettings, dtype: Dtype, world
         uncast = torch.autocast(world.device.type, enabled=False)
         trainee.backbone.first_state = uncast(trainee.backbone.first_state)
     if settings.compile:
+        # All blocks share one function, of which torch compiles 8 graphs, and runs what fits none of them uncompiled.
+        # One shape takes 5 (Wan) to 8 (CogVideoX): of frozen and of trained blocks, in training and in validation.
+        torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = sys.maxsize
         for block in (*blocks, *encoder_blocks):
             block.forward = torch.compile(block.forward, dynamic=False)
     if settings.checkpoint_every:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,6 +14,8 @@ from vpdata.errors import ConfigError
 
 IntArray = NDArray[np.int64]
 _Purpose = Literal["shards", "windows", "places", "replacement"]
+_DRAWS_PER_JUMP = 200
+"""About how many numbers a generator draws in the time in which it jumps over any number of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,6 @@ class BatchPlan:
         self._seed, self._shards_per_block = seed, shards_per_block
         self._buckets, self._shards = buckets, shards
         self._members = _members_of_buckets(buckets)
-        self._order = lru_cache(maxsize=2)(self._shuffled)
 
     def num_steps(self, epoch: int) -> int:
         """Global batches of an epoch; it varies by one for every bucket that does not divide."""
@@ -101,20 +101,22 @@ class BatchPlan:
         """Batches `first` to `stop` of a bucket's stream."""
         size = len(self._members[bucket])
         start, end = first * self.batch_size, stop * self.batch_size
-        passes = [self._order(one)[bucket] for one in range(start // size, -(-end // size))]
+        passes = [self._ordered(bucket, one) for one in range(start // size, -(-end // size))]
         stream = np.concatenate([*passes, np.empty(0, dtype=np.int64)])
         offset = start // size * size
         return stream[start - offset : end - offset].reshape(-1, self.batch_size)
 
-    def _shuffled(self, number: int) -> list[IntArray]:
-        """The windows of each bucket in the order of the pass `number`."""
+    def _ordered(self, bucket: int, number: int) -> IntArray:
+        """The windows of a bucket in the order of the pass `number`.
+
+        A bucket of few windows goes through many passes in an epoch, so no others are sorted with it.
+        """
+        members = self._members[bucket]
         num_shards = int(self._shards.max()) + 1
         rank_of_shard = np.argsort(np.argsort(_random(self._seed, "shards", number, size=num_shards)))
-        blocks = rank_of_shard[self._shards] // self._shards_per_block
-        order = np.lexsort((_random(self._seed, "windows", number, size=len(blocks)), blocks))
-        of_bucket = np.argsort(self._buckets[order], kind="stable")
-        borders = np.cumsum([len(members) for members in self._members])[:-1]
-        return np.split(order[of_bucket], borders)
+        blocks = rank_of_shard[self._shards[members]] // self._shards_per_block
+        draws = _random_at(members, self._seed, "windows", number)
+        return members[np.lexsort((draws, blocks))]
 
 
 def numbered(*columns: pa.ChunkedArray) -> IntArray:
@@ -133,5 +135,17 @@ def _members_of_buckets(buckets: IntArray) -> list[IntArray]:
 
 def _random(seed: int, purpose: _Purpose, *path: int, size: int) -> NDArray[np.uint64]:
     """Raw output of a generator whose stream numpy promises to keep, unlike that of its `Generator`."""
-    entropy = [seed, get_args(_Purpose).index(purpose), *path]
-    return np.random.PCG64(np.random.SeedSequence(entropy)).random_raw(size)
+    return _generator(seed, purpose, *path).random_raw(size)
+
+
+def _random_at(positions: IntArray, seed: int, purpose: _Purpose, *path: int) -> NDArray[np.uint64]:
+    """What stands at these positions, in rising order, of the output of `_random`."""
+    if len(positions) * _DRAWS_PER_JUMP > positions[-1]:
+        return _random(seed, purpose, *path, size=int(positions[-1]) + 1)[positions]
+    generator = _generator(seed, purpose, *path)
+    jumps = np.diff(positions, prepend=-1) - 1
+    return np.array([generator.advance(jump).random_raw() for jump in jumps.tolist()], dtype=np.uint64)
+
+
+def _generator(seed: int, purpose: _Purpose, *path: int) -> np.random.PCG64:
+    return np.random.PCG64(np.random.SeedSequence([seed, get_args(_Purpose).index(purpose), *path]))

@@ -36,7 +36,7 @@ from vpdata.train.pixels import open_decoder, pixels_of
 from vpdata.train.record import check_same
 from vpdata.train.settings import TrainSettings
 from vpdata.train.train import open_trainee
-from vpdata.train.trainee import conditions_of
+from vpdata.train.trainee import conditions_of, predict_in_context
 from vpdata.train.world import World, joined_world
 
 _POLL_S = 5.0
@@ -134,6 +134,10 @@ class _Painter:
             hole = torch.ones_like(batch.video[:, :1])
             hole[:, :, :given] = 0
             known = KnownLatents(clean=batch.video, hole=hole)
+        if (
+            self.trainee.capture is not None
+        ):  # once, and with its text for the pass without text too, as inpainting does
+            self.trainee.capture(batch)
         return sample(
             guided(
                 self._velocity(batch),
@@ -147,7 +151,8 @@ class _Painter:
         )
 
     def _velocity(self, batch: Batch) -> Velocity:
-        return lambda noisy, timesteps: self.trainee.predict(self._model, batch, noisy, timesteps)
+        predict = self.trainee.predict if self.trainee.capture is None else predict_in_context
+        return lambda noisy, timesteps: predict(self._model, batch, noisy, timesteps)
 
 
 def _mp4(panels: list[NDArray[np.uint8]], *, fps: Fraction) -> bytes:

@@ -47,6 +47,9 @@ class Trainee:
     predict: Predict
     sample_flops: Callable[[tuple[int, ...]], float]
     """Floating-point operations of a training step on a sample with latents `[..., F, h, w]`, without recomputation."""
+    capture: Callable[[Batch], None] | None = None
+    """Let all passes that follow look at the object of a batch's sources, told the batch's text: for sampling, by
+    `predict_in_context`. None where there is no source, or where each pass has one of its own."""
     save: Callable[[Path, Mapping[str, Tensor]], None]
     """Write the tensors of `trainable`, whole and on the CPU, to a folder that can be loaded with one call."""
 
@@ -117,7 +120,7 @@ def context_encoder_trainee(
         model=model,
         trainable=trained,
         encoder=trained,
-        predict=_predict_in_context,
+        predict=predict_in_context,
         sample_flops=sample_flops,
         save=save,
     )
@@ -133,13 +136,14 @@ def conditions_of(batch: Batch) -> Conditions:
     return Conditions(text=batch.text, first_frame=batch.first_frame)
 
 
+def predict_in_context(model: nn.Module, batch: Batch, noisy: Tensor, timesteps: Tensor) -> Tensor:
+    """The prediction that captures nothing, see `Predict`."""
+    context = Context(masked=batch.masked, packed_mask=batch.packed_mask)
+    return model(noisy, timesteps, conditions_of(batch), context)
+
+
 def assert_only_trainable(trainee: Trainee) -> None:
     """AssertionError, by name, for a trained parameter outside of what is saved."""
     saved = {id(value) for value in trainee.parameters().values()}
     stray = [name for name, value in trainee.model.named_parameters() if value.requires_grad and id(value) not in saved]
     assert not stray, f"trained but not saved: {stray}"
-
-
-def _predict_in_context(model: nn.Module, batch: Batch, noisy: Tensor, timesteps: Tensor) -> Tensor:
-    context = Context(masked=batch.masked, packed_mask=batch.packed_mask)
-    return model(noisy, timesteps, conditions_of(batch), context)
