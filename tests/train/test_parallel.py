@@ -13,6 +13,7 @@ from tests.train.fixtures import RandomBatches
 from vpdata.backbones.context_encoder import ContextEncoderSettings
 from vpdata.backbones.injector import InjectionSettings
 from vpdata.errors import ConfigError
+from vpdata.models.torch_settings import Dtype
 from vpdata.train.loss import LossSettings
 from vpdata.train.parallel import ParallelSettings, lay_out, refuse_dtype
 from vpdata.train.step import NUM_BINS, training_loss, validation_loss
@@ -140,21 +141,30 @@ def test_encoder_and_backbone_embed_time_alike(name, embedder):
 
 @pytest.mark.parametrize("name", ["cogvideox-5b", "wan"])
 def test_sharded_encoder_in_bfloat16_gets_timesteps_and_positions_unrounded(name):
-    sharded, replicated = (bfloat16_gradients(name, ParallelSettings(mode=mode)) for mode in ("fsdp", "ddp"))
-    for key, grad in replicated.items():
-        similarity = torch.cosine_similarity(sharded[key].flatten(), grad.flatten(), dim=0)
-        # Weights are rounded to bfloat16 either way, and in another place: not equal, but far closer than with
-        # timesteps that are rounded too.
-        assert similarity > 0.9995, (key, float(similarity))
+    exact = encoder_gradients(name, ParallelSettings(), dtype="float32")
+    sharded, replicated = (
+        error_of(encoder_gradients(name, ParallelSettings(mode=mode), dtype="bfloat16"), exact)
+        for mode in ("fsdp", "ddp")
+    )
+    # Weights are rounded to bfloat16 either way, in other places: 1.00 and 1.02 times the error. Where timesteps are
+    # rounded too it is 8 and 26 times.
+    assert sharded < 2 * replicated, (sharded, replicated)
 
 
-def bfloat16_gradients(name: str, settings: ParallelSettings) -> dict[str, torch.Tensor]:
+def error_of(grads: dict[str, torch.Tensor], exact: dict[str, torch.Tensor]) -> float:
+    """Norm of what all gradients together are off by, over theirs."""
+    flat, wanted = (torch.cat([some[key].flatten() for key in exact]) for some in (grads, exact))
+    return float((flat - wanted).norm() / wanted.norm())
+
+
+def encoder_gradients(name: str, settings: ParallelSettings, *, dtype: Dtype) -> dict[str, torch.Tensor]:
+    """On a backbone whose weights are those of bfloat16 whatever it is computed in."""
     trainee = trainee_on(name)
-    trainee.backbone.transformer.to(torch.bfloat16)
+    trainee.backbone.transformer.to(torch.bfloat16).to(getattr(torch, dtype))
     (batch,) = next(RandomBatches(trainee.backbone, micro=8).epoch(0))
     with joined_world("cpu") as world:
-        model = lay_out(trainee, settings=settings, dtype="bfloat16", world=world)
-        step = training_loss(trainee, model, batch, seed=0, dtype=torch.bfloat16, settings=LossSettings())
+        model = lay_out(trainee, settings=settings, dtype=dtype, world=world)
+        step = training_loss(trainee, model, batch, seed=0, dtype=getattr(torch, dtype), settings=LossSettings())
         step.loss.total.mean().backward()
     grads = {key: value.grad for key, value in trainee.parameters().items()}
     return {
