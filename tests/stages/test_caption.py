@@ -451,7 +451,7 @@ def test_wrong_settings_are_refused():
         ({"num_key_frames": 0}, "num_key_frames"),
         ({"rewriter": {"name": "embedded"}}, "reads no text"),
         ({"captioner": {"name": "openai", "options": SERVER | {"wait_for_s": 500}}}, "takes waiting for a hang"),
-        ({"captioner": {"name": "openai", "options": SERVER}, "resources": {"timeout_s": 400}}, "for 420 s"),
+        ({"captioner": {"name": "openai", "options": SERVER}, "resources": {"timeout_s": 400}}, "for 480 s"),
         ({"checks": {"clip_words": [5, 4]}}, "clip_words"),
         ({"checks": {"min_latin_frac": 2}}, "min_latin_frac"),
     ):

@@ -109,9 +109,11 @@ class ServerSettings:
 
     @property
     def longest_silence_s(self) -> float:
-        """Until a server that answers nothing stops the run: its last attempt and a plain question may follow."""
-        # A request that waits to be asked alone does so for two time-outs at most.
-        return max(self.wait_for_s, 2 * self.request_timeout_s) + 2 * self.request_timeout_s
+        """Until a server that answers nothing stops the run.
+
+        The requests that one waits for so as to be asked alone, its own last attempt, and a plain question may follow.
+        """
+        return self.wait_for_s + 3 * self.request_timeout_s
 
 
 class _Unavailable(Exception):  # noqa: N818  what the server is, not an error of ours
@@ -173,7 +175,6 @@ class ChatServer:
         body = self._body(prompt, images)
         asked_at, delay_s, num_failures, is_slow = time.monotonic(), _FIRST_DELAY_S, 0, False
         while True:
-            self._hold_back()
             is_hopeless, retry_after_s = False, 0.0
             is_last = num_failures == self._settings.max_attempts - 1
             try:
@@ -233,7 +234,7 @@ class ChatServer:
         grey = [np.full_like(image, _GREY) for image in images]
         try:
             # JSON may end in blanks.
-            self._post(self._body(plain_prompt, grey).ljust(num_bytes))
+            self._post_in_turn(self._body(plain_prompt, grey).ljust(num_bytes), alone=False)
         except (_Unavailable, BadReply, *_HOPELESS) as failure:
             return failure
         return None
@@ -249,10 +250,16 @@ class ChatServer:
 
         Not where the server has gone silent meanwhile: those that wait for their turn would wait one after another.
         """
+        self._hold_back()
         if alone:
             with self._turns.alone():
                 if time.monotonic() - self._answered_at < self._settings.request_timeout_s:
                     return self._post(body)
+        with self._turns.beside():
+            if self._closed_until <= time.monotonic():
+                return self._post(body)
+        # Closed while this one waited for its turn.
+        self._hold_back()
         with self._turns.beside():
             return self._post(body)
 

@@ -1,4 +1,4 @@
-"""Whose turn it is on the GPU: every thread's at once, or that of one which needs the memory for itself."""
+"""Whose turn it is: every thread's at once, or that of one which needs a GPU's memory, or a server, for itself."""
 
 from __future__ import annotations
 

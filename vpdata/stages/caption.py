@@ -78,7 +78,7 @@ class CaptionSettings:
             if isinstance(server, ServerSettings) and server.longest_silence_s >= self.resources.timeout_s:
                 raise ValueError(
                     f"{choice.name!r}: got a server that may be waited for {server.longest_silence_s:g} s (wait_for_s "
-                    f"and two attempts of request_timeout_s), wanted less than resources.timeout_s "
+                    f"and three attempts of request_timeout_s), wanted less than resources.timeout_s "
                     f"({self.resources.timeout_s:g}), after which the engine takes waiting for a hang"
                 )
 
