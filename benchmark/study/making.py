@@ -159,4 +159,4 @@ def _check_methods(methods: Sequence[str], results: Results, bench: str) -> None
 
 
 def _text(case: Case) -> CaseText:
-    return CaseText(text=case.prompt, region_text=case.region_prompt, instruction=case.instruction)
+    return CaseText(text=case.prompt, region_text=case.object_prompt.strip(), instruction=case.instruction)
