@@ -27,6 +27,9 @@ from vpdata.config import to_plain
 from vpdata.errors import ConfigError, RunError
 from vpdata.storage import Folder
 
+_MEMORY_SINCE = 4
+"""Boards of earlier versions keep memory on the GPU as that on the host."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardRow:
@@ -83,10 +86,13 @@ class Board:
 
     @property
     def all_facts(self) -> Facts:
-        """With all methods and failures."""
+        """With all methods and failures; no memory where it is not known what it is of."""
+        methods = tuple(entry.method for entry in self.entries)
+        if (self.version or 0) < _MEMORY_SINCE:
+            methods = tuple(replace(method, peak_memory_mb=None) for method in methods)
         return replace(
             self.facts,
-            methods=tuple(entry.method for entry in self.entries),
+            methods=methods,
             failed=tuple(one for entry in self.entries for one in entry.failed),
         )
 

@@ -133,6 +133,12 @@ def test_what_was_measured_otherwise_is_refused(made: Made, tmp_path, capsys) ->
         message = capsys.readouterr().err
         assert f"version of the metrics: got {content['version']}, wanted {version}; name another --board" in message
         assert main(["leaderboard", "show", "--board", str(board)]) == 0
+    # What is kept there as memory may be the GPU's.
+    content["entries"][0]["method"] |= {"peak_memory_mb": 71234.0}
+    for version, is_shown in ((content["version"], True), (3, False), (None, False)):
+        board.write_text(json.dumps(content | {"version": version}))
+        assert main(["leaderboard", "show", "--board", str(board)]) == 0
+        assert ("71234" in capsys.readouterr().out) is is_shown
     board.write_text('{"bench": 3}')
     assert main(["leaderboard", "show", "--board", str(board)]) == 1
     assert "is no leaderboard" in capsys.readouterr().err
