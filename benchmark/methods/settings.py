@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.methods.kinds import kind_of
+from benchmark.methods.kinds import MADE_ELSEWHERE, kind_of
 from benchmark.results import check_name
 from vpdata.config import fill, nearest, read_yaml, with_overrides
 from vpdata.errors import BackendError, ConfigError
@@ -53,7 +53,8 @@ class MethodSettings:
     @property
     def given_version(self) -> int:
         """Of what a method is given by these settings; raised where that changes, so that older results are refused."""
-        return 2 if self.give_first_frame else 1
+        # What is only looked up is given nothing here, and of edits may have had its first frame.
+        return 2 if self.give_first_frame and self.kind not in MADE_ELSEWHERE else 1
 
     @property
     def can_edit(self) -> bool:

@@ -99,6 +99,11 @@ def test_what_needs_a_true_first_frame_cannot_edit(kind: str, options: dict[str,
     assert MethodSettings(kind=kind, options=options).can_edit
 
 
+def test_nothing_is_claimed_of_edits_that_were_made_elsewhere() -> None:
+    given = {kind: MethodSettings(kind=kind, give_first_frame=True).given_version for kind in ("copy", "folder")}
+    assert given == {"copy": 2, "folder": 1}
+
+
 def test_the_config_of_real_models_is_read() -> None:
     pytest.importorskip("diffusers")
     methods = read_methods(ROOT / "configs" / "methods.yaml")
