@@ -11,7 +11,7 @@ from contextlib import nullcontext
 import vpdata
 from benchmark.bench import Bench, Case
 from benchmark.methods.kinds import kind_of
-from benchmark.methods.settings import MethodSettings, read_methods
+from benchmark.methods.settings import NO_FIRST_FRAME, MethodSettings, read_methods
 from benchmark.opening import add_bench_options, bench_of
 from benchmark.results import MethodRecord, Outcome, Results, measured
 from vpdata.codec import to_json
@@ -36,7 +36,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Exit status 0 if every case of every method has a result, 1 if some failed or were not run."""
+    """Exit status 0 if every case of every method has a result, but edits that it cannot do, 1 if some failed or were
+    not run.
+    """
     logging.basicConfig(format="%(message)s")
     _log.setLevel(logging.INFO)
     bench = bench_of(args)
@@ -51,7 +53,7 @@ def main(args: argparse.Namespace) -> int:
             continue
         # Videos are hashed, which takes seconds a method: what was damaged since it was written is not called done.
         outcomes = [results.checked(name, case.id) for case in cases]
-        has_failed |= any(outcome.status == "failed" for outcome in outcomes)
+        has_failed |= any(outcome.status == "failed" and outcome.reason != NO_FIRST_FRAME for outcome in outcomes)
         for case, outcome in zip(cases, outcomes, strict=True):
             if outcome.status == "failed" and results.outcome(name, case.id).status == "ok":
                 print(f"{name}, {case.id}: {outcome.reason}; --retry runs it again")
@@ -72,19 +74,23 @@ def run(
 
     A case that is finished is left as it is, with `retry` only if it did not fail and its video is as it was written;
     one whose video is missing is not finished. With `redo` all results of these methods are dropped first. Faults of a
-    method are outcomes of its cases, and so are weights that are not there and a machine that is too small. Returns why
-    others were not run, by name, such as for results of other settings that are there under it; those are as they were.
+    method are outcomes of its cases, and so are weights that are not there and a machine that is too small; edits that
+    it cannot do have failed without being tried. Returns why others were not run, by name, such as for results of other
+    settings that are there under it; those are as they were.
     """
     # Both take seconds to import, and mistakes on the command line should show before.
     from benchmark.methods.crew import Crew
-    from benchmark.methods.worker import Job
+    from benchmark.methods.worker import Job, failed
     from vpdata.engine.ray import connected
 
     problems: dict[str, str] = {}
     refused: dict[str, str] = {}
+    fills_only: set[str] = set()
     for name, settings in methods.items():
         try:
             record, problems[name] = record_of(name, settings, bench)
+            if not problems[name] and not settings.can_edit:
+                fills_only.add(name)
             # Without weights nothing could take the place of what is there.
             results.begin(record, redo=redo and not problems[name])
         except (BackendError, ConfigError, RunError) as error:
@@ -96,6 +102,10 @@ def run(
         for name in methods
         if name not in refused
     }
+    for name in fills_only & todo.keys():
+        for case in (case for case in todo[name] if case.is_edit):
+            results.keep_failure(name, case.id, failed(NO_FIRST_FRAME))
+        todo[name] = [case for case in todo[name] if not case.is_edit]
     for name, of_method in todo.items():
         if of_method and (begun := results.method(name).code_version) != vpdata.__version__:
             _log.warning(
@@ -148,6 +158,8 @@ def summary(name: str, outcomes: Sequence[Outcome]) -> str:
     """One line on a method: over how many cases, how long each took, and the most memory, as far as that is known."""
     good = [outcome for outcome in outcomes if outcome.status == "ok"]
     parts = [f"{name}: {len(good)} of {len(outcomes)} cases"]
+    if num_edits := sum(outcome.reason == NO_FIRST_FRAME for outcome in outcomes):
+        parts.append(f"{num_edits} edits not tried, which have no true first frame")
     seconds, on_host, on_gpu = measured(good)
     if seconds:
         parts.append(f"{sum(seconds) / len(seconds):.2f} s a case")

@@ -160,7 +160,8 @@ class Crew:
             outcome = ray.get(ref)
         except OutOfMemoryError:
             # Ray's own words name the node.
-            self._lose(task, "its process was killed: the node ran low on memory; start fewer workers of the method")
+            fewer = "; start fewer workers of the method" if self._job.settings.workers > 1 else ""
+            self._lose(task, f"its process was killed: the node ran low on memory{fewer}")
             return
         except RayActorError as error:
             self._lose(task, f"its process died: {str(error).splitlines()[0]}")

@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.methods.kinds import kind_of
+from benchmark.methods.kinds import MADE_ELSEWHERE, kind_of
 from benchmark.results import check_name
 from vpdata.config import fill, nearest, read_yaml, with_overrides
 from vpdata.errors import BackendError, ConfigError
 
 _log = logging.getLogger(__name__)
+NO_FIRST_FRAME = (
+    "an edit has no true first frame, and this method needs one (give_first_frame); edit with a method that paints its "
+    "own (options.first_frame), or without give_first_frame"
+)
+"""Why a method that cannot edit has failed on an edit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +53,13 @@ class MethodSettings:
     @property
     def given_version(self) -> int:
         """Of what a method is given by these settings; raised where that changes, so that older results are refused."""
-        return 2 if self.give_first_frame else 1
+        # What is only looked up is given nothing here, and of edits may have had its first frame.
+        return 2 if self.give_first_frame and self.kind not in MADE_ELSEWHERE else 1
+
+    @property
+    def can_edit(self) -> bool:
+        """Whether it can do without a true first frame; BackendError where its weights are missing."""
+        return not (self.give_first_frame and kind_of(self.kind).needs_first_frame(self.filled_options()))
 
     def filled_options(self) -> Any:
         """The options as the kind's own settings; ConfigError for what is unknown or wrong."""

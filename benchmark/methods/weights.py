@@ -10,7 +10,7 @@ from vpdata.backbones.loading import fingerprint, weights_bytes
 from vpdata.backbones.settings import BackboneSettings
 from vpdata.errors import ConfigError
 from vpdata.inpaint.first_frame import FirstFrameSettings
-from vpdata.models.weights import fetched_revision
+from vpdata.models.weights import fetched_revision, refuse_missing
 
 
 def of_backbone(settings: BackboneSettings) -> Mapping[str, str]:
@@ -24,8 +24,15 @@ def of_backbone(settings: BackboneSettings) -> Mapping[str, str]:
 
 
 def of_first_frame(settings: FirstFrameSettings | None) -> Mapping[str, str]:
-    """The revision of the image model that was fetched; nothing without one."""
-    fetched = fetched_revision(settings.weights, settings.revision) if settings else None
+    """The revision of the image model that was fetched; nothing without one, or of a folder of your own.
+
+    BackendError where it is missing.
+    """
+    if settings is None:
+        return {}
+    # It is opened at the first case only, when the video model has been loaded.
+    refuse_missing([(settings.weights, settings.revision)])
+    fetched = fetched_revision(settings.weights, settings.revision)
     return {"first frame": fetched} if fetched else {}
 
 

@@ -23,10 +23,6 @@ from vpdata.media.mask_mix import dilate, erode
 
 GREY = 127
 """Value of all channels in a hole."""
-_NO_FIRST_FRAME = (
-    "an edit has no true first frame, and this method needs one (give_first_frame); edit with a method that paints its "
-    "own (options.first_frame), or without give_first_frame"
-)
 _MAX_REASON = 1000
 """Characters: some errors quote whole tensors."""
 
@@ -53,8 +49,6 @@ class Job:
             sampled = self.bench.sampled(case)
         except (RunError, StorageError) as error:
             return failed(f"the case itself cannot be read: {error}")
-        if case.is_edit and self._needs_first_frame():
-            return failed(_NO_FIRST_FRAME)
         frames, masks = given(sampled, self.settings, is_edit=case.is_edit)
         made, outcome = _measured(method, frames, masks, prompts_of(case))
         if self.settings.kind in MADE_ELSEWHERE:
@@ -62,10 +56,6 @@ class Job:
         if made is None:
             return outcome
         return Results(self.results).keep_video(self.name, case.id, made, outcome, fps=sampled.fps)
-
-    def _needs_first_frame(self) -> bool:
-        settings = self.settings
-        return settings.give_first_frame and kind_of(settings.kind).needs_first_frame(settings.filled_options())
 
 
 def given(sampled: Sampled, settings: MethodSettings, *, is_edit: bool) -> tuple[Frames, Masks]:

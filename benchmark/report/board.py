@@ -27,6 +27,9 @@ from vpdata.config import to_plain
 from vpdata.errors import ConfigError, RunError
 from vpdata.storage import Folder
 
+_MEMORY_SINCE = 4
+"""Boards of earlier versions keep memory on the GPU as that on the host."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardRow:
@@ -37,6 +40,8 @@ class BoardRow:
     output: Output
     dilate_px: int
     num_cases: int
+    first_frame_given: bool = False
+    """Whether the method was given the true first frame of these cases; False on a board from before rows kept it."""
     cells: tuple[Cell, ...]
 
 
@@ -47,8 +52,6 @@ class Entry:
     method: MethodFacts
     failed: tuple[tuple[str, str, str], ...]
     """Method, case and reason of results that cannot be used."""
-    first_frame_given: bool = False
-    """Whether it was given the true first frame; False on a board from before boards kept it."""
     rows: tuple[BoardRow, ...]
 
 
@@ -83,17 +86,19 @@ class Board:
 
     @property
     def all_facts(self) -> Facts:
-        """With all methods and failures."""
+        """With all methods and failures; no memory where it is not known what it is of."""
+        methods = tuple(entry.method for entry in self.entries)
+        if (self.version or 0) < _MEMORY_SINCE:
+            methods = tuple(replace(method, peak_memory_mb=None) for method in methods)
         return replace(
             self.facts,
-            methods=tuple(entry.method for entry in self.entries),
+            methods=methods,
             failed=tuple(one for entry in self.entries for one in entry.failed),
         )
 
     def tables(self) -> list[Table]:
         """All entries beside each other, and beside the paper's rows."""
         made: dict[tuple[str, Place, Output, int], Table] = {}
-        given = frozenset(entry.method.name for entry in self.entries if entry.first_frame_given)
         for entry in self.entries:
             for row in entry.rows:
                 table = made.setdefault(
@@ -106,11 +111,13 @@ class Board:
                         num_cases=row.num_cases,
                         columns=columns_of(self.protocol, row.place),
                         rows={},
-                        first_frame_given=given,
                     ),
                 )
+                name = entry.method.name
                 made[row.subset, row.place, row.output, row.dilate_px] = replace(
-                    table, rows={**table.rows, entry.method.name: row.cells}
+                    table,
+                    rows={**table.rows, name: row.cells},
+                    first_frame_given=table.first_frame_given | ({name} if row.first_frame_given else set()),
                 )
         return [finished(table) for table in made.values()]
 
@@ -215,6 +222,7 @@ def _entry(facts: Facts, means: list[Table], method: MethodFacts) -> Entry:
             output=table.output,
             dilate_px=table.dilate_px,
             num_cases=table.num_cases,
+            first_frame_given=method.name in table.first_frame_given,
             # Which is best, is known among all entries only.
             cells=tuple(replace(cell, is_best=False) for cell in table.rows[method.name]),
         )
@@ -223,6 +231,5 @@ def _entry(facts: Facts, means: list[Table], method: MethodFacts) -> Entry:
     return Entry(
         method=method,
         failed=tuple(one for one in facts.failed if one[0] == method.name),
-        first_frame_given=any(method.name in table.first_frame_given for table in means),
         rows=rows,
     )

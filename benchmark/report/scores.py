@@ -39,11 +39,13 @@ class Scores:
         found = {case.subset for case in self.cases}
         return tuple(subset for subset in ("S", "L", "davis", "edit-S", "edit-L") if subset in found)
 
-    @property
-    def first_frame_given(self) -> frozenset[str]:
-        """The methods that were given the true first frame."""
+    def first_frame_given(self, subset: str) -> frozenset[str]:
+        """The methods that were given the true first frame of a subset's cases."""
+        cases = {case.id for case in self.cases if case.subset == subset}
         return frozenset(
-            method for (method, _), rows in self.rows.items() if any(row.first_frame_given for row in rows.values())
+            method
+            for (method, case), rows in self.rows.items()
+            if case in cases and any(row.first_frame_given for row in rows.values())
         )
 
     @property

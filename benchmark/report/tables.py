@@ -103,7 +103,7 @@ def tables(scores: Scores, reference: str | None = None, average: Average = "pix
                         num_cases=num_cases,
                         columns=columns_of(scores.protocol, place),
                         rows={},
-                        first_frame_given=scores.first_frame_given,
+                        first_frame_given=scores.first_frame_given(subset),
                         average=average,
                     )
                     means = _means(scores, table)

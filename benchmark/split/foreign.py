@@ -19,7 +19,7 @@ from benchmark.split.settings import BenchSettings
 from vpdata.build import BuildConfig
 from vpdata.dataset.look_alikes import Looks
 from vpdata.dataset.split import SplitFacts, SplitRow, read_rows_of_split
-from vpdata.errors import ConfigError, RejectItem, RunError
+from vpdata.errors import ConfigError, RejectItem, RunError, StorageError
 from vpdata.media.clips import ClipReader
 from vpdata.media.phash import phash_frames
 from vpdata.records import Record, Source
@@ -154,7 +154,7 @@ def _readable(name: str, looks: Iterator[Looks]) -> Iterator[Looks]:
     """Those before the first that cannot be had. A whole benchmark is not given up for one odd video."""
     try:
         yield from looks
-    except (RunError, RejectItem) as error:
+    except (RunError, RejectItem, StorageError) as error:
         _log.warning("%s cannot be read, so that nothing is compared with it: %s", name, error)
 
 

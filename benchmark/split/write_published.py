@@ -38,7 +38,8 @@ def write_published(cases: Sequence[Case], media: FolderMedia, output: Folder) -
 
 
 def _row(case: Case, name: str) -> dict[str, object]:
-    columns, words = FILL_COLUMNS, (case.caption, case.object_caption)
+    # Their code paints from the region's words, and stops at a row without any.
+    columns, words = FILL_COLUMNS, (case.caption, case.region_prompt)
     if case.instruction is not None:
         columns, words = EDIT_COLUMNS, (case.caption, case.target_caption, case.target_object, case.instruction)
     return {

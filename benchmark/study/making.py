@@ -83,8 +83,9 @@ def check_same(store: Store, wanted: Facts) -> None:
     )
     changed = [f"{name} is {old[name]!r}, not {new[name]!r}" for name in old if old[name] != new[name]]
     if changed:
+        shown = f", --show {store.facts.shown} too," if store.facts.shown != wanted.shown else ""
         raise ConfigError(
-            f"{store.path} is another study: {'; '.join(changed)}; give the same options or another --output"
+            f"{store.path} is another study: {'; '.join(changed)}; give the same options{shown} or another --output"
         )
     folder = videos_folder(store.path)
     missing = [file for file in store.files if not (folder / file).is_file()]
@@ -159,4 +160,4 @@ def _check_methods(methods: Sequence[str], results: Results, bench: str) -> None
 
 
 def _text(case: Case) -> CaseText:
-    return CaseText(text=case.prompt, region_text=case.region_prompt, instruction=case.instruction)
+    return CaseText(text=case.prompt, region_text=case.object_prompt.strip(), instruction=case.instruction)

@@ -68,7 +68,7 @@ class CaseText:
     text: str
     """Of the whole video as it should be."""
     region_text: str
-    """Of what should be in the region."""
+    """Of what should be in the region; "" where no words are about it."""
     instruction: str | None
     """Of an edit."""
 

@@ -276,6 +276,23 @@ def test_the_command_counts_what_failed(made: MadeBench, tmp_path: Path, capsys:
     assert "s-9, which drawn does not have" in capsys.readouterr().err
 
 
+def test_edits_that_a_method_cannot_do_are_neither_tried_nor_faults(
+    made: MadeBench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # No node has room for a worker, as none is to be started.
+    program = "{kind: command, give_first_frame: true, gpus: 99, options: {command: [a, '{frames}{masks}{output}']}}"
+    (tmp_path / "methods.yaml").write_text(f"theirs: {program}\n")
+    options = ["--bench", str(made.folder), "--config", str(tmp_path / "methods.yaml")]
+    arguments = ["run", *options, "--output", str(tmp_path / "results")]
+    for _ in range(2):
+        assert main([*arguments, "--cases", "edit-s-0", "--retry"]) == 0
+        assert "theirs: 0 of 1 cases, 1 edits not tried, which have no true first frame" in capsys.readouterr().out
+    reason = Results(tmp_path / "results").outcome("theirs", "edit-s-0").reason
+    assert "an edit has no true first frame" in (reason or "")
+    assert main([*arguments, "--cases", "edit-s-0,s-0"]) == 1
+    assert "wants 1 CPUs and 99 GPUs" in (Results(tmp_path / "results").outcome("theirs", "s-0").reason or "")
+
+
 @pytest.mark.parametrize(("option", "message"), [("--methods", "got no method, "), ("--cases", "got no case, ")])
 def test_a_list_of_none_is_refused(
     made: MadeBench, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, message: str

@@ -46,6 +46,17 @@ def test_run_is_named_unless_a_split_lies_in_it_or_holds_out_some_of_it(tmp_path
     assert named([mine, theirs], "none") == []
 
 
+def test_run_and_its_split_may_be_written_in_two_ways(tmp_path, named, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "mine", num_clips=1)
+    relative = split(tmp_path / "mine/splits/a.parquet", "other").relative_to(tmp_path)
+    (tmp_path / "link").symlink_to("mine")
+    for folder in ("./mine", "mine/", "link", tmp_path / "mine"):
+        for one in (relative, f"./{relative}", f"mine/../{relative}", tmp_path / relative):
+            assert named([folder], one) == []
+    assert named(["./mine"], split(tmp_path / "list.parquet", "other").name) == ["mine"]
+
+
 def test_latents_are_named_unless_a_split_holds_out_some_of_them_or_did_when_they_were_encoded(tmp_path, named):
     first, second = tmp_path / "first", tmp_path / "second"
     write_random_latents(first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -51,9 +52,17 @@ def clips_of_latents(latents: Folder) -> pa.Table:
 def _has_own(uri: str, splits: Sequence[str]) -> bool:
     folder = Folder(uri)
     if not folder.exists(layout.LATENTS_CONFIG):
-        return any(one.startswith(f"{uri.rstrip('/')}/{layout.SPLITS}/") for one in splits)
+        return any(_is_in(folder.child(layout.SPLITS), one) for one in splits)
     config: dict[str, Any] = yaml.safe_load(folder.read(layout.LATENTS_CONFIG))["config"]
     return config.get("data", {}).get("split", NO_SPLIT) != NO_SPLIT
+
+
+def _is_in(folder: Folder, uri: str) -> bool:
+    """Whether a file lies in a folder, in whatever way the two are written."""
+    file = Folder(uri)
+    if file.is_local and folder.is_local:
+        return Path(file.uri).parent.resolve() == Path(folder.uri).resolve()
+    return file.uri.startswith(f"{folder.uri}/")
 
 
 def _clips(uri: str) -> pa.Table:

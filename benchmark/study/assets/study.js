@@ -3,6 +3,7 @@ const QUESTIONS = [
   ["text", "Where does the region fit the text best?", "It should show what the text says, and only that."],
   ["quality", "Which result looks best as a video?", "Natural and steady: no flicker, blur or visible border."],
 ];
+const WORDLESS_HINT = "It should belong in the video that the text is about."; // where no words are about the region
 const LETTERS = "ABCDEFGH";
 const MAX_DRIFT_S = 0.08;
 const token = () => decodeURIComponent(location.hash.slice(1));
@@ -65,9 +66,11 @@ function welcome({ answered, total }) {
 
 function drawScene({ answered, total }) {
   $("scene-title").textContent = `Scene ${count(answered + 1)} of ${count(total)}`;
-  $("region-head").textContent = scene.instruction ? "This was asked for" : "This should be in the region";
-  $("region-text").textContent = scene.instruction || scene.region;
+  const head = scene.region ? "This should be in the region" : "The whole video shows this";
+  $("region-head").textContent = scene.instruction ? "This was asked for" : head;
+  $("region-text").textContent = scene.instruction || scene.region || scene.text;
   $("whole-text").textContent = scene.text;
+  $("whole").hidden = isWordless();
   $("whole").open = matchMedia("(min-width: 52rem)").matches;
   pauseAll();
   videos = [scene.reference, ...scene.videos].map((address) =>
@@ -93,7 +96,10 @@ function result(video, place) {
   return card;
 }
 
-function question([name, title, hint]) {
+const isWordless = () => !scene.instruction && !scene.region;
+
+function question([name, title, usual]) {
+  const hint = name === "text" && isWordless() ? WORDLESS_HINT : usual;
   const picks = scene.videos.map((_, place) =>
     el("label", {}, el("input", { type: "radio", name, value: place, "aria-label": `Result ${LETTERS[place]}`, onchange: check }), el("span", {}, LETTERS[place])));
   return el("fieldset", {}, el("legend", {}, title), el("p", {}, hint), el("div", { class: "picks" }, ...picks));

@@ -33,6 +33,7 @@ def test_what_the_memory_killer_takes_is_a_failure(tmp_path: Path, monkeypatch: 
     outcome = results.outcome("hungry", "s-0")
     assert outcome.status == "failed"
     assert "its process was killed: the node ran low on memory" in (outcome.reason or "")
+    assert "fewer workers" not in (outcome.reason or ""), "there is one"
 
 
 def test_a_process_that_cannot_be_reached_is_ended_before_another_takes_over(tmp_path: Path) -> None:

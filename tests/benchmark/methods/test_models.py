@@ -176,7 +176,8 @@ def test_another_painter_of_the_first_frame_is_another_method(
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
     parts = {"context_encoder": str(encoder)} if kind == "vpdata" else {}
     settings = fill(kind_of(kind).settings, {"backbone": TINY, "first_frame": {"weights": "lab/fill"}, **parts})
-    assert "first frame" not in kind_of(kind).weights(settings)
+    with pytest.raises(BackendError, match="vpdata models fetch lab/fill --to"):
+        kind_of(kind).weights(settings)
     for revision in ("1", "2"):
         write_lock(Folder(tmp_path).child("lab/fill"), Lock(source="lab/fill", revision=revision, files={}))
         assert kind_of(kind).weights(settings)["first frame"] == revision

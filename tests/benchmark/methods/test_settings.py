@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -74,6 +75,33 @@ def test_methods_with_a_painted_first_frame_are_those_of_the_true_one_in_all_els
         assert settings.filled_options().first_frame.guidance == 30
         options = {key: value for key, value in settings.options.items() if key != "first_frame"}
         assert replace(settings, options=options, give_first_frame=True) == methods[name]
+
+
+I2V = {"backbone": {"tiny": "wan-i2v", "device": "cpu", "dtype": "float32"}}
+PAINTER = {"first_frame": {"weights": "lab/fill"}}
+PROGRAM = {"command": ["program", "{frames}", "{masks}", "{output}"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "can_edit"),
+    [
+        ("backbone", I2V, False),
+        ("backbone", I2V | PAINTER, True),
+        ("backbone", {"backbone": I2V["backbone"] | {"tiny": "wan"}}, True),
+        ("vpdata", {**I2V, "context_encoder": "mine"}, False),
+        ("vpdata", {**I2V, **PAINTER, "context_encoder": "mine"}, True),
+        ("command", PROGRAM, False),
+    ],
+)
+def test_what_needs_a_true_first_frame_cannot_edit(kind: str, options: dict[str, Any], can_edit: bool) -> None:
+    pytest.importorskip("diffusers")
+    assert MethodSettings(kind=kind, options=options, give_first_frame=True).can_edit is can_edit
+    assert MethodSettings(kind=kind, options=options).can_edit
+
+
+def test_nothing_is_claimed_of_edits_that_were_made_elsewhere() -> None:
+    given = {kind: MethodSettings(kind=kind, give_first_frame=True).given_version for kind in ("copy", "folder")}
+    assert given == {"copy": 2, "folder": 1}
 
 
 def test_the_config_of_real_models_is_read() -> None:

@@ -135,35 +135,6 @@ def test_the_first_frame_of_an_edit_keeps_its_hole(made: MadeBench, tmp_path: Pa
     assert np.all(method.frames[method.masks] == GREY)
 
 
-I2V = {"backbone": {"tiny": "wan-i2v", "device": "cpu", "dtype": "float32"}}
-PAINTER = {"first_frame": {"weights": "lab/fill"}}
-PROGRAM = {"command": ["program", "{frames}", "{masks}", "{output}"]}
-
-
-@pytest.mark.parametrize(
-    ("kind", "options", "is_run"),
-    [
-        ("backbone", I2V, False),
-        ("backbone", I2V | PAINTER, True),
-        ("backbone", {"backbone": I2V["backbone"] | {"tiny": "wan"}}, True),
-        ("vpdata", {**I2V, "context_encoder": "mine"}, False),
-        ("vpdata", {**I2V, **PAINTER, "context_encoder": "mine"}, True),
-        ("command", PROGRAM, False),
-    ],
-)
-def test_what_needs_a_true_first_frame_fails_on_edits_alone(
-    made: MadeBench, tmp_path: Path, kind: str, options: dict[str, Any], is_run: bool
-) -> None:
-    pytest.importorskip("diffusers")
-    settings = MethodSettings(kind=kind, options=options, give_first_frame=True)
-    job = Job(name="answering", settings=settings, bench=made.bench, results=tmp_path)
-    method = Answering(lambda frames, masks: frames)
-    assert job.run(method, made.bench.case("s-0")).status == "ok"
-    outcome = job.run(method, made.bench.case("edit-s-0"))
-    assert outcome.status == ("ok" if is_run else "failed")
-    assert is_run or "an edit has no true first frame" in (outcome.reason or "")
-
-
 def test_an_edit_is_described_as_it_should_be(made: MadeBench) -> None:
     edit = made.bench.case("edit-s-0")
     assert prompts_of(edit) == Prompts(case_id="edit-s-0", video="A green ball moves.", region="a green ball")

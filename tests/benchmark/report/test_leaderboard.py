@@ -38,7 +38,7 @@ def test_results_are_measured_anew_and_stand_beside_those_of_others(made: Made, 
     assert add(made, made.results.root, board) == 0
     assert forged.read_bytes() == b"forged"
     assert names(board) == ["dark", "darker", "truth"]
-    make_results(made.bench, tmp_path / "third", ("given",), first_frame_given=True)
+    make_results(made.bench, tmp_path / "third", ("given",), first_frame_given=True, given_version=2)
     assert add(made, tmp_path / "third", board) == 0
     capsys.readouterr()
     assert main(["leaderboard", "show", "--board", str(board)]) == 0
@@ -47,7 +47,8 @@ def test_results_are_measured_anew_and_stand_beside_those_of_others(made: Made, 
                  "--no-videos"]) == 0  # fmt: skip
     means = [line for line in (tmp_path / "report.md").read_text().splitlines() if line.startswith("| darker | ")]
     assert means[1] in shown
-    assert shown.count("| given† |") == shown.count("| dark |") - 1 > 0
+    # One is the list of methods, and half are tables of edits.
+    assert shown.count("| given† |") == (shown.count("| dark |") - 1) / 2 > 0
     assert (tmp_path / "board.html").is_file()
 
 
@@ -132,6 +133,12 @@ def test_what_was_measured_otherwise_is_refused(made: Made, tmp_path, capsys) ->
         message = capsys.readouterr().err
         assert f"version of the metrics: got {content['version']}, wanted {version}; name another --board" in message
         assert main(["leaderboard", "show", "--board", str(board)]) == 0
+    # What is kept there as memory may be the GPU's.
+    content["entries"][0]["method"] |= {"peak_memory_mb": 71234.0}
+    for version, is_shown in ((content["version"], True), (3, False), (None, False)):
+        board.write_text(json.dumps(content | {"version": version}))
+        assert main(["leaderboard", "show", "--board", str(board)]) == 0
+        assert ("71234" in capsys.readouterr().out) is is_shown
     board.write_text('{"bench": 3}')
     assert main(["leaderboard", "show", "--board", str(board)]) == 1
     assert "is no leaderboard" in capsys.readouterr().err

@@ -130,19 +130,26 @@ def test_what_a_blur_that_stands_still_wins_has_no_best(made: Made) -> None:
 
 @pytest.fixture(scope="module")
 def mixed(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """`dark` and `darker` were given the true first frame, `other` and `truth` were not."""
+    """`dark` and `darker` were given the true first frame, but of edits; `other` and `truth` were not."""
     root = tmp_path_factory.mktemp("mixed")
-    make_results(made.bench, root, ("dark", "darker"), first_frame_given=True)
+    make_results(made.bench, root, ("dark", "darker"), first_frame_given=True, given_version=2)
     return Made(bench=made.bench, results=make_results(made.bench, root, ("other", "truth")))
 
 
 def test_the_best_is_told_among_methods_that_were_given_as_much(mixed: Made) -> None:
-    table = table_of(mixed, subset="edit-S", place="known", output="raw")
-    best = {method: cell_of(table, method, "PSNR").is_best for method in table.rows}
-    assert best == {"dark": True, "darker": False, "other": True, "truth": True}
-    # Of three cases one is broken, so that `dark` alone is left.
+    # As if `darker` had a result on the case that is broken.
     table = table_of(mixed, subset="S", place="known", output="raw")
-    assert not cell_of(table, "dark", "PSNR").is_best
+    whole = {method: tuple(replace(cell, num_cases=3) for cell in cells) for method, cells in table.rows.items()}
+    assert best_of(finished(replace(table, rows=whole))) == ["dark", "other", "truth"]
+    # `dark` alone is left of those that were given it.
+    assert best_of(table) == ["other", "truth"]
+    edits = table_of(mixed, subset="edit-S", place="known", output="raw")
+    assert best_of(edits) == ["other", "truth"], "an edit's first frame was given to nobody"
+    assert not edits.first_frame_given
+
+
+def best_of(table: Table) -> list[str]:
+    return [method for method in table.rows if cell_of(table, method, "PSNR").is_best]
 
 
 def test_every_format_marks_who_was_given_the_true_first_frame(mixed: Made, report, tmp_path) -> None:
@@ -163,6 +170,7 @@ def test_every_format_marks_who_was_given_the_true_first_frame(mixed: Made, repo
     assert {row["method"]: row["mark"] for row in page["tables"][0]["rows"]} == {
         "dark": "†", "darker": "†", "other": "", "truth": "",
     }  # fmt: skip
+    assert {row["mark"] for table in page["tables"] if table["subset"] == "edit-S" for row in table["rows"]} == {""}
     assert page["tables"][0]["given_note"].startswith(f"† {note}")
     assert not any("†" in (report / name).read_text() for name in ("report.md", "report.tex"))
 

@@ -15,6 +15,7 @@ import yaml
 
 from benchmark.__main__ import main
 from benchmark.footage import write_video
+from tests.benchmark.benches import make_bench
 from tests.dataset.published import write_csv
 from tests.runs import RUN_CONFIG, make_footage, make_record, make_run, make_track
 from vpdata import codec
@@ -25,7 +26,7 @@ from vpdata.dataset.import_videopainter import import_videopainter
 from vpdata.dataset.reader import open_dataset
 from vpdata.dataset.run import Run, parquet_bytes
 from vpdata.dataset.shards import Member, PackEntry, TarWriter, write_shard
-from vpdata.dataset.split import read_rows_of_split, read_split, split_bytes
+from vpdata.dataset.split import SplitFacts, read_rows_of_split, read_split, split_bytes
 from vpdata.media.clips import ClipReader
 from vpdata.media.phash import distance_frac
 from vpdata.records import Record, Source
@@ -168,6 +169,18 @@ def test_video_that_cannot_be_read_to_its_end_is_named_and_costs_no_other(publis
     (warned,) = [line for line in caplog.messages if "cannot be read" in line]
     assert warned.startswith("s-000000000002-2-20-1 cannot be read, so that nothing is compared with it: ")
     assert split_of(run)[1] == set()
+
+
+def test_case_whose_file_is_gone_is_named_and_costs_no_other(sources, tmp_path, caplog):
+    theirs = make_bench(tmp_path / "bench", num_short=2, num_long=0, num_edits=0, num_frames=24).folder
+    facts = SplitFacts(name="drawn", seed=0, look_alike_frac=0.2, look_alike_cosine=0.9)
+    (theirs / "split.parquet").write_bytes(split_bytes(facts, []))
+    (theirs / "videos/s-0.mp4").unlink()
+    run = run_of(tmp_path / "run", {**sources, "mine-3": theirs / "videos/s-1.mp4"})
+    assert main(["hold-out", "--run", run.folder.uri, "--bench", str(theirs)]) == 0
+    (warned,) = [line for line in caplog.messages if "cannot be read" in line]
+    assert warned.startswith("s-0 cannot be read, so that nothing is compared with it: ")
+    assert split_of(run)[1] == {"mine-1", "mine-2"}
 
 
 def test_spans_of_the_published_benchmark_are_found_in_an_import(published, tmp_path):

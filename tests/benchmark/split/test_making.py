@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import shutil
 import subprocess
 from dataclasses import replace
@@ -186,6 +187,15 @@ def test_text_with_a_carriage_return_stays_one_row_of_the_published_layout(made,
     write_published([case], FolderMedia(Folder(made)), Folder(tmp_path / "export"))
     (read,) = open_published(tmp_path / "export").cases
     assert read.caption == text
+
+
+@pytest.mark.parametrize(("words", "told"), [("a red square", "a red square"), ("", "A red square goes left.")])
+def test_every_region_has_words_in_the_published_layout(made, tmp_path, words, told):
+    filling = next(case for case in open_bench(made).cases if not case.is_edit)
+    case = replace(filling, caption="A red square goes left.", object_caption=words)
+    write_published([case], FolderMedia(Folder(made)), Folder(tmp_path / "export"))
+    with (tmp_path / "export/our_video_inpaint.csv").open(newline="") as file:
+        assert [row["image_inpainting_prompt"] for row in csv.DictReader(file)] == [told]
 
 
 def test_published_layout_beside_it_holds_the_same(made):

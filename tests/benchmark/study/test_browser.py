@@ -147,6 +147,18 @@ def test_text_of_the_benchmark_enters_as_text(page: Page, link: Link):
     ) == ("refused")
 
 
+def test_the_caption_of_a_region_without_words_is_told_as_that_of_the_video(page: Page, link: Link):
+    begin(page, link())
+    hint = "document.querySelector('input[name=text]').closest('fieldset').querySelector('p').textContent"
+    for region, shown_text, head in (("a ball", "a ball", "in the region"), ("", "A ball rolls.", "whole video")):
+        page.run(f"scene.text = 'A ball rolls.'; scene.region = '{region}'; scene.instruction = null")
+        page.run("drawScene({answered: 0, total: 5})")
+        assert text(page, "region-text") == shown_text
+        assert head in text(page, "region-head")
+        assert ("only that" in page.run(hint)) is bool(region)
+        assert page.run("document.getElementById('whole').hidden") is not bool(region)
+
+
 def test_without_a_connection_choices_stay_and_can_be_sent_again(page: Page, material: Path, tmp_path: Path):
     """The server stops while somebody answers, and comes back."""
     shutil.copytree(material / "bench", tmp_path / "bench")

@@ -164,13 +164,16 @@ def test_results_on_another_benchmark_are_refused(folder: Path, capsys: pytest.C
 
 
 def test_another_study_in_the_same_file_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]):
-    with served(folder, participants=1):
+    with served(folder, participants=1, extra=["--show", "raw"]):
         pass
-    message = serve_in_vain(folder, capsys, "--methods", "all-red,all-blue", "--seed", "3")
+    message = serve_in_vain(folder, capsys, "--methods", "all-red,all-blue", "--seed", "3", "--show", "raw")
     assert "seed is 0, not 3" in message
     assert "methods is" in message
+    assert "give the same options or another --output" in message
+    # As a study from before there was a choice.
+    assert "give the same options, --show raw too, or another --output" in serve_in_vain(folder, capsys)
     next((folder / "study.db.videos").glob("*.mp4")).unlink()
-    assert "lacks 1 videos" in serve_in_vain(folder, capsys)
+    assert "lacks 1 videos" in serve_in_vain(folder, capsys, "--show", "raw")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a database, but long enough to be looked at as one" * 20])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,24 @@ from vpdata.media.mask_mix import dilate
 
 REACH_PX = {"far": 9, "near": 0, "shrunk": -2}
 """Method to how far the hole that it was given reaches around the mask."""
+
+
+@pytest.mark.parametrize("words", ["a red ball", " "])
+def test_no_words_about_the_whole_video_are_said_to_be_of_the_region(tmp_path: Path, words: str) -> None:
+    drawn = make_bench(tmp_path / "bench", num_short=1, num_long=0, num_edits=0, num_frames=4).bench
+    bench = replace(drawn, cases=(replace(drawn.cases[0], caption="A ball rolls.", object_caption=words),))
+    results = Results(tmp_path / "results")
+    sampled = bench.sampled(bench.cases[0])
+    for name in ("one", "other"):
+        results.begin(MethodRecord(name=name, kind="folder", settings={}, bench=fingerprint(bench)))
+        results.keep(name, "s-0", sampled.frames, Outcome(status="ok"), fps=sampled.fps)
+    facts = Facts(
+        bench=bench.name, subsets=(), seed=0, num_cases=1, num_checks=0, methods=("one", "other"), short_side_px=480,
+        shown="raw", left_out={},
+    )  # fmt: skip
+    make(tmp_path / "study.db", facts, bench, results)
+    with sqlite3.connect(tmp_path / "study.db") as connection:
+        assert list(connection.execute("SELECT text, region_text FROM cases")) == [("A ball rolls.", words.strip())]
 
 
 @pytest.mark.parametrize("shown", ["composited", "raw"])
