@@ -327,6 +327,7 @@ def test_a_record_tells_all_that_decides_and_no_home(made: MadeBench) -> None:
     assert "somebody" not in str(record)
 
 
+@pytest.mark.slow
 def test_results_of_edits_that_were_given_their_first_frame_are_refused(made: MadeBench, tmp_path: Path) -> None:
     """As all were, until records had a version of what is given."""
     results = Results(tmp_path)

@@ -73,6 +73,7 @@ def test_a_cleaned_run_is_cut_again_from_its_sources(sources: Path, finished: Pa
     assert results(cleaned) == results(finished)
 
 
+@pytest.mark.slow
 def test_parts_that_gave_no_clip_need_no_tar(tmp_path: Path) -> None:
     sources = write_sources(tmp_path / "sources", ["", "0", "1", "1"])
     build(sources, tmp_path / "run")
@@ -80,6 +81,7 @@ def test_parts_that_gave_no_clip_need_no_tar(tmp_path: Path) -> None:
     assert build(sources, tmp_path / "run", redo="filter").num_clips == 2
 
 
+@pytest.mark.slow
 def test_nothing_is_cut_again_from_sources_that_are_gone(finished: Path, cleaned: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         build(tmp_path / "nowhere", cleaned, stages=three_stages(), redo="cut")
@@ -100,6 +102,7 @@ def test_nothing_is_cut_again_from_sources_that_are_gone(finished: Path, cleaned
     assert build(fewer, cleaned, stages=three_stages(), redo="cut").num_clips == 5
 
 
+@pytest.mark.slow
 def test_rejects_are_not_cut_again_with_a_neighbour_that_is_gone(copied: Path, tmp_path: Path) -> None:
     before = results(copied)
     fewer = write_sources(tmp_path / "fewer", TEXTS)

@@ -203,6 +203,7 @@ def test_check_prints_a_row_per_model(tmp_path, capsys):
     assert out[-1] == "6 models: 6 ok"
 
 
+@pytest.mark.slow
 def test_check_goes_on_after_a_failure_and_exits_with_one(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("PLANTED_KEY", raising=False)
     config = tmp_path / "server.yaml"

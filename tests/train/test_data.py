@@ -32,6 +32,7 @@ def opened(settings: DataSettings, backbone: BackboneSettings, *, output: Path, 
     return open_data(settings, backbone=backbone, output=output, pairs=False, seed=1, world=world)
 
 
+@pytest.mark.slow
 def test_ltx_that_is_told_another_frame_rate_than_the_windows_have_is_warned_of(tmp_path, world, caplog):
     make_run(tmp_path / "run", num_clips=2)
     windows = WindowSettings(height_px=32, width_px=32, num_frames=9, pairs=())
