@@ -20,8 +20,11 @@ KEY = "sk-planted-0123456789"
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    for seed in (0, 1):
+    return write_videos(tmp_path_factory.mktemp("videos"), num=2)
+
+
+def write_videos(folder: Path, *, num: int) -> Path:
+    for seed in range(num):
         frames = scene("plain", seed=seed, num_frames=60, height_px=120, width_px=160).frames
         write_video(folder / f"{seed}.mp4", frames, fps=25)
     return folder
@@ -83,20 +86,22 @@ def test_build_stops_when_its_server_is_down_and_goes_on_without_paying_twice(vi
 
 
 @pytest.mark.slow
-def test_slow_answers_that_take_longer_together_than_an_item_may_are_no_hang(videos, tmp_path, monkeypatch, caplog):
+def test_slow_answers_that_take_longer_together_than_an_item_may_are_no_hang(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("A_KEY", KEY)
+    (tmp_path / "videos").mkdir()
+    videos = write_videos(tmp_path / "videos", num=3)
     answer = says("A bright figure moves over a textured ground while the camera stands still.")
 
     def slowly(handler):
-        time.sleep(1.0)
+        time.sleep(1.5)
         answer(handler)
 
     with serving() as server:
         server.choose = lambda prompt, number: slowly
-        limits = ("caption.batch_size=16", "caption.resources.timeout_s=2.5", "engine.videos_per_part=4")
-        waits = {"wait_for_s": 0.2, "request_timeout_s": 1.1}
+        limits = ("caption.batch_size=16", "caption.resources.timeout_s=6.5", "engine.videos_per_part=4")
+        waits = {"wait_for_s": 0.2, "request_timeout_s": 2.0}
         assert build(videos, tmp_path / "run", server.base_url, tmp_path / "answers", settings=limits, **waits) == 0
-        assert len(server.asked) >= 4, "one call has more answers than its limit has time for"
+        assert len(server.asked) * 1.5 > 6.5, "one call has more answers than its limit has time for"
     assert "worker died" not in caplog.text
 
 
