@@ -256,6 +256,20 @@ def test_threads_that_share_a_network_take_turns_and_get_the_answers_of_one_alon
     assert sum(before != after for before, after in pairwise(askers)) < len(asked)
 
 
+def test_words_are_written_without_attention_that_plans_anew_for_each(folder, monkeypatch):
+    attend, by_cudnn = torch.nn.functional.scaled_dot_product_attention, []
+
+    def noted(*args, **options):
+        by_cudnn.append(torch.backends.cuda.cudnn_sdp_enabled())
+        return attend(*args, **options)
+
+    captioner = VlmCaptioner(settings(folder))
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", noted)
+    captioner.caption(REQUESTS[:1])
+    assert by_cudnn
+    assert not any(by_cudnn)
+
+
 def test_answer_depends_on_pictures_and_prompt(folder):
     captioner = VlmCaptioner(settings(folder))
     texts = captioner.caption([request(0), request(7), request(0, prompt="Another question?")])
