@@ -20,7 +20,7 @@ from vpdata.options import exit_code
 CLIP_S = 10.0
 HOURS = (1.0, 866.7, 1_000_000.0)
 
-H200_GPU_S = {"detect": 0.99, "track": 6.06, "caption": 2.5}
+H200_GPU_S = {"detect": 1.59, "track": 6.42, "caption": 2.95}
 """Seconds of one H200 per clip, as benchmark/perf/README.md has them."""
 CPU_S = {"cut": 7.0, "filter": 0.01}
 """Seconds of one core per clip: decoding, encoding and scores 0.3 per second of video, TransNetV2 0.4."""

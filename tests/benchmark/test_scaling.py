@@ -55,8 +55,8 @@ def test_the_page_shows_what_the_script_prints():
     )
     page = (ROOT / "docs/scaling.md").read_text(encoding="utf-8")
     assert f"\n\n{done.stdout}\n" in page
-    # 3 nodes of 8 GPUs for 48 h at 3 USD.
-    assert "| GPU cost at 3 USD an hour | 6 USD | 3,456 USD | 3,594,240 USD |" in page
+    # 4 nodes of 8 GPUs for 48 h at 3 USD.
+    assert "| GPU cost at 3 USD an hour | 6 USD | 4,608 USD | 4,147,200 USD |" in page
 
 
 def test_storage_counts_clips_twice_while_the_run_lasts():

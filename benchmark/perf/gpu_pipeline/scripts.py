@@ -1,7 +1,7 @@
 """What a user would write with the libraries alone: one process, one step after another.
 
 `plain` takes one frame, one object, one text at a time. `batched` gives the libraries batches as large as ours, over
-several clips. Both have our precision, our attention kernels and our decoder, and their models loaded already.
+several clips. Both have our precision and our decoder, and their models loaded already.
 """
 
 from __future__ import annotations
