@@ -10,7 +10,7 @@
 # The same command again goes on where a build stopped or ran out of time, but without --redo, which removes what is
 # finished each time it starts: never hand it to a job that Slurm may requeue (then add --no-requeue to sbatch).
 #SBATCH --job-name=vpdata
-#SBATCH --nodes=3
+#SBATCH --nodes=4
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=88
 #SBATCH --gpus-per-node=8
