@@ -92,8 +92,9 @@ inpaint-demo: runs/train-demo/context_encoder/context_encoder/config.json
 		--mask runs/inpaint-demo/mask.json --replace "a green ball on the grass" --output runs/inpaint-demo/output.mp4
 	$(BIN)/python -m tools.inpaint_demo check runs/inpaint-demo
 
+# Two processes, since tests wait for much of their time; a file's tests stay together, as their fixtures are made once.
 test: .venv/.dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow

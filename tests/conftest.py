@@ -6,14 +6,23 @@ import importlib
 import logging
 import os
 import random
+import shutil
+import tempfile
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 
-def pytest_configure() -> None:
-    """With `VPDATA_REQUIRE=packages`, what would skip without its package fails."""
+def pytest_configure(config: pytest.Config) -> None:
+    """With `VPDATA_REQUIRE=packages`, what would skip without its package fails.
+
+    Of several test processes each has a `TMPDIR` of its own, where its Ray finds no other's.
+    """
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        # Short: Ray's sockets are below it, and their paths may have 107 bytes.
+        os.environ["TMPDIR"] = tempfile.tempdir = folder = tempfile.mkdtemp(prefix=worker)
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     if "packages" in os.environ.get("VPDATA_REQUIRE", "").split(","):
         pytest.importorskip = importlib.import_module
 
