@@ -66,7 +66,8 @@ BENCH_CONFIG ?= configs/vpbench.yaml
 
 # What is there stays: of a whole benchmark `make` says how to make it anew. An unfinished one is begun anew.
 vpbench: .venv/.base $(filter runs/demo/report.html,$(RUN)/report.html)
-	$(BIN)/python -m benchmark make --run $(RUN) --config $(BENCH_CONFIG) $(if $(INPUT),--input $(INPUT))
+	$(BIN)/python -m benchmark make --run $(RUN) --config $(BENCH_CONFIG) $(if $(INPUT),--input $(INPUT)) \
+		$(if $(BUILD_CONFIG),--build-config $(BUILD_CONFIG))
 	$(BIN)/vpdata check $(RUN)
 
 runs/demo/vpbench/bench.yaml:

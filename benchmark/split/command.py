@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from vpdata.errors import ConfigError
 
 if TYPE_CHECKING:
     from benchmark.split.edits import WriteWords
@@ -36,7 +38,7 @@ def main(args: argparse.Namespace) -> int:
     from benchmark.split.shots import ShotCutter
     from vpdata.config import ModelChoice, fill, read_yaml, with_overrides
     from vpdata.dataset.run import Run
-    from vpdata.errors import ConfigError, RunError
+    from vpdata.errors import RunError
     from vpdata.storage import Folder
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -56,6 +58,8 @@ def main(args: argparse.Namespace) -> int:
     cutter = ShotCutter(build, args.input) if settings.num_long and build else None
     output = Folder(args.output or f"{args.run.rstrip('/')}/{settings.name}")
     captioner = settings.captioner or (build.caption.captioner if build else ModelChoice(name="embedded"))
+    if not settings.captioner and not args.build_config:
+        _refuse_server(captioner)
     maker = Maker(run, settings, output, cutter=cutter, write_words=_writer_of_words(captioner, seed=settings.seed))
     facts = make_bench(maker)
     for warning in facts["warnings"]:
@@ -76,14 +80,48 @@ def held_out_text(facts: Mapping[str, Any]) -> str:
 
 
 def build_config(run: Run, path: str | None) -> BuildConfig | None:
-    """Of a file, or as the run keeps it; None for a run that was imported."""
+    """Of a file, or as the run keeps it; None for a run that was imported.
+
+    ConfigError where the run names a model outside of this package: a run may be anybody's, and must not choose what
+    code is imported here.
+    """
     from vpdata.build import BuildConfig, load_config
     from vpdata.config import fill
 
     if path:
         return load_config(path)
     kept = run.config()["config"]
-    return None if "import" in kept else fill(BuildConfig, kept, where="run.yaml: config")
+    if "import" in kept:
+        return None
+    if own := sorted(set(_own_names(kept))):
+        raise ConfigError(
+            f"run.yaml names {', '.join(own)}, code that is not vpdata's, and a run may be somebody else's; if you "
+            "trust it, give the config that the run was built with as --build-config"
+        )
+    return fill(BuildConfig, kept, where="run.yaml: config")
+
+
+def _own_names(kept: object) -> Iterator[str]:
+    """The models outside of this package that a config names, wherever."""
+    from vpdata.models.own import is_own
+
+    if isinstance(kept, Mapping):
+        name = kept.get("name")
+        if isinstance(name, str) and is_own(name):
+            yield name
+    if isinstance(kept, Mapping | list):
+        for one in kept.values() if isinstance(kept, Mapping) else kept:
+            yield from _own_names(one)
+
+
+def _refuse_server(captioner: ModelChoice) -> None:
+    """ConfigError for one that a run names: pictures, and a key of this machine, would go where the run says."""
+    if captioner.name == "openai":
+        raise ConfigError(
+            f"run.yaml names the server {captioner.options.get('base_url')} as captioner, and a run may be somebody "
+            "else's; if you trust it, name it as `captioner` in the benchmark's --config, or give the config that the "
+            "run was built with as --build-config"
+        )
 
 
 def _writer_of_words(choice: ModelChoice, *, seed: int) -> WriteWords:

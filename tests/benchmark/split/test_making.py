@@ -19,6 +19,7 @@ from benchmark.bench import FolderMedia, Sampling, open_bench
 from benchmark.published import open_published
 from benchmark.split.settings import BenchSettings
 from benchmark.split.write_published import write_published
+from tests.caption_server import serving
 from tests.runs import make_footage, make_run, make_source
 from vpdata import codec
 from vpdata.config import fill, read_yaml
@@ -224,6 +225,41 @@ def test_settings_that_cannot_be_met_are_refused(run, tmp_path, capsys, override
     assert make(run.folder.uri, tmp_path / "b", *overrides) == 1
     assert words in capsys.readouterr().err
     assert not (tmp_path / "b" / "bench.yaml").exists()
+
+
+@pytest.fixture
+def foreign(run, tmp_path):
+    """A copy of the run by somebody else, whose `run.yaml` names other models."""
+
+    def named(**config):
+        shutil.copytree(run.folder.uri, tmp_path / "foreign")
+        kept = tmp_path / "foreign" / layout.RUN_CONFIG
+        kept.write_text(yaml.safe_dump(yaml.safe_load(kept.read_text()) | {"config": config}))
+        return tmp_path / "foreign"
+
+    return named
+
+
+@pytest.mark.parametrize("stage", ["caption", "detect"])
+def test_a_run_does_not_choose_what_code_is_imported(foreign, tmp_path, monkeypatch, capsys, stage):
+    (tmp_path / "planted.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w').close()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = {"name": "planted:Settings"}
+    run = foreign(**{stage: {"captioner": own} if stage == "caption" else {"scorers": [own]}})
+    assert make(run, tmp_path / "output") == 1
+    assert "run.yaml names planted:Settings, code that is not vpdata's" in capsys.readouterr().err
+    assert not (tmp_path / "imported").exists()
+
+
+def test_a_run_does_not_choose_the_server_that_is_shown_its_pictures_and_a_key(foreign, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("A_KEY", "sk-planted-0123456789")
+    with serving() as server:
+        options = {"base_url": server.base_url, "model": "a-vlm", "api_key_env": "A_KEY"}
+        run = foreign(caption={"captioner": {"name": "openai", "options": options}})
+        assert make(run, tmp_path / "output") == 1
+        assert f"run.yaml names the server {server.base_url} as captioner" in capsys.readouterr().err
+        assert not server.asked
+        assert make(run, tmp_path / "output", "captioner={name: embedded}") == 0
 
 
 def test_make_asks_for_no_report_and_removes_no_benchmark(tmp_path):
