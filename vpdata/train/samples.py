@@ -134,9 +134,8 @@ class _Painter:
             hole = torch.ones_like(batch.video[:, :1])
             hole[:, :, :given] = 0
             known = KnownLatents(clean=batch.video, hole=hole)
-        if (
-            self.trainee.capture is not None
-        ):  # once, and with its text for the pass without text too, as inpainting does
+        if self.trainee.capture is not None:
+            # Once, and with its text for the pass without text too, as inpainting does.
             self.trainee.capture(batch)
         return sample(
             guided(
