@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-from vpdata.errors import ConfigError
 
 if TYPE_CHECKING:
     from benchmark.split.edits import WriteWords
-    from vpdata.build import BuildConfig
     from vpdata.config import ModelChoice
-    from vpdata.dataset.run import Run
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--build-config",
         metavar="YAML",
-        help="of the run's build; run.yaml says the same, without folders of local paths",
+        help="of the run's build, or a run.yaml that you trust (default: the run's, as far as it only reads)",
     )
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="overrides", help="one setting")
 
@@ -33,12 +29,13 @@ def main(args: argparse.Namespace) -> int:
     """Make it, and print what was made."""
     import logging
 
+    from benchmark.split.kept_config import build_config, refuse_reach
     from benchmark.split.making import Maker, make_bench
     from benchmark.split.settings import BenchSettings
     from benchmark.split.shots import ShotCutter
     from vpdata.config import ModelChoice, fill, read_yaml, with_overrides
     from vpdata.dataset.run import Run
-    from vpdata.errors import RunError
+    from vpdata.errors import ConfigError, RunError
     from vpdata.storage import Folder
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -50,6 +47,8 @@ def main(args: argparse.Namespace) -> int:
             "--set num_long=0 --set num_long_edits=0"
         )
     build = build_config(run, args.build_config)
+    if build and not args.build_config:
+        refuse_reach(build, writes_words=settings.captioner is None, cuts_again=bool(settings.num_long))
     if settings.num_long and build is None:
         raise RunError(
             f"{args.run} was imported: it has no detector or tracker to follow long clips with; --set num_long=0 "
@@ -58,8 +57,6 @@ def main(args: argparse.Namespace) -> int:
     cutter = ShotCutter(build, args.input) if settings.num_long and build else None
     output = Folder(args.output or f"{args.run.rstrip('/')}/{settings.name}")
     captioner = settings.captioner or (build.caption.captioner if build else ModelChoice(name="embedded"))
-    if not settings.captioner and not args.build_config:
-        _refuse_server(captioner)
     maker = Maker(run, settings, output, cutter=cutter, write_words=_writer_of_words(captioner, seed=settings.seed))
     facts = make_bench(maker)
     for warning in facts["warnings"]:
@@ -77,51 +74,6 @@ def held_out_text(facts: Mapping[str, Any]) -> str:
         "{num_videos} videos with {num_clips} clips and {num_look_alikes} look-alikes are held out; {num_left} clips "
         "are left to train on"
     ).format_map(facts)
-
-
-def build_config(run: Run, path: str | None) -> BuildConfig | None:
-    """Of a file, or as the run keeps it; None for a run that was imported.
-
-    ConfigError where the run names a model outside of this package: a run may be anybody's, and must not choose what
-    code is imported here.
-    """
-    from vpdata.build import BuildConfig, load_config
-    from vpdata.config import fill
-
-    if path:
-        return load_config(path)
-    kept = run.config()["config"]
-    if "import" in kept:
-        return None
-    if own := sorted(set(_own_names(kept))):
-        raise ConfigError(
-            f"run.yaml names {', '.join(own)}, code that is not vpdata's, and a run may be somebody else's; if you "
-            "trust it, give the config that the run was built with as --build-config"
-        )
-    return fill(BuildConfig, kept, where="run.yaml: config")
-
-
-def _own_names(kept: object) -> Iterator[str]:
-    """The models outside of this package that a config names, wherever."""
-    from vpdata.models.own import is_own
-
-    if isinstance(kept, Mapping):
-        name = kept.get("name")
-        if isinstance(name, str) and is_own(name):
-            yield name
-    if isinstance(kept, Mapping | list):
-        for one in kept.values() if isinstance(kept, Mapping) else kept:
-            yield from _own_names(one)
-
-
-def _refuse_server(captioner: ModelChoice) -> None:
-    """ConfigError for one that a run names: pictures, and a key of this machine, would go where the run says."""
-    if captioner.name == "openai":
-        raise ConfigError(
-            f"run.yaml names the server {captioner.options.get('base_url')} as captioner, and a run may be somebody "
-            "else's; if you trust it, name it as `captioner` in the benchmark's --config, or give the config that the "
-            "run was built with as --build-config"
-        )
 
 
 def _writer_of_words(choice: ModelChoice, *, seed: int) -> WriteWords:

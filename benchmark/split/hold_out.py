@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--build-config",
         metavar="YAML",
-        help="of the run's build; run.yaml says the same, without folders of local paths",
+        help="of the run's build, or a run.yaml that you trust (default: the run's, as far as it only reads)",
     )
 
 
@@ -31,9 +31,10 @@ def main(args: argparse.Namespace) -> int:
     """Write it, and print what is held out."""
     import logging
 
-    from benchmark.split.command import build_config, held_out_text
+    from benchmark.split.command import held_out_text
     from benchmark.split.foreign import Onlooker, foreign_videos
     from benchmark.split.held_out import HASHES_ALONE
+    from benchmark.split.kept_config import build_config
     from vpdata.config import to_plain
     from vpdata.dataset.clip_looks import clip_looks
     from vpdata.dataset.run import Run

@@ -475,3 +475,11 @@ def test_a_missing_key_is_named_before_the_first_download(tmp_path):
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match="wanted"):
         SourceSettings(**wrong)
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9/a.mp4", "https://example.com/a.mp4", "s3://bucket/a.mp4"])
+def test_what_a_record_names_elsewhere_is_not_asked_for(tmp_path, uri):
+    write(tmp_path, "a.mp4")
+    elsewhere = Source(id=video_id("a.mp4"), uri=uri)
+    error = rejected(Input(str(tmp_path), SourceSettings(allow_private_hosts=True)), elsewhere)
+    assert (error.reason, error.detail) == (Reason.SOURCE_GONE, "the input does not name it")

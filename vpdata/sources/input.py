@@ -246,7 +246,12 @@ class Input:
     def _locator(self, source: Source) -> str:
         # Only a list, or a name that had to be escaped, is looked up: a worker need not list a million objects again.
         if not self._is_list and "\\" not in source.uri:
-            return self._uri if self._scheme in ("http", "https") else source.uri
+            if self._scheme in ("http", "https"):
+                return self._uri
+            # A record may be of somebody else's run: what lies elsewhere is not asked for in this input's name.
+            if uris.scheme_of(source.uri) != self._scheme:
+                raise RejectItem(Reason.SOURCE_GONE, "the input does not name it", got=self.name)
+            return source.uri
         if not self._is_list:
             self._refuse_gone()
         locator = (self._held_locators(source.id) if self._is_list else self._locators).get(source.id)

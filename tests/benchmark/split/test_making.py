@@ -19,7 +19,7 @@ from benchmark.bench import FolderMedia, Sampling, open_bench
 from benchmark.published import open_published
 from benchmark.split.settings import BenchSettings
 from benchmark.split.write_published import write_published
-from tests.caption_server import serving
+from tests.caption_server import says, serving
 from tests.runs import make_footage, make_run, make_source
 from vpdata import codec
 from vpdata.config import fill, read_yaml
@@ -251,15 +251,47 @@ def test_a_run_does_not_choose_what_code_is_imported(foreign, tmp_path, monkeypa
     assert not (tmp_path / "imported").exists()
 
 
-def test_a_run_does_not_choose_the_server_that_is_shown_its_pictures_and_a_key(foreign, tmp_path, monkeypatch, capsys):
+SERVER = {"name": "openai", "options": {"base_url": "http://127.0.0.1:9/v1", "model": "a-vlm", "api_key_env": "A_KEY"}}
+
+
+@pytest.mark.parametrize(
+    ("config", "overrides", "named"),
+    [
+        ({"caption": {"captioner": SERVER}}, (), "the server http://127.0.0.1:9/v1"),
+        ({"caption": {"captioner": SERVER}}, ("captioner={name: embedded}", "num_long=1"), "the server http://127.0"),
+        ({"caption": {"rewriter": SERVER}}, ("num_long=1",), "the server http://127.0.0.1:9/v1"),
+        ({"source": {"allow_private_hosts": True}}, ("num_long=1",), "source.allow_private_hosts"),
+        (
+            {"source": {"credentials": [{"host": "evil.example", "env": "A_KEY"}]}},
+            ("num_long=1",),
+            "source.credentials",
+        ),
+    ],
+)
+def test_a_run_does_not_choose_servers_and_keys(foreign, tmp_path, monkeypatch, capsys, config, overrides, named):
+    monkeypatch.setenv("A_KEY", "sk-planted-0123456789")
+    assert make(foreign(**config), tmp_path / "output", *overrides, input_uri=tmp_path) == 1
+    told = capsys.readouterr().err
+    assert "run.yaml " in told
+    assert named in told
+    assert "--build-config" in told
+
+
+def test_what_a_run_names_and_nothing_asks_for_is_no_matter(foreign, tmp_path):
+    run = foreign(caption={"captioner": SERVER}, source={"allow_private_hosts": True})
+    assert make(run, tmp_path / "output", "captioner={name: embedded}") == 0
+
+
+def test_a_server_is_asked_where_the_run_is_trusted(foreign, tmp_path, monkeypatch):
     monkeypatch.setenv("A_KEY", "sk-planted-0123456789")
     with serving() as server:
-        options = {"base_url": server.base_url, "model": "a-vlm", "api_key_env": "A_KEY"}
-        run = foreign(caption={"captioner": {"name": "openai", "options": options}})
-        assert make(run, tmp_path / "output") == 1
-        assert f"run.yaml names the server {server.base_url} as captioner" in capsys.readouterr().err
-        assert not server.asked
-        assert make(run, tmp_path / "output", "captioner={name: embedded}") == 0
+        server.choose = lambda prompt, number: says("no words")
+        options = SERVER["options"] | {"base_url": server.base_url}
+        run = foreign(caption={"captioner": SERVER | {"options": options}})
+        sets = [part for one in SMALL for part in ("--set", one)]
+        trusted = ["--build-config", str(run / layout.RUN_CONFIG)]
+        main(["make", "--run", str(run), "--output", str(tmp_path / "output"), *sets, *trusted])
+        assert server.asked
 
 
 def test_make_asks_for_no_report_and_removes_no_benchmark(tmp_path):
