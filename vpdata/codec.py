@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 T = TypeVar("T")
@@ -95,6 +96,9 @@ def _arrow_type(hint: Any) -> pa.DataType:
 def _encode_extra(value: object) -> object:
     if isinstance(value, Fraction):
         return f"{value.numerator}/{value.denominator}"
+    if isinstance(value, np.number):
+        # What models give is often of numpy.
+        return value.item()
     raise TypeError(f"cannot encode {type(value).__name__}")
 
 

@@ -7,22 +7,28 @@ import pickle
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import vpdata
 from benchmark.footage import scene, write_video
+from tests.runs import make_footage, make_record
 from vpdata import models
 from vpdata.cli import main
 from vpdata.config import ModelChoice
-from vpdata.errors import ConfigError
+from vpdata.errors import BackendError, ConfigError
 from vpdata.models import MODELS
+from vpdata.models.catalogue import opened_by
 from vpdata.models.check import check
 from vpdata.models.own import PORTS
 from vpdata.stages.detect import DetectSettings
+from vpdata.stages.scoring import Scoring
 
 MODULE = """
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from vpdata.models.ports import ModelCard
 
@@ -62,11 +68,12 @@ class Taste:
 
 
 class Judge:
+    measures = "aesthetic"
     sample_fps = 1.0
     max_short_side_px = 64
 
     def score(self, frames, *, fps):
-        return {"aesthetic": 0.25}
+        return {self.measures: np.float32(0.25)}
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,40 @@ class NoLibrary(Words):
 @dataclass(frozen=True)
 class OtherTaste(Taste):
     scores: ClassVar = ("beauty",)
+
+
+@dataclass(frozen=True)
+class OddCard(Words):
+    def card(self, role):
+        return card_of(role, "words", words={"ball"})
+
+
+@dataclass(frozen=True)
+class Weighted(Words):
+    weights: Any = None
+    revision: Any = None
+
+
+@dataclass(frozen=True)
+class Silent:
+    def card(self, role):
+        return card_of(role, "silent")
+
+    def load(self, role):
+        return Writer()
+
+
+class Writer:
+    def caption(self, requests):
+        return ["a ball"] * len(requests)
+
+
+@dataclass(frozen=True)
+class Stray(Taste):
+    def load(self, role):
+        judge = Judge()
+        judge.measures = "motion"
+        return judge
 """
 
 
@@ -138,6 +179,11 @@ def test_it_has_a_card_and_loads_in_another_process():
         ("tagger", ModelChoice(name=":Words"), "wanted package.module:SettingsClass"),
         ("tagger", ModelChoice(name="my_models"), "unknown tagger 'my_models'; known: .*package.module:SettingsClass"),
         ("scorer", own("Words"), "Words has no scores"),
+        (
+            "tagger",
+            own("OddCard"),
+            r"the options of card\('tagger'\) are no JSON: .*set.*; got \{'words': \{'ball'\}\}",
+        ),
         ("scorer", own("OtherTaste"), r"got the scores \('beauty',\), wanted some of motion"),
     ],
 )
@@ -149,6 +195,29 @@ def test_what_it_lacks_is_named(role, choice, message):
 def use(role, choice):
     models.scores_of(role, choice)
     models.maker(role, choice)()
+
+
+def test_what_it_does_not_declare_is_no_score():
+    scoring = Scoring([own("Stray")], None)
+    scoring.setup()
+    with pytest.raises(BackendError, match=r"taste 7 gave the scores \['motion'\] .*, which are \['aesthetic'\]"):
+        scoring.measured(make_record(0, mp4=b"", footage=make_footage(0)), [np.zeros((1, 64, 64, 3), dtype=np.uint8)])
+
+
+def test_captioner_that_could_not_be_asked_by_the_stage_fails_the_check():
+    row = check("captioner", own("Silent"))
+    assert row.status != "ok"
+    assert "alive" in row.fault
+
+
+@pytest.mark.parametrize("weights", [[0.3, 0.7], 3, "DEFAULT", "s3://bucket/taste", __file__])
+def test_option_of_this_name_that_names_no_weights_of_ours_is_its_own_affair(weights):
+    assert list(opened_by("tagger", own("Weighted", weights=weights))) == []
+
+
+@pytest.mark.parametrize("weights", ["org/taste", "/shared/taste"])
+def test_weights_that_it_names_as_ours_do_are_looked_for(weights):
+    assert list(opened_by("tagger", own("Weighted", weights=weights, revision="r1"))) == [(weights, "r1")]
 
 
 def test_every_role_has_a_port():

@@ -450,13 +450,21 @@ def test_wrong_settings_are_refused():
     for wrong, match in (
         ({"num_key_frames": 0}, "num_key_frames"),
         ({"rewriter": {"name": "embedded"}}, "reads no text"),
-        ({"captioner": {"name": "openai", "options": SERVER | {"wait_for_s": 500}}}, "takes waiting for a hang"),
-        ({"captioner": {"name": "openai", "options": SERVER}, "resources": {"timeout_s": 400}}, "for 480 s"),
         ({"checks": {"clip_words": [5, 4]}}, "clip_words"),
         ({"checks": {"min_latin_frac": 2}}, "min_latin_frac"),
     ):
         with pytest.raises(ConfigError, match=match):
             fill(CaptionSettings, wrong, where="caption")
+
+
+@pytest.mark.parametrize(
+    ("options", "timeout_s", "match"), [({"wait_for_s": 500}, 600, "takes waiting for a hang"), ({}, 400, "for 480 s")]
+)
+def test_a_server_that_may_be_waited_for_too_long_is_refused_where_it_is_to_be_asked(options, timeout_s, match):
+    captioner = {"name": "openai", "options": SERVER | options}
+    settings = fill(CaptionSettings, {"captioner": captioner, "resources": {"timeout_s": timeout_s}}, where="caption")
+    with pytest.raises(ConfigError, match=match):
+        Caption(settings)
 
 
 def test_clips_caption_is_scored_with_the_frames_that_it_was_written_from(tmp_path):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from vpdata.config import ModelChoice, nearest
 from vpdata.errors import BackendError, ConfigError
+from vpdata.models.own import is_own
 from vpdata.models.weights import Wanted, check_sizes, is_path, read_lock
 from vpdata.storage import Folder
 
@@ -252,6 +254,12 @@ def weights_of(role: str, choice: ModelChoice) -> Iterator[Wanted]:
 
 def opened_by(role: str, choice: ModelChoice) -> Iterator[Wanted]:
     """The weights that a configured model opens, folders of the user's own too."""
+    if is_own(choice.name):
+        # Its other options mean what it says, and so does one of this name that is a file, numbers or a url.
+        name = choice.options.get("weights")
+        if isinstance(name, str) and "/" in name and "://" not in name and not Path(name).is_file():
+            yield name, choice.options.get("revision")
+        return
     defaults = [one.name for one in PUBLISHED if (role, choice.name) in one.models]
     name = choice.options.get("weights", defaults[0] if defaults else None)
     revision = choice.options.get("revision")

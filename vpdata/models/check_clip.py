@@ -32,6 +32,7 @@ from vpdata.models.ports import (
     ShotDetector,
     Tagger,
     TextScorer,
+    unheard,
 )
 from vpdata.models.prompts import read_prompt
 from vpdata.records import Clip, Record, ScoreName, Track, Video, clip_id, video_id
@@ -157,7 +158,7 @@ def _caption(model: Captioner, clip: FilmedBall) -> Answer:
         prompt_name="dense_clip",
         prompt=read_prompt("dense_clip").format(num_frames=len(_KEY_FRAMES), duration_s="2.0", label=""),
     )
-    (text,) = model.caption([request])
+    (text,) = model.caption([request], alive=unheard)
     doubt = "" if _NAMES.search(text) else "wanted a text that names the ball"
     return Answer(text=f"{len(text.split())} words: {text[:60]!a}", doubt=doubt)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -55,6 +56,12 @@ def own_card(role: str, name: str, settings: Any) -> ports.ModelCard:
     card = settings.card(role)
     if not isinstance(card, ports.ModelCard):
         raise ConfigError(f"{role} {name!r}: card({role!r}) gave {card!r}, wanted a vpdata.models.ports.ModelCard")
+    try:
+        json.dumps(card.options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{role} {name!r}: the options of card({role!r}) are no JSON: {error}; got {card.options!r}"
+        ) from error
     return card
 
 

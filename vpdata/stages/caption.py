@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vpdata import models
 from vpdata.config import ModelChoice, to_plain
-from vpdata.errors import Reason, RejectItem
+from vpdata.errors import ConfigError, Reason, RejectItem
 from vpdata.media.clips import ClipReader
 from vpdata.media.masks import decode_mask
 from vpdata.models.openai_server import ServerSettings
@@ -73,14 +73,6 @@ class CaptionSettings:
                 raise ValueError(f"{name}: got {getattr(self, name)}, wanted at least 1")
         if self.rewriter is not None and self.rewriter.name == "embedded":
             raise ValueError("rewriter: got 'embedded', which reads no text; wanted a model that does, such as vlm")
-        for choice in filter(None, (self.captioner, self.rewriter)):
-            server = models.settings_of("captioner", choice)
-            if isinstance(server, ServerSettings) and server.longest_silence_s >= self.resources.timeout_s:
-                raise ValueError(
-                    f"{choice.name!r}: got a server that may be waited for {server.longest_silence_s:g} s (wait_for_s "
-                    f"and three attempts of request_timeout_s), wanted less than resources.timeout_s "
-                    f"({self.resources.timeout_s:g}), after which the engine takes waiting for a hang"
-                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +109,15 @@ class Caption:
         captioner: Callable[[], Captioner] | None = None,
         rewriter: Callable[[], Captioner] | None = None,
     ) -> None:
+        """ConfigError for a server that may be waited for longer than the engine waits for a stage."""
+        for choice in filter(None, (settings.captioner, settings.rewriter)):
+            server = models.settings_of("captioner", choice)
+            if isinstance(server, ServerSettings) and server.longest_silence_s >= settings.resources.timeout_s:
+                raise ConfigError(
+                    f"caption: {choice.name!r}: got a server that may be waited for {server.longest_silence_s:g} s "
+                    "(wait_for_s and three attempts of request_timeout_s), wanted less than resources.timeout_s "
+                    f"({settings.resources.timeout_s:g}), after which the engine takes waiting for a hang"
+                )
         self._make_captioner = captioner or models.maker("captioner", settings.captioner)
         self._make_rewriter = rewriter or (settings.rewriter and models.maker("captioner", settings.rewriter))
         self._make_text_scorer = settings.text_scorer and models.maker("text_scorer", settings.text_scorer)

@@ -10,7 +10,7 @@ import numpy as np
 
 from vpdata import models
 from vpdata.config import ModelChoice
-from vpdata.errors import ConfigError, Reason, RejectItem
+from vpdata.errors import BackendError, ConfigError, Reason, RejectItem
 from vpdata.media.clips import scaled_size
 from vpdata.models.ports import Embedder, Frames, Image, ModelCard, Scorer
 from vpdata.records import Embedding, Record, Score, ScoreName
@@ -27,6 +27,7 @@ class Scoring:
         _refuse_doubles(scorers)
         self.models: tuple[ModelCard, ...] = tuple(models.describe("scorer", choice) for choice in scorers)
         self._make_scorers = [models.maker("scorer", choice) for choice in scorers]
+        self._declared = [frozenset(models.scores_of("scorer", choice)) for choice in scorers]
         self._make_embedder = models.maker("embedder", embedder) if embedder else None
         if embedder:
             self.models += (models.describe("embedder", embedder),)
@@ -57,10 +58,17 @@ class Scoring:
         """The record with all scores, in the place of older ones of the same name, and the embedding.
 
         RejectItem(score_failed) for an embedding without a direction, which would stop the run's search for duplicates.
+        BackendError for a scorer that gives what it did not declare.
         """
         scores = {score.name: score for score in record.scores}
-        for scorer, card, frames in zip(self._scorers, self.models, samples, strict=False):
+        asked = zip(self._scorers, self._declared, self.models, samples, strict=False)
+        for scorer, declared, card, frames in asked:
             values = scorer.score(frames, fps=len(frames) / record.clip.duration_s)
+            if undeclared := values.keys() - declared:
+                # Rules and doubles were checked by what is declared.
+                raise BackendError(
+                    f"{_named(card)} gave the scores {sorted(undeclared)} beside its own, which are {sorted(declared)}"
+                )
             scores |= {name: Score(name=name, value=value, model=_named(card)) for name, value in values.items()}
         embedding = self.embedding(samples[-1]) if self._embedder else record.embedding
         return dataclasses.replace(record, scores=tuple(scores.values()), embedding=embedding)
