@@ -39,6 +39,10 @@ _STORED = "bgr0"
 """The pixel format by which FFV1 knows RGB of 8 bits; it keeps all three as they are."""
 
 
+HELD_OUT_OF = "held out of "
+"""Begins the names, among a method's weights, of what was held out of the training of one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodRecord:
     """What made the results of one method. Two that differ in `decides` are not results of one method."""
@@ -63,8 +67,11 @@ class MethodRecord:
 
     @property
     def decides(self) -> dict[str, Any]:
-        """All that decides the frames, as plain data: not the version of this code."""
-        return {name: value for name, value in to_plain(self).items() if name != "code_version"}
+        """All that decides the frames, as plain data: not the version of this code, nor what is told of the weights."""
+        decides = {name: value for name, value in to_plain(self).items() if name != "code_version"}
+        if self.weights:
+            decides["weights"] = {name: one for name, one in self.weights.items() if not name.startswith(HELD_OUT_OF)}
+        return decides
 
     def gave_first_frame(self, *, is_edit: bool) -> bool:
         """Whether the true first frame of such a case was given."""

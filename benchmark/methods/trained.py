@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark.methods.port import Kind, Prompts
 from benchmark.methods.weights import digest_of, of_backbone, of_first_frame
-from benchmark.results import Frames
+from benchmark.results import HELD_OUT_OF, Frames
 from vpdata.backbones import identity_saving, saving
 from vpdata.backbones.loading import read_spec
 from vpdata.errors import ConfigError
@@ -42,7 +42,7 @@ def _weights(settings: InpaintSettings) -> Mapping[str, str]:
     configs = {"context_encoder": saving.CONFIG_FILE, "id_adapter": identity_saving.CONFIG_FILE}
     for name, file in configs.items():
         if (folder := parts[name]) is not None:
-            weights[f"held out of {name}"] = _held_out(_training_data(Path(folder, file)))
+            weights[f"{HELD_OUT_OF}{name}"] = _held_out(_training_data(Path(folder, file)))
     return weights
 
 

@@ -47,8 +47,9 @@ def main(args: argparse.Namespace) -> int:
             "--set num_long=0 --set num_long_edits=0"
         )
     build = build_config(run, args.build_config)
+    asks_run = settings.captioner is None and settings.num_short_edits + settings.num_long_edits > 0
     if build and not args.build_config:
-        refuse_reach(build, writes_words=settings.captioner is None, cuts_again=bool(settings.num_long))
+        refuse_reach(build, writes_words=asks_run, cuts_again=bool(settings.num_long))
     if settings.num_long and build is None:
         raise RunError(
             f"{args.run} was imported: it has no detector or tracker to follow long clips with; --set num_long=0 "
@@ -56,7 +57,7 @@ def main(args: argparse.Namespace) -> int:
         )
     cutter = ShotCutter(build, args.input) if settings.num_long and build else None
     output = Folder(args.output or f"{args.run.rstrip('/')}/{settings.name}")
-    captioner = settings.captioner or (build.caption.captioner if build else ModelChoice(name="embedded"))
+    captioner = settings.captioner or (build.caption.captioner if build and asks_run else ModelChoice(name="embedded"))
     maker = Maker(run, settings, output, cutter=cutter, write_words=_writer_of_words(captioner, seed=settings.seed))
     facts = make_bench(maker)
     for warning in facts["warnings"]:

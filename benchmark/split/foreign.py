@@ -109,7 +109,8 @@ def foreign_videos(bench: Bench, onlooker: Onlooker) -> ForeignVideos:
 
     Of all benchmarks the cases as they are; of the published VPBench also the whole videos, cut as the run's were; of a
     benchmark made of another run also what its own split says: all that was ever cut from its videos, and the hashes of
-    their files. A case or a video that cannot be read is named by a warning. ConfigError where the split is not there.
+    their files. A case or a video that cannot be read is named by a warning; RunError where no case can. ConfigError
+    where the split is not there.
     """
     facts, rows = _split_of(bench)
     videos = {row.id: row.content_hash for row in rows if row.kind == "video"}
@@ -120,9 +121,16 @@ def foreign_videos(bench: Bench, onlooker: Onlooker) -> ForeignVideos:
             looks += _readable(path.name, onlooker.clips(path, video))
     # Several masks, and an edit, may share a span.
     spans = {(case.clip_id, case.start_frame, case.num_frames): case for case in bench.cases}
+    of_cases: list[Looks] = []
     for number, case in enumerate(spans.values()):
         videos.setdefault(case.video_id, None)
-        looks += _readable(case.id, _case_looks(bench, case, f"{case.video_id}-case-{number}", onlooker))
+        of_cases += _readable(case.id, _case_looks(bench, case, f"{case.video_id}-case-{number}", onlooker))
+    if not of_cases:
+        raise RunError(
+            f"{bench.name}: none of its {len(spans)} cases can be read, so that nothing would be held out for how it "
+            "looks; see to its videos, which the warnings name, and hold it out again"
+        )
+    looks += of_cases
     return ForeignVideos(
         facts=replace(facts, name=f"{bench.name}-{fingerprint(bench)[:8]}"),
         videos={f"{bench.name}-{video}": content_hash for video, content_hash in videos.items()},

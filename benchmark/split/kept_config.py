@@ -27,9 +27,11 @@ def build_config(run: Run, path: str | None) -> BuildConfig | None:
     kept = run.config()["config"]
     if path:
         given = read_yaml(path)
-        return fill(BuildConfig, given["config"] if "vpdata_version" in given else given, where=path)
+        kept = given["config"] if "vpdata_version" in given else given
     if "import" in kept:
         return None
+    if path:
+        return fill(BuildConfig, kept, where=path)
     if own := sorted(set(_own_names(kept))):
         raise ConfigError(f"run.yaml names {', '.join(own)}, code that is not vpdata's, and {_IF_TRUSTED}")
     return fill(BuildConfig, kept, where="run.yaml: config")
@@ -45,7 +47,8 @@ def refuse_reach(kept: BuildConfig, *, writes_words: bool, cuts_again: bool) -> 
     asked += [caption.rewriter] if cuts_again and caption.rewriter else []
     for choice in asked:
         if choice.name == "openai":
-            raise ConfigError(f"run.yaml names the server {choice.options.get('base_url')}, and {_IF_TRUSTED}")
+            own = "" if cuts_again else "; or name a captioner of your own as `captioner` in the benchmark's settings"
+            raise ConfigError(f"run.yaml names the server {choice.options.get('base_url')}, and {_IF_TRUSTED}{own}")
     permissions = ("allow_private_hosts", "allow_outside_links", "credentials")
     if cuts_again and (granted := [name for name in permissions if getattr(source, name)]):
         raise ConfigError(f"run.yaml sets source.{', source.'.join(granted)}, and {_IF_TRUSTED}")

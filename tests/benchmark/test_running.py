@@ -352,3 +352,14 @@ def test_programs_in_two_folders_of_one_name_are_two_methods(made: MadeBench, tm
     results.begin(first)
     with pytest.raises(RunError, match=r"of another 'tool': weights differ"):
         results.begin(second)
+
+
+def test_what_was_held_out_of_a_training_is_told_and_makes_no_other_method(made: MadeBench, tmp_path: Path) -> None:
+    record, _ = record_of("ours", COPY, made.bench)
+    weights, results = {"context_encoder": "0123"}, Results(tmp_path)
+    results.begin(replace(record, weights=weights))
+    told = weights | {"held out of context_encoder": "vpbench 4567"}
+    results.begin(replace(record, weights=told))
+    assert results.method("ours").weights == told
+    with pytest.raises(RunError, match=r"of another 'ours': weights differ"):
+        results.begin(replace(record, weights=told | {"context_encoder": "89ab"}))

@@ -96,7 +96,8 @@ def test_blocks_are_compiled_for_every_shape(monkeypatch):
     )
     how = {"seed": 1, "dtype": torch.float32, "settings": LossSettings()}
     # torch gives up after 8 graphs of one function, and may be told to say so.
-    with joined_world("cpu") as world, torch._dynamo.config.patch(recompile_limit=8, fail_on_recompile_limit_hit=True):
+    limits = {"recompile_limit": 8, "accumulated_recompile_limit": 256, "fail_on_recompile_limit_hit": True}
+    with joined_world("cpu") as world, torch._dynamo.config.patch(**limits):
         model = lay_out(trainee, settings=ParallelSettings(compile=True), dtype="float32", world=world)
         for each in (batch, shorter):
             training_loss(trainee, model, each, **how).loss.total.mean().backward()

@@ -183,6 +183,17 @@ def test_case_whose_file_is_gone_is_named_and_costs_no_other(sources, tmp_path, 
     assert split_of(run)[1] == {"mine-1", "mine-2"}
 
 
+def test_a_benchmark_without_its_videos_is_held_out_of_nothing(sources, tmp_path, capsys):
+    theirs = make_bench(tmp_path / "bench", num_short=2, num_long=0, num_edits=0, num_frames=24).folder
+    facts = SplitFacts(name="drawn", seed=0, look_alike_frac=0.2, look_alike_cosine=0.9)
+    (theirs / "split.parquet").write_bytes(split_bytes(facts, []))
+    run = run_of(tmp_path / "run", {**sources, "mine-3": theirs / "videos/s-1.mp4"})
+    (theirs / "videos").rename(tmp_path / "elsewhere")
+    assert main(["hold-out", "--run", run.folder.uri, "--bench", str(theirs)]) == 1
+    assert "none of its 2 cases can be read, so that nothing would be held out" in capsys.readouterr().err
+    assert not run.folder.child(layout.SPLITS).names()
+
+
 def test_spans_of_the_published_benchmark_are_found_in_an_import(published, tmp_path):
     shutil.copytree(published, tmp_path / "data", ignore=shutil.ignore_patterns("our_*.csv"))
     write_video(tmp_path / "data" / RAW / SCALED, film(1) // 2, fps=12)  # of other bytes, and darker
