@@ -64,7 +64,8 @@ def test_what_a_participant_receives_names_no_method_case_or_check(study: Served
     assert all(re.fullmatch(r"/videos/[A-Za-z0-9_-]{22}", address) for address in addresses)
     for reply in received:
         assert reply.status_code == 200
-        told = reply.content + json.dumps(dict(reply.headers)).encode()
+        # Addresses are random, and may hold a short name by chance.
+        told = re.sub(rb"/videos/[A-Za-z0-9_-]{22}", b"", reply.content + json.dumps(dict(reply.headers)).encode())
         for name in (*METHODS, "s-0", "s-1", "s-2", "edit-s-0", ":original", "broken", "is_check"):
             assert name.encode() not in told, (reply.url, name)
     times = {reply.headers.get("last-modified") for reply in received if "videos" in str(reply.url)}
