@@ -17,6 +17,7 @@ import yaml
 from benchmark.__main__ import main
 from benchmark.bench import FolderMedia, Sampling, open_bench
 from benchmark.published import open_published
+from benchmark.split.kept_config import build_config
 from benchmark.split.settings import BenchSettings
 from benchmark.split.write_published import write_published
 from tests.caption_server import says, serving
@@ -26,7 +27,7 @@ from vpdata.config import fill, read_yaml
 from vpdata.dataset import layout
 from vpdata.dataset.check import check
 from vpdata.dataset.reader import open_dataset
-from vpdata.dataset.run import parquet_bytes, read_table
+from vpdata.dataset.run import Run, parquet_bytes, read_table
 from vpdata.dataset.split import read_rows_of_split, read_split
 from vpdata.records import Embedding, Record
 from vpdata.storage import Folder
@@ -277,9 +278,15 @@ def test_a_run_does_not_choose_servers_and_keys(foreign, tmp_path, monkeypatch, 
     assert "--build-config" in told
 
 
-def test_what_a_run_names_and_nothing_asks_for_is_no_matter(foreign, tmp_path):
+@pytest.mark.parametrize("override", ["captioner={name: embedded}", "num_short_edits=0"])
+def test_what_a_run_names_and_nothing_asks_for_is_no_matter(foreign, tmp_path, override):
     run = foreign(caption={"captioner": SERVER}, source={"allow_private_hosts": True})
-    assert make(run, tmp_path / "output", "captioner={name: embedded}") == 0
+    assert make(run, tmp_path / "output", override) == 0
+
+
+def test_the_run_yaml_of_an_import_names_no_models_when_it_is_given_either(foreign):
+    folder = foreign(**{"import": {"format": "videopainter"}})
+    assert build_config(Run(Folder(folder)), str(folder / layout.RUN_CONFIG)) is None
 
 
 def test_a_server_is_asked_where_the_run_is_trusted(foreign, tmp_path, monkeypatch):
